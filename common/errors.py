@@ -1,0 +1,63 @@
+"""Every error Cleave raises on purpose, by whose fault it is.
+
+    CleaveError
+    ├── ConfigurationError      the operator's: a setting, a path, a missing package (exit 78, no restart)
+    │   └── ModelMismatchError  the two sides hold different models
+    ├── ModelError              the model cannot be traced, cut or loaded
+    ├── PlanError               a cut or a plan that is not legal
+    ├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
+    └── LinkError               the network or the peer
+        ├── LocalProtocolError  this side was about to break the protocol: a bug here
+        ├── RemoteProtocolError the peer broke the protocol: its connection is closed
+        ├── LinkLostError       the connection is gone, or silent past its deadline: retry
+        └── ProbeError          the bandwidth could not be measured this time
+"""
+
+from __future__ import annotations
+
+EXIT_CONFIGURATION = 78
+"""Exit status for what only the operator can mend (EX_CONFIG); systemd must not restart on it."""
+
+
+class CleaveError(Exception):
+    """The root of all errors raised on purpose."""
+
+
+class ConfigurationError(CleaveError):
+    """A setting, a path or an installed package is wrong; only the operator can mend it."""
+
+
+class ModelMismatchError(ConfigurationError):
+    """Edge and cloud hold different models; the message shows both fingerprints."""
+
+
+class ModelError(CleaveError):
+    """A model that cannot be loaded, traced or cut."""
+
+
+class PlanError(CleaveError):
+    """A cut or plan that is not legal for its graph."""
+
+
+class FrameError(CleaveError):
+    """One frame cannot be processed (it is no image, say); other frames are not concerned."""
+
+
+class LinkError(CleaveError):
+    """The network, or the machine at its other end."""
+
+
+class LocalProtocolError(LinkError):
+    """This side asked its own connection for something the protocol forbids now."""
+
+
+class RemoteProtocolError(LinkError):
+    """The peer sent something the protocol forbids; its connection is closed."""
+
+
+class LinkLostError(LinkError):
+    """The connection is closed, or silent past its deadline."""
+
+
+class ProbeError(LinkError):
+    """A bandwidth measurement did not come off; the message says why."""

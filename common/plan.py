@@ -1,0 +1,130 @@
+"""What the machines execute: a cut, the stages it makes, and the plan that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.errors import PlanError
+from common.graph import ModelGraph
+
+ANSWER = "answer"
+"""Destination of the tensor that ends a frame: whoever asked for the answer."""
+
+
+class Mode(StrEnum):
+    """Which problem the planner solved (DADS, and the middle problem that DADS skips)."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+    OVERLOADED = "overloaded"
+    DRAIN = "drain"
+    STARTING = "starting"
+    """Not planned yet: the profiles are still being measured."""
+    PINNED = "pinned"
+    """Not planned at all: the operator fixed the cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A legal set of edge units, and what follows from it. Make one with `Cut.of`."""
+
+    edge_units: tuple[str, ...]
+    cloud_units: tuple[str, ...]
+    crossing: tuple[str, ...]
+
+    @classmethod
+    def of(cls, graph: ModelGraph, edge_units: Iterable[str]) -> Cut:
+        """Build the cut with `edge_units` on the edge; all tuples are in topological order.
+
+        Raises `PlanError` for unknown units, a set that is not closed, or one without the source.
+        """
+        members = frozenset(edge_units)
+        if unknown := members.difference(graph.index):
+            raise PlanError(f"{sorted(unknown)[0]!r} is no unit of this graph")
+        if graph.source not in members:
+            raise PlanError(f"the source {graph.source!r} must be on the edge")
+        if not graph.is_closed(members):
+            unit = next(u for u in graph.units if u.name in members and not members.issuperset(u.inputs))
+            missing = next(name for name in unit.inputs if name not in members)
+            raise PlanError(f"not a closed set: {unit.name!r} is on the edge, its input {missing!r} is not")
+        names = graph.names
+        return cls(
+            edge_units=tuple(name for name in names if name in members),
+            cloud_units=tuple(name for name in names if name not in members),
+            crossing=graph.crossing(members),
+        )
+
+    @classmethod
+    def edge_only(cls, graph: ModelGraph) -> Cut:
+        return cls.of(graph, graph.names)
+
+    @classmethod
+    def cloud_only(cls, graph: ModelGraph) -> Cut:
+        return cls.of(graph, [graph.source])
+
+    @property
+    def label(self) -> str:
+        """The cut in a few words: `edge-only`, `cloud-only`, or `after` its crossing units."""
+        if not self.cloud_units:
+            return "edge-only"
+        if len(self.edge_units) == 1:
+            return "cloud-only"
+        return "after " + " + ".join(self.crossing)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A tensor a stage hands on: the unit it comes from, and the worker (or `ANSWER`) it goes to."""
+
+    unit: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one worker executes of a frame: named units, tensors in, tensors out with destinations."""
+
+    worker: str
+    units: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Predicted times of one cut, in ms. `latency_ms` has round trip and answer in it where the cloud is used."""
+
+    edge_ms: float
+    link_ms: float
+    cloud_ms: float
+    latency_ms: float
+
+    @property
+    def bottleneck_ms(self) -> float:
+        return max(self.edge_ms, self.link_ms, self.cloud_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One agreement between edge and cloud on who executes what, known by its epoch."""
+
+    epoch: int
+    mode: Mode
+    cut: Cut
+    stages: tuple[Stage, ...]
+    reason: str
+    prediction: Prediction | None = None
+    lower_bound_ms: float | None = None
+    sustainable_fps: float | None = None
+    bandwidth_bps: float | None = None
+
+
+def stages_of(cut: Cut, sink: str) -> tuple[Stage, ...]:
+    """Lay a cut out as one stage (edge-only) or two, the edge's first."""
+    if not cut.cloud_units:
+        return (Stage("edge", cut.edge_units, (), (Output(sink, ANSWER),)),)
+    head = Stage("edge", cut.edge_units, (), tuple(Output(unit, "cloud") for unit in cut.crossing))
+    tail = Stage("cloud", cut.cloud_units, cut.crossing, (Output(sink, ANSWER),))
+    return (head, tail)

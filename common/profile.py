@@ -1,0 +1,133 @@
+"""What each unit costs on one device with one executor, as measured; saved and reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from common.errors import ConfigurationError
+
+FORMAT = 1
+"""Version of the saved form. A file with another one is measured anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFingerprint:
+    """What must be the same on both sides: three SHA-256 digests (hex)."""
+
+    architecture: str
+    weights: str
+    graph: str
+
+    def __str__(self) -> str:
+        return f"architecture {self.architecture[:12]}, weights {self.weights[:12]}, graph {self.graph[:12]}"
+
+    def differences(self, other: ModelFingerprint) -> tuple[str, ...]:
+        """Name the parts in which `self` and `other` differ."""
+        return tuple(part for part, digest in asdict(self).items() if digest != getattr(other, part))
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileKey:
+    """What a profile is valid for. `frame` is the measured frame's size, such as `1280x720`."""
+
+    fingerprint: ModelFingerprint
+    device: str
+    executor: str
+    threads: int
+    slowdown: float
+    frame: str
+
+    @property
+    def digest(self) -> str:
+        """A short name for files, the same for equal keys."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Measured time of each unit in ms, for one key.
+
+    Unit times are rescaled so that their sum over the pre-processing and over the network equals the
+    measured times of these segments run as wholes.
+    """
+
+    key: ProfileKey
+    unit_ms: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for name, ms in self.unit_ms.items():
+            if not (math.isfinite(ms) and ms >= 0):
+                raise ValueError(f"profile: time of unit {name!r} is {ms!r} ms, not a finite number ≥ 0")
+
+    @property
+    def total_ms(self) -> float:
+        return sum(self.unit_ms.values())
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, "key": asdict(self.key), "unit_ms": dict(self.unit_ms)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Profile:
+        """Read what `to_json` wrote. Raises `ValueError` saying what is wrong with the text."""
+        try:
+            document = json.loads(text)
+            if document["format"] != FORMAT:
+                raise ValueError(f"profile: format {document['format']!r}, this version reads {FORMAT}")
+            key = dict(document["key"])
+            key["fingerprint"] = ModelFingerprint(**key["fingerprint"])
+            unit_ms = {str(name): float(ms) for name, ms in document["unit_ms"].items()}
+            return cls(ProfileKey(**key), unit_ms)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"profile: not a profile document ({type(error).__name__}: {error})") from None
+
+
+class ProfileStore:
+    """Profiles saved as files under one directory, one for each key."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def load(self, key: ProfileKey) -> Profile | None:
+        """Return the saved profile for `key`; none if there is none, or if the file is damaged."""
+        try:
+            profile = Profile.from_json(self._path(key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return profile if profile.key == key else None
+
+    def save(self, profile: Profile) -> Path:
+        """Write the profile so that a reader finds the old file or the whole new one.
+
+        Raises `ConfigurationError` where the directory cannot be written.
+        """
+        path = self._path(profile.key)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, profile.to_json())
+        except OSError as error:
+            raise ConfigurationError(f"cannot save the profile to {path}: {error.strerror}") from error
+        return path
+
+    def _path(self, key: ProfileKey) -> Path:
+        return self.directory / f"profile-{key.digest}.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text`, durably: at every moment it is the old file or the whole new one."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

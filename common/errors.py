@@ -1,16 +1,16 @@
 """Every error Cleave raises on purpose, by whose fault it is.
 
-    CleaveError
-    ├── ConfigurationError      the operator's: a setting, a path, a missing package (exit 78, no restart)
-    │   └── ModelMismatchError  the two sides hold different models
-    ├── ModelError              the model cannot be traced, cut or loaded
-    ├── PlanError               a cut or a plan that is not legal
-    ├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
-    └── LinkError               the network or the peer
-        ├── LocalProtocolError  this side was about to break the protocol: a bug here
-        ├── RemoteProtocolError the peer broke the protocol: its connection is closed
-        ├── LinkLostError       the connection is gone, or silent past its deadline: retry
-        └── ProbeError          the bandwidth could not be measured this time
+CleaveError
+├── ConfigurationError      the operator's: a setting, a path, a missing package (exit 78, no restart)
+│   └── ModelMismatchError  the two sides hold different models
+├── ModelError              the model cannot be traced, cut or loaded
+├── PlanError               a cut or a plan that is not legal
+├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
+└── LinkError               the network or the peer
+    ├── LocalProtocolError  this side was about to break the protocol: a bug here
+    ├── RemoteProtocolError the peer broke the protocol: its connection is closed
+    ├── LinkLostError       the connection is gone, or silent past its deadline: retry
+    └── ProbeError          the bandwidth could not be measured this time
 """
 
 from __future__ import annotations

@@ -71,7 +71,9 @@ class Profile:
         return sum(self.unit_ms.values())
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "key": asdict(self.key), "unit_ms": dict(self.unit_ms)}, indent=1)
+        return json.dumps(
+            {"format": FORMAT, "key": asdict(self.key), "unit_ms": dict(self.unit_ms)}, indent=1
+        )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:

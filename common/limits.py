@@ -1,0 +1,74 @@
+"""Every limit in one place, with its unit and its reason. Security limits are marked as such."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- the wire -------------------------------------------------------------------------------------------
+MAX_HEADER_BYTES = 16 * KIB
+"""Security: a msgpack header expands up to 70-fold in memory, so it stays small; tensors travel outside it."""
+MAX_PAYLOAD_BYTES = 64 * MIB
+"""Security: allocated in one piece once the prefix is read. The largest crossing tensor of the classifiers
+(VGG16 after its first convolution) has 12.3 MiB."""
+MAX_GREETING_BYTES = 4 * KIB
+"""Security: before the handshake is done no message may be longer, header and payload together."""
+MAX_TENSORS = 256
+"""Security: tensors in one message. The widest cut of the classifiers crosses 10."""
+MAX_RANK = 8
+"""Security: dimensions of a tensor."""
+MAX_NAME_CHARS = 200
+"""Security: length of a unit's or a peer's name."""
+MAX_REASON_CHARS = 600
+"""Error texts on the wire are cut to this length."""
+MAX_UNITS = 4_096
+"""Security: units a plan on the wire may name."""
+TENSOR_ALIGNMENT = 64
+"""Bytes: each tensor in a payload starts at a multiple of this, so it can be used where it lies."""
+
+# --- liveness -------------------------------------------------------------------------------------------
+HANDSHAKE_TIMEOUT_S = 5.0
+"""From connecting to Welcome. A peer that says nothing occupies a socket no longer."""
+PING_INTERVAL_S = 1.0
+"""A ping costs 60 bytes, and finding a dead link early is what keeps frames going."""
+DEAD_AFTER_S = 5.0
+"""Silence after which a connection is given up: five pings unanswered."""
+MAX_GREETING_CONNECTIONS = 16
+"""Security: sockets that have not shaken hands yet. Further ones are closed at once."""
+CONNECT_TIMEOUT_S = 3.0
+"""For TCP to connect: two SYN retransmissions."""
+RECONNECT_FIRST_S = 1.0
+RECONNECT_FACTOR = 1.6
+RECONNECT_MAX_S = 5.0
+"""Back-off between attempts to connect: uniform(0, first), then growing by the factor up to the maximum."""
+RECONNECT_HEALTHY_S = 10.0
+"""A connection that lived this long starts the back-off anew."""
+
+# --- frames ---------------------------------------------------------------------------------------------
+MAX_IN_FLIGHT = 4
+"""Frames an edge may have at the cloud (the credit window): enough to overlap head, link and tail."""
+MAX_CLOUD_QUEUE = 64
+"""Frames a cloud holds in all before it says Busy."""
+MAX_PREPARED_EPOCHS = 4
+"""Plans a session keeps ready: the present one, the next, and those of frames still in flight."""
+MAX_FRAME_BYTES = 48 * MIB
+"""An image file larger than this is refused with a record; it must fit into one payload."""
+MAX_FRAME_PIXELS = 100_000_000
+"""Security: pixels an image may claim before it is decoded."""
+
+# --- planning -------------------------------------------------------------------------------------------
+MAX_CLOSED_SETS = 50_000
+"""Closed sets enumerated at most; beyond, the planner needs a solver that does not enumerate."""
+SWITCH_GAIN = 0.05
+"""A new plan must be better by this share, or the present one infeasible. Less would be chasing noise."""
+PLANS_KEPT_FOR_LATE_FRAMES_S = 30.0
+
+# --- bandwidth ------------------------------------------------------------------------------------------
+PROBE_TIMEOUT_S = 8.0
+"""Hard limit on a probe process: the binding is known to hang."""
+PROBE_DURATION_S = 1
+"""Length of an iperf3 test: the shortest the binding can do."""
+MIN_GOODPUT_BYTES = 12 * KIB
+"""Bytes that must follow a message's first read before its arrival tells a bandwidth."""
+CHANNEL_PROBE_BYTES = 64 * KIB
+"""Payload of a ping that measures the bandwidth where iperf3 cannot."""

@@ -1,0 +1,104 @@
+"""All legal cuts of a graph, enumerated once for a model.
+
+Sources: Picard 1976 (closures); Tarnawski et al., NeurIPS 2020 (planning over ideals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import limits
+from common.errors import PlanError
+from common.graph import ModelGraph
+from common.plan import Cut
+
+
+class TooManyClosedSetsError(PlanError):
+    """The graph has more closed sets than were asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedSets:
+    """The closed sets of `graph` that hold its source, one row each.
+
+    `members[r, u]`: unit `u` is in set `r`. `crossing[r, u]`: it is, and some unit that reads it is not.
+    """
+
+    graph: ModelGraph
+    members: NDArray[np.bool_]
+    crossing: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @cached_property
+    def edge_only(self) -> int:
+        """Row of the set of all units."""
+        return int(np.flatnonzero(self.members.all(axis=1))[0])
+
+    def cut(self, row: int) -> Cut:
+        names = self.graph.names
+        return Cut.of(self.graph, [names[u] for u in np.flatnonzero(self.members[row])])
+
+    def costs(
+        self, edge_ms: Mapping[str, float], cloud_ms: Mapping[str, float]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return, for every row: time on the edge (ms), bytes up, time in the cloud (ms)."""
+        names = self.graph.names
+        edge = np.array([edge_ms[name] for name in names], dtype=np.float64)
+        cloud = np.array([cloud_ms[name] for name in names], dtype=np.float64)
+        sizes = np.array([unit.output_bytes for unit in self.graph.units], dtype=np.float64)
+        return self.members @ edge, self.crossing @ sizes, ~self.members @ cloud
+
+
+def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS) -> ClosedSets:
+    """Enumerate the closed sets of `graph` that hold the source.
+
+    Each set is grown by one unit whose inputs it holds already; sets and the units ready to join are bit
+    masks. Time is proportional to the number of sets times their ready units.
+
+    Raises `TooManyClosedSetsError` when there are more than `limit`.
+    """
+    parents = [sum(1 << graph.index[name] for name in set(unit.inputs)) for unit in graph.units]
+    children = [[graph.index[name] for name in graph.successors[unit.name]] for unit in graph.units]
+    first = 1 << graph.index[graph.source]
+    ready_first = sum(1 << w for w in children[graph.index[graph.source]] if parents[w] == first)
+    found = {first: ready_first}
+    pending = [first]
+    while pending:
+        members = pending.pop()
+        ready = rest = found[members]
+        while rest:
+            bit = rest & -rest
+            rest ^= bit
+            grown = members | bit
+            if grown in found:
+                continue
+            if len(found) == limit:
+                raise TooManyClosedSetsError(f"{len(graph)} units have more than {limit} closed sets")
+            joined = ready ^ bit
+            for w in children[bit.bit_length() - 1]:
+                if parents[w] & ~grown == 0:
+                    joined |= 1 << w
+            found[grown] = joined
+            pending.append(grown)
+    return _as_arrays(graph, sorted(found, key=lambda mask: (mask.bit_count(), mask)))
+
+
+def _as_arrays(graph: ModelGraph, masks: list[int]) -> ClosedSets:
+    count, width = len(masks), (len(graph) + 7) // 8
+    packed = np.frombuffer(b"".join(mask.to_bytes(width, "little") for mask in masks), dtype=np.uint8)
+    bits = np.unpackbits(packed.reshape(count, width), axis=1, count=len(graph), bitorder="little")
+    members = bits.astype(np.bool_)
+    outside = ~members
+    crossing = np.zeros_like(members)
+    for u, unit in enumerate(graph.units):
+        for name in graph.successors[unit.name]:
+            crossing[:, u] |= outside[:, graph.index[name]]
+    crossing &= members
+    return ClosedSets(graph, members, crossing)

@@ -1,0 +1,243 @@
+"""Choose a cut for the present conditions (DADS), and decide whether it is worth a switch.
+
+Source: DADS (Hu, Bao, Wang, Liu, INFOCOM 2019), algorithms 1–3, with the middle problem that it skips:
+under heavy load the least latency among the cuts that keep the full rate. See planning.md §1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import limits
+from common.graph import ModelGraph
+from common.partition.frontier import Frontier
+from common.plan import Cut, Mode, Prediction
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a decision depends on beside the frontier.
+
+    `bandwidth_bps` is upwards, in bit/s; 0 says that there is no link. `rate_fps` is the sampling rate, or
+    none for a backlog to drain as fast as possible. The scales multiply a side's profiled times.
+    """
+
+    bandwidth_bps: float
+    rtt_ms: float = 0.0
+    answer_ms: float = 0.0
+    rate_fps: float | None = None
+    edge_scale: float = 1.0
+    cloud_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("bandwidth_bps", "rtt_ms", "answer_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value!r}, not a finite number ≥ 0")
+        for name in ("edge_scale", "cloud_scale"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value!r}, not a finite number > 0")
+        if self.rate_fps is not None and not (math.isfinite(self.rate_fps) and self.rate_fps > 0):
+            raise ValueError(f"rate_fps is {self.rate_fps!r}, not a finite number > 0")
+
+    @property
+    def period_ms(self) -> float:
+        """Time between two frames; infinite when no rate is given."""
+        return 1000.0 / self.rate_fps if self.rate_fps else math.inf
+
+    def predict(self, edge_ms: float, payload_bytes: float, cloud_ms: float, edge_only: bool) -> Prediction:
+        """Predict one cut's times from its profiled costs."""
+        times = self.times(
+            np.array([edge_ms]), np.array([payload_bytes]), np.array([cloud_ms]), np.array([edge_only])
+        )
+        return times.prediction(0)
+
+    def times(
+        self, edge_ms: Array, payload_bytes: Array, cloud_ms: Array, edge_only: NDArray[np.bool_]
+    ) -> Times:
+        """Predict the times of many cuts at once, in ms."""
+        edge = edge_ms * self.edge_scale
+        cloud = np.where(edge_only, 0.0, cloud_ms * self.cloud_scale)
+        if self.bandwidth_bps > 0:
+            link = np.where(edge_only, 0.0, payload_bytes * (8000.0 / self.bandwidth_bps))
+        else:
+            link = np.where(edge_only, 0.0, np.inf)
+        extra = np.where(edge_only, 0.0, self.rtt_ms + self.answer_ms)
+        return Times(
+            edge, link, cloud, edge + link + cloud + extra, np.maximum(np.maximum(edge, link), cloud)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Predicted times of several cuts, in ms, entry by entry."""
+
+    edge_ms: Array
+    link_ms: Array
+    cloud_ms: Array
+    latency_ms: Array
+    bottleneck_ms: Array
+
+    def prediction(self, entry: int) -> Prediction:
+        return Prediction(
+            edge_ms=float(self.edge_ms[entry]),
+            link_ms=float(self.link_ms[entry]),
+            cloud_ms=float(self.cloud_ms[entry]),
+            latency_ms=float(self.latency_ms[entry]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An optimal cut: an entry of the frontier, the problem it solves, and the value that proves it."""
+
+    entry: int
+    mode: Mode
+    prediction: Prediction
+    lower_bound_ms: float
+
+
+def choose(frontier: Frontier, conditions: Conditions) -> Choice:
+    """Pick the optimal cut, exactly.
+
+    With a rate: the least latency if that cut keeps the rate (light), else the least latency among those
+    that do (heavy), else the least bottleneck (overloaded). Without one, the least bottleneck (drain).
+    Ties go to the other measure.
+    """
+    times = conditions.times(frontier.edge_ms, frontier.payload_bytes, frontier.cloud_ms, frontier.edge_only)
+    by_latency = np.lexsort((times.bottleneck_ms, times.latency_ms))
+    by_bottleneck = np.lexsort((times.latency_ms, times.bottleneck_ms))
+    if conditions.rate_fps is None:
+        entry, mode, objective = by_bottleneck[0], Mode.DRAIN, times.bottleneck_ms
+    else:
+        keeps_rate = times.bottleneck_ms <= conditions.period_ms
+        if keeps_rate[by_latency[0]]:
+            entry, mode, objective = by_latency[0], Mode.LIGHT, times.latency_ms
+        elif keeps_rate.any():
+            entry = by_latency[keeps_rate[by_latency]][0]
+            mode, objective = Mode.HEAVY, times.latency_ms
+        else:
+            entry, mode, objective = by_bottleneck[0], Mode.OVERLOADED, times.bottleneck_ms
+    return Choice(
+        entry=int(entry),
+        mode=mode,
+        prediction=times.prediction(int(entry)),
+        lower_bound_ms=float(objective[entry]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Profiled costs of any cut, on the frontier or not."""
+
+    edge_ms: float
+    payload_bytes: float
+    cloud_ms: float
+
+    @classmethod
+    def of(
+        cls, graph: ModelGraph, cut: Cut, edge_ms: Mapping[str, float], cloud_ms: Mapping[str, float]
+    ) -> Costs:
+        return cls(
+            edge_ms=sum(edge_ms[name] for name in cut.edge_units),
+            payload_bytes=sum(graph[name].output_bytes for name in cut.crossing),
+            cloud_ms=sum(cloud_ms[name] for name in cut.cloud_units),
+        )
+
+    def predict(self, cut: Cut, conditions: Conditions) -> Prediction:
+        return conditions.predict(self.edge_ms, self.payload_bytes, self.cloud_ms, not cut.cloud_units)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to run from now on, whether that is a change, and why."""
+
+    cut: Cut
+    mode: Mode
+    prediction: Prediction
+    lower_bound_ms: float
+    switched: bool
+    reason: str
+
+    @property
+    def sustainable_fps(self) -> float:
+        """Frames per second that the cut can keep up, by its slowest stage."""
+        return fps_of(self.prediction.bottleneck_ms)
+
+
+def fps_of(bottleneck_ms: float) -> float:
+    """Frames per second of a pipeline whose slowest stage takes `bottleneck_ms`."""
+    return 1000.0 / bottleneck_ms if bottleneck_ms else math.inf
+
+
+def decide(
+    frontier: Frontier,
+    conditions: Conditions,
+    current: tuple[Cut, Costs] | None = None,
+    min_gain: float = limits.SWITCH_GAIN,
+) -> Decision:
+    """Choose, and leave the current cut only for a gain of `min_gain`, or when it has become infeasible."""
+    choice = choose(frontier, conditions)
+    best = frontier.cut(choice.entry)
+    best_says = describe(best, choice.mode, choice.prediction)
+    if current is None:
+        return _decision(choice, best, choice.prediction, True, f"first plan: {best_says}")
+    cut, costs = current
+    present = costs.predict(cut, conditions)
+    if best == cut:
+        return _decision(choice, cut, choice.prediction, False, f"still the best: {best_says}")
+    if math.isinf(present.link_ms):
+        return _decision(choice, best, choice.prediction, True, f"no link to the cloud: {best_says}")
+    needs_rate = choice.mode in (Mode.LIGHT, Mode.HEAVY)
+    if needs_rate and present.bottleneck_ms > conditions.period_ms:
+        reason = (
+            f"{cut.label} sustains {fps_of(present.bottleneck_ms):.3g} of "
+            f"{conditions.rate_fps:.3g} frames/s: {best_says}"
+        )
+        return _decision(choice, best, choice.prediction, True, reason)
+    gain = _gain(choice, present)
+    if gain >= min_gain:
+        reason = f"{gain:.0%} better than {describe(cut, choice.mode, present)}: {best_says}"
+        return _decision(choice, best, choice.prediction, True, reason)
+    reason = f"kept, {best.label} would gain only {max(gain, 0.0):.1%} (a switch needs {min_gain:.0%})"
+    return _decision(choice, cut, present, False, reason)
+
+
+def describe(cut: Cut, mode: Mode, prediction: Prediction) -> str:
+    """Say what a cut is expected to do, in the measure that its mode optimises."""
+    if mode in (Mode.LIGHT, Mode.HEAVY):
+        return f"{cut.label} at {prediction.latency_ms:.0f} ms"
+    return f"{cut.label} at {fps_of(prediction.bottleneck_ms):.3g} frames/s"
+
+
+def _gain(choice: Choice, present: Prediction) -> float:
+    """Share by which the choice betters `present`: in its objective, or on a tie there in the other measure."""
+    latency = _saved(choice.prediction.latency_ms, present.latency_ms)
+    if choice.mode in (Mode.LIGHT, Mode.HEAVY):
+        return latency
+    bottleneck = _saved(choice.prediction.bottleneck_ms, present.bottleneck_ms)
+    tied = math.isclose(choice.prediction.bottleneck_ms, present.bottleneck_ms, rel_tol=1e-9)
+    return latency if tied else bottleneck
+
+
+def _saved(best_ms: float, present_ms: float) -> float:
+    return 1.0 - best_ms / present_ms if present_ms else 0.0
+
+
+def _decision(choice: Choice, cut: Cut, prediction: Prediction, switched: bool, reason: str) -> Decision:
+    return Decision(
+        cut=cut,
+        mode=choice.mode,
+        prediction=prediction,
+        lower_bound_ms=choice.lower_bound_ms,
+        switched=switched,
+        reason=reason,
+    )

@@ -1,0 +1,1 @@
+"""The channel between edge and cloud; docs/protocol.md is its specification."""

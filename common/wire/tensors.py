@@ -1,0 +1,90 @@
+"""Tensors as bytes: their entries in a message header, and where they lie in its payload.
+
+payload = tensor 0 | zeros up to the next multiple of 64 | tensor 1 | … | tensor n-1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common import limits
+from common.errors import PlanError, RemoteProtocolError
+from common.graph import TensorSpec
+
+RAW = "raw"
+"""The codec that sends a tensor's bytes as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """One tensor of a message: the unit it comes from (its index in the graph), its type, shape and size."""
+
+    unit: int
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    codec: str = RAW
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.unit, int) and 0 <= self.unit < limits.MAX_UNITS):
+            raise RemoteProtocolError(f"tensor of unit {self.unit!r}: not an index below {limits.MAX_UNITS}")
+        if not isinstance(self.shape, tuple) or len(self.shape) > limits.MAX_RANK:
+            raise RemoteProtocolError(f"tensor of unit {self.unit}: rank above {limits.MAX_RANK}")
+        if any(type(size) is not int or not 0 <= size <= limits.MAX_PAYLOAD_BYTES for size in self.shape):
+            raise RemoteProtocolError(
+                f"tensor of unit {self.unit}: shape {self.shape!r} is not of plain sizes"
+            )
+        if self.codec != RAW:
+            raise RemoteProtocolError(f"tensor of unit {self.unit}: codec {self.codec!r} is not known")
+        try:
+            expected = self.spec.nbytes
+        except (PlanError, TypeError) as error:
+            raise RemoteProtocolError(f"tensor of unit {self.unit}: {error}") from None
+        if type(self.nbytes) is not int or self.nbytes != expected:
+            raise RemoteProtocolError(
+                f"tensor of unit {self.unit}: {self.nbytes!r} bytes announced, its shape and type make {expected}"
+            )
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.dtype, self.shape)
+
+
+def padding_after(nbytes: int) -> int:
+    """Zeros between a tensor of `nbytes` and the next one."""
+    return -nbytes % limits.TENSOR_ALIGNMENT
+
+
+def payload_bytes(entries: Sequence[TensorEntry]) -> int:
+    """Length of the payload that holds `entries`."""
+    if not entries:
+        return 0
+    return sum(e.nbytes + padding_after(e.nbytes) for e in entries) - padding_after(entries[-1].nbytes)
+
+
+def join(tensors: Sequence[memoryview]) -> list[memoryview | bytes]:
+    """Lay tensors (as bytes) out for sending, without copying them: the buffers to write one after another."""
+    chunks: list[memoryview | bytes] = []
+    for i, tensor in enumerate(tensors):
+        chunks.append(tensor)
+        if i + 1 < len(tensors) and (gap := padding_after(tensor.nbytes)):
+            chunks.append(bytes(gap))
+    return chunks
+
+
+def split(entries: Sequence[TensorEntry], payload: memoryview) -> list[memoryview]:
+    """Find the tensors in a received payload, without copying them.
+
+    Raises `RemoteProtocolError` when the payload has not the length that the entries add up to.
+    """
+    expected = payload_bytes(entries)
+    if payload.nbytes != expected:
+        raise RemoteProtocolError(
+            f"payload of {payload.nbytes} bytes, its {len(entries)} tensors make {expected}"
+        )
+    views, at = [], 0
+    for entry in entries:
+        views.append(payload[at : at + entry.nbytes])
+        at += entry.nbytes + padding_after(entry.nbytes)
+    return views

@@ -36,7 +36,8 @@ def parse_bandwidth(text: str) -> float:
             return 0.0
         raise ValueError(f"a bandwidth needs a unit: {text!r}; did you mean {text.strip()}mbit?")
     raise ValueError(
-        f"unknown unit {unit!r} in {text!r}; write bit, kbit, mbit, gbit (per second) or B/s, kB/s, MB/s, GB/s"
+        f"unknown unit {unit!r} in {text!r}; "
+        "write bit, kbit, mbit, gbit (per second) or B/s, kB/s, MB/s, GB/s"
     )
 
 

@@ -1,0 +1,1 @@
+"""Measuring Cleave: the emulated link, demo frames and baselines."""

@@ -114,6 +114,7 @@ class Connection:
         self._alive_at = now
         self._pinged_at = now
         self._pings = 0
+        self._ping_sent_at: dict[int, float] = {}
         self._hello_heard = False
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._filled = 0
@@ -270,7 +271,15 @@ class Connection:
         """Make the next ping."""
         self._pinged_at = now
         self._pings += 1
+        self._ping_sent_at[self._pings] = now
         return Ping(number=self._pings)
+
+    def round_trip_s(self, pong: Pong, now: float) -> float:
+        """Return the time since the ping that `pong` answers. Raises `RemoteProtocolError` if there was none."""
+        sent = self._ping_sent_at.pop(pong.number, None)
+        if sent is None:
+            raise RemoteProtocolError(f"Pong {pong.number} answers no ping")
+        return now - sent
 
     def silent_for(self, now: float) -> float:
         """Seconds since the peer last gave a sign of life."""

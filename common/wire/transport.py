@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -36,7 +40,8 @@ class Channel(asyncio.BufferedProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
+        self._acknowledged = 0
+        self._aborted = False
         self._error: LinkError | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
         self.bytes_in = 0
@@ -72,6 +77,7 @@ class Channel(asyncio.BufferedProtocol):
     def abort(self, error: LinkError | None = None) -> None:
         """Close at once, dropping what is unsent; the listener is told `error`."""
         self._error = self._error or error
+        self._aborted = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -87,6 +93,8 @@ class Channel(asyncio.BufferedProtocol):
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._timer = self._loop.call_later(TICK_S, self._tick)
+        if self._aborted:
+            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.connection.next_buffer()
@@ -128,11 +136,10 @@ class Channel(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         now = self._loop.time()
-        assert self._transport is not None
-        unsent = self._transport.get_write_buffer_size()
-        if unsent < self._unsent:
+        acknowledged = self.bytes_out - self._unacknowledged()
+        if acknowledged > self._acknowledged:
+            self._acknowledged = acknowledged
             self.connection.progressed(now)
-        self._unsent = unsent
         try:
             ping = self.connection.on_time(now)
             if ping is not None:
@@ -141,3 +148,13 @@ class Channel(asyncio.BufferedProtocol):
             self.abort(error)
             return
         self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    def _unacknowledged(self) -> int:
+        """Bytes that were handed over but that the peer's kernel has not confirmed, where the system can tell."""
+        assert self._transport is not None
+        in_kernel = 0
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return self._transport.get_write_buffer_size() + in_kernel

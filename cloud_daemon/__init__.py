@@ -1,0 +1,1 @@
+"""The cloud daemon: executes the tails of frames and returns the answers."""

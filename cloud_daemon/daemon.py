@@ -1,0 +1,48 @@
+"""The cloud daemon put together: the model, the server, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from models.executor import TorchExecutor
+
+from cloud_daemon.config import CloudSettings
+from cloud_daemon.server import CloudServer
+from cloud_daemon.tail import TailPool
+from common.signals import stop_event
+from models.zoo import load_model
+
+log = structlog.get_logger()
+
+
+async def run(settings: CloudSettings) -> None:
+    """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
+    stop = stop_event()
+    started = time.perf_counter()
+    executor = TorchExecutor(settings.device, settings.threads)
+    model = await asyncio.to_thread(load_model, settings.model, settings.weights)
+    if settings.weights.startswith("random:"):
+        log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
+    pool = TailPool(model, executor, settings.state_dir)
+    try:
+        await pool.warm()
+        log.info(
+            "model ready",
+            model=model.name,
+            weights=model.weights,
+            units=len(model.graph),
+            device=executor.device_description,
+            seconds=round(time.perf_counter() - started, 1),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            server = CloudServer(settings.name, settings.listen, pool, settings.iperf_port, tasks)
+            address = await server.start()
+            log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
+            await stop.wait()
+            log.info("stopping", edges=len(server.sessions))
+            await server.stop()
+    finally:
+        pool.stop()
+    log.info("stopped")

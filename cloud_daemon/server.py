@@ -1,0 +1,105 @@
+"""The cloud's front door: accepts edges, bounds what they may occupy, ends them in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+
+import structlog
+
+from cloud_daemon.probe_turns import ProbeTurns
+from cloud_daemon.session import Session
+from cloud_daemon.tail import TailPool
+from common import limits
+from common.config import Address
+from common.errors import ConfigurationError
+from common.wire.messages import Drain
+from common.wire.transport import Channel
+
+log = structlog.get_logger()
+
+DRAIN_S = 1.5
+"""On shutdown, frames already here have this long to be answered."""
+
+
+class CloudServer:
+    """Listens for edges; each connection is a `Session`."""
+
+    def __init__(
+        self, name: str, listen: Address, pool: TailPool, iperf_port: int, tasks: asyncio.TaskGroup
+    ) -> None:
+        self.name = name
+        self.device = pool.executor.device_description
+        self.pool = pool
+        self.tasks = tasks
+        self.turns = ProbeTurns(listen.host, iperf_port)
+        self.sessions: set[Session] = set()
+        self._greeting: set[Session] = set()
+        self._listen = listen
+        self._admitted = 0
+        self._numbers = itertools.count(1)
+        self._run_id = secrets.token_hex(4)
+        self._server: asyncio.Server | None = None
+
+    # --- what sessions call -----------------------------------------------------------------------------
+    def admit(self) -> bool:
+        """Take a place in the queue of frames, if there is one."""
+        if self._admitted >= limits.MAX_CLOUD_QUEUE:
+            return False
+        self._admitted += 1
+        return True
+
+    def release(self) -> None:
+        """Give the place back."""
+        self._admitted -= 1
+
+    def opened(self, session: Session) -> None:
+        self._greeting.discard(session)
+        self.sessions.add(session)
+
+    def ended(self, session: Session) -> None:
+        self._greeting.discard(session)
+        self.sessions.discard(session)
+
+    # --- what the daemon calls --------------------------------------------------------------------------
+    async def start(self) -> Address:
+        """Listen; return the address (with the port in use, if port 0 was asked for).
+
+        Raises `ConfigurationError` when the address cannot be listened on.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                self._accept, self._listen.host, self._listen.port, reuse_address=True
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {self._listen} ({error.strerror or error}); is another daemon running there? "
+                "Set CLEAVE_CLOUD_LISTEN to another host:port"
+            ) from error
+        port = self._server.sockets[0].getsockname()[1]
+        return Address(host=self._listen.host, port=port)
+
+    async def stop(self) -> None:
+        """Accept nobody new, tell the edges, answer what is here, close."""
+        if self._server is not None:
+            self._server.close()
+        for session in [*self.sessions]:
+            if session.channel.is_open:
+                session.channel.send(Drain(reason="the cloud is shutting down"))
+        waited = 0.0
+        while self._admitted and waited < DRAIN_S:
+            await asyncio.sleep(0.02)
+            waited += 0.02
+        for session in [*self.sessions, *self._greeting]:
+            session.channel.close()
+            session.channel.abort()
+
+    def _accept(self) -> Channel:
+        session = Session(self, f"{self._run_id}-{next(self._numbers)}")
+        self._greeting.add(session)
+        if len(self._greeting) > limits.MAX_GREETING_CONNECTIONS:
+            log.warning("too many connections without a handshake, closing one", open=len(self._greeting))
+            asyncio.get_running_loop().call_soon(session.channel.abort)
+        return session.channel

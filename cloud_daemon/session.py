@@ -1,0 +1,292 @@
+"""One edge's connection at the cloud: hears its messages, has its frames run, answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+
+from cloud_daemon.probe_turns import TURN_S, ProbeTurns
+from cloud_daemon.tail import DeadlinePassedError, Tail, TailPool
+from common import limits
+from common.errors import CleaveError, FrameError, LinkError, LinkLostError, PlanError, ProbeError
+from common.plan import Output, Stage
+from common.profile import ModelFingerprint
+from common.wire.connection import Received, Role
+from common.wire.messages import (
+    PROTOCOL,
+    Answer,
+    Busy,
+    Bye,
+    Drain,
+    Failed,
+    Hello,
+    Infer,
+    Message,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    ProbeDenied,
+    ProbeGrant,
+    ProbeRequest,
+    ProfileReply,
+    ProfileRequest,
+    Refused,
+    Welcome,
+    printable,
+)
+from common.wire.transport import Channel
+from models.crossing import to_wire
+
+log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class House(Protocol):
+    """What a session needs of the server it belongs to."""
+
+    name: str
+    device: str
+    pool: TailPool
+    turns: ProbeTurns
+    tasks: asyncio.TaskGroup
+
+    def admit(self) -> bool: ...
+    def release(self) -> None: ...
+    def opened(self, session: Session) -> None: ...
+    def ended(self, session: Session) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When and how a frame's tensors came in."""
+
+    at: float
+    receive_ms: float
+    spaced_bytes: int
+
+    @classmethod
+    def of(cls, event: Received) -> Arrival:
+        return cls(event.at, event.receive_s * 1e3, event.spaced_bytes)
+
+
+class Session:
+    """The cloud's half of one connection. Its tasks end with it."""
+
+    def __init__(self, house: House, number: str) -> None:
+        self._house = house
+        self.number = number
+        self.edge = "unknown"
+        self.channel = Channel(Role.CLOUD, self)
+        self._loop = asyncio.get_running_loop()
+        self._tails: OrderedDict[int, Tail] = OrderedDict()
+        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = log.bind(session=number)
+        self.greeted = False
+
+    # --- what the channel calls -------------------------------------------------------------------------
+    def heard(self, event: Received) -> None:
+        match event.message:
+            case Infer() as infer:
+                self._infer(infer, event)
+            case Ping() as ping:
+                receive_ms = event.receive_s * 1e3
+                self._say(Pong(number=ping.number, receive_ms=receive_ms, spaced_bytes=event.spaced_bytes))
+            case Hello() as hello:
+                self._greet(hello)
+            case Prepare() as prepare:
+                self._start(partial(self._prepare, prepare))
+            case ProfileRequest():
+                self._start(partial(self._profile, event.payload))
+            case ProbeRequest():
+                self._start(self._probe)
+            case Drain() | Pong():
+                pass
+            case Bye(reason=reason):
+                self._log.debug("edge says bye", reason=reason)
+
+    def closed(self, error: LinkError | None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if error is not None:
+            said = "connection lost" if isinstance(error, LinkLostError) else "connection closed by us"
+            self._log.warning(said, edge=self.edge, peer=self.channel.peer, reason=str(error))
+        elif self.greeted:
+            self._log.info("edge gone", edge=self.edge)
+        self._house.ended(self)
+
+    # --- greeting ---------------------------------------------------------------------------------------
+    def _greet(self, hello: Hello) -> None:
+        self.edge = hello.edge
+        self._log = self._log.bind(edge=hello.edge)
+        model = self._house.pool.model
+        if hello.protocol != PROTOCOL:
+            self._refuse("protocol", f"the edge speaks protocol {hello.protocol}, this cloud {PROTOCOL}")
+        elif hello.fingerprint != model.fingerprint:
+            self._refuse(
+                "model",
+                mismatch(hello.model, hello.fingerprint, model.name, model.weights, model.fingerprint),
+            )
+        else:
+            self.greeted = True
+            self._say(
+                Welcome(
+                    session=self.number,
+                    cloud=printable(self._house.name, limits.MAX_NAME_CHARS),
+                    device=printable(self._house.device, limits.MAX_NAME_CHARS),
+                    credit=limits.MAX_IN_FLIGHT,
+                )
+            )
+            self._house.opened(self)
+            self._log.info("edge connected", peer=self.channel.peer, model=hello.model)
+
+    def _refuse(self, kind: str, reason: str) -> None:
+        self._log.error("edge refused", peer=self.channel.peer, reason=reason)
+        self._say(Refused(kind=kind, reason=printable(reason)))
+
+    # --- frames -----------------------------------------------------------------------------------------
+    def _infer(self, infer: Infer, event: Received) -> None:
+        tail = self._tails.get(infer.epoch)
+        if tail is None:
+            self._fail(infer, f"epoch {infer.epoch} is not prepared here")
+            return
+        tail.check(infer.tensors)
+        if self._in_flight >= limits.MAX_IN_FLIGHT or not self._house.admit():
+            retry_after_ms = self._house.pool.expected_wait_ms
+            self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
+        else:
+            self._in_flight += 1
+            self._start(partial(self._run, infer, tail, event.payload, Arrival.of(event)), self._leave)
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._house.release()
+
+    async def _run(self, infer: Infer, tail: Tail, payload: memoryview, arrival: Arrival) -> None:
+        deadline = arrival.at + infer.deadline_ms / 1e3
+        try:
+            done = await self._house.pool.infer(tail, infer.tensors, payload, deadline)
+        except DeadlinePassedError:
+            self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
+            return
+        except FrameError as error:
+            self._fail(infer, str(error), frame_at_fault=True)
+            return
+        except CleaveError as error:
+            self._log.warning("frame failed", frame=infer.frame, reason=str(error))
+            self._fail(infer, str(error))
+            return
+        entries, chunks = to_wire(self._house.pool.model.graph, done.result)
+        self._say(
+            Answer(
+                frame=infer.frame,
+                epoch=infer.epoch,
+                receive_ms=arrival.receive_ms,
+                spaced_bytes=arrival.spaced_bytes,
+                queue_ms=done.queue_ms,
+                tail_ms=done.run_ms,
+                cloud_ms=(self._loop.time() - arrival.at) * 1e3,
+                tensors=entries,
+            ),
+            chunks,
+        )
+
+    def _fail(self, infer: Infer, reason: str, *, frame_at_fault: bool = False) -> None:
+        self._say(
+            Failed(
+                frame=infer.frame,
+                epoch=infer.epoch,
+                frame_at_fault=frame_at_fault,
+                reason=printable(reason),
+            )
+        )
+
+    # --- plans, profiles, probes ------------------------------------------------------------------------
+    async def _prepare(self, prepare: Prepare) -> None:
+        started = self._loop.time()
+        try:
+            stage = self._stage(prepare)
+            tail = await self._house.pool.prepare(stage)
+        except CleaveError as error:
+            self._log.warning("plan refused", epoch=prepare.epoch, reason=str(error))
+            self._say(Prepared(epoch=prepare.epoch, ready=False, reason=printable(error), prepare_ms=0))
+            return
+        self._tails[prepare.epoch] = tail
+        while len(self._tails) > limits.MAX_PREPARED_EPOCHS:
+            self._tails.popitem(last=False)
+        prepare_ms = (self._loop.time() - started) * 1e3
+        self._log.info("plan ready", epoch=prepare.epoch, units=len(stage.units), inputs=list(stage.inputs))
+        self._say(Prepared(epoch=prepare.epoch, ready=True, reason="", prepare_ms=prepare_ms))
+
+    def _stage(self, prepare: Prepare) -> Stage:
+        names = self._house.pool.model.graph.names
+        for index in (*prepare.units, *prepare.inputs, *(unit for unit, _ in prepare.outputs)):
+            if index >= len(names):
+                raise PlanError(f"unit {index} is not in the graph: it has {len(names)}")
+        return Stage(
+            worker=self._house.name,
+            units=tuple(names[i] for i in prepare.units),
+            inputs=tuple(names[i] for i in prepare.inputs),
+            outputs=tuple(Output(names[i], destination) for i, destination in prepare.outputs),
+        )
+
+    async def _profile(self, frame: memoryview) -> None:
+        profile = await self._house.pool.profile(bytes(frame))
+        self._say(ProfileReply(), [profile.to_json().encode()])
+
+    async def _probe(self) -> None:
+        try:
+            async with self._house.turns.turn() as server:
+                self._say(ProbeGrant(port=self._house.turns.port, seconds=TURN_S))
+                async with asyncio.timeout(TURN_S):
+                    await server.wait()
+        except TimeoutError:
+            self._log.info("bandwidth test took too long, its turn is over", seconds=TURN_S)
+        except ProbeError as error:
+            self._say(ProbeDenied(reason=printable(error)))
+
+    # --- tasks ------------------------------------------------------------------------------------------
+    def _start(self, work: Work, after: Callable[[], None] | None = None) -> None:
+        task = self._house.tasks.create_task(self._guard(work))
+        self._tasks.add(task)
+
+        def finished(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if after is not None:
+                after()
+
+        task.add_done_callback(finished)
+
+    async def _guard(self, work: Work) -> None:
+        """Run one piece of a session's work; what goes wrong in it ends this session, not the daemon."""
+        try:
+            await work()
+        except LinkError as error:
+            self.channel.abort(error)
+        except Exception as error:  # a bug, or the machine (out of memory): the other sessions go on
+            self._log.exception("session failed")
+            self.channel.abort(LinkLostError(f"{type(error).__name__}: {error}"))
+
+    def _say(self, message: Message, chunks: list[memoryview | bytes] | None = None) -> None:
+        if self.channel.is_open or isinstance(message, Welcome | Refused):
+            self.channel.send(message, chunks or ())
+
+
+def mismatch(
+    edge_model: str, edge: ModelFingerprint, cloud_model: str, cloud_weights: str, cloud: ModelFingerprint
+) -> str:
+    """Say how two models differ, with both fingerprints."""
+    parts = ", ".join(edge.differences(cloud))
+    return (
+        f"edge and cloud hold different models ({parts} differ). "
+        f"Edge: {edge_model}: {edge}. Cloud: {cloud_model} with weights {cloud_weights}: {cloud}. "
+        "Give both the same CLEAVE_MODEL, CLEAVE_WEIGHTS and torchvision version"
+    )

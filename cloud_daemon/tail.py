@@ -1,0 +1,132 @@
+"""The tails of frames: stages prepared, run and measured on the cloud's one compute thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from models.executor import CompiledSegment, Executor
+from models.profiler import ProfileRun, sample_frame
+
+from common.errors import CleaveError, FrameError, LinkError, PlanError, RemoteProtocolError
+from common.graph import ModelGraph
+from common.plan import Stage
+from common.profile import Profile, ProfileStore
+from common.wire.tensors import TensorEntry
+from models.compute import ComputeThread, Priority, Timed
+from models.crossing import from_wire
+from models.measuring import load_or_measure
+from models.model import Model
+from models.stages import Stages
+
+
+class DeadlinePassedError(LinkError):
+    """The edge no longer waits for this frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A stage that is ready to run."""
+
+    stage: Stage
+    compiled: CompiledSegment
+    graph: ModelGraph
+
+    def check(self, entries: Sequence[TensorEntry]) -> None:
+        """Raise `RemoteProtocolError` unless `entries` are exactly this stage's inputs, as the graph has them.
+
+        The frame's bytes and its decoded image may have any size; every other shape is known.
+        """
+        wanted = tuple(self.graph.index[name] for name in self.stage.inputs)
+        if tuple(entry.unit for entry in entries) != wanted:
+            raise RemoteProtocolError(
+                f"tensors of units {[entry.unit for entry in entries]}, the plan says {list(wanted)}"
+            )
+        for entry in entries:
+            unit = self.graph.units[entry.unit]
+            spec = unit.output
+            assert spec is not None
+            free = unit.name in (self.graph.source, "decode")
+            alike = len(entry.shape) == len(spec.shape) if free else entry.shape == spec.shape
+            if entry.dtype != spec.dtype or not alike:
+                raise RemoteProtocolError(
+                    f"tensor of {unit.name} is {entry.dtype}{list(entry.shape)}, "
+                    f"the model makes {spec.dtype}{list(spec.shape)}"
+                )
+
+
+class TailPool:
+    """Runs tails, prepares and measures. One for the daemon."""
+
+    def __init__(self, model: Model, executor: Executor, state_dir: Path) -> None:
+        self.model = model
+        self.executor = executor
+        self.compute = ComputeThread("tail")
+        self._stages = Stages(model, executor, sample_frame())
+        self._store = ProfileStore(state_dir)
+        self._measuring: dict[str, asyncio.Future[Profile]] = {}
+        self._typical_ms = 20.0
+
+    @property
+    def expected_wait_ms(self) -> float:
+        """How long a frame that came now would wait for its turn, by the tails run lately."""
+        return self._typical_ms * max(self.compute.waiting, 1)
+
+    async def prepare(self, stage: Stage) -> Tail:
+        """Compile and warm a stage. Raises `PlanError` when it cannot be one."""
+        outputs = tuple(output.unit for output in stage.outputs)
+        done = await self.compute.run(self._stages.prepare, stage.units, outputs, priority=Priority.PREPARE)
+        inputs = done.result.segment.inputs
+        if inputs != stage.inputs:
+            raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
+        return Tail(stage, done.result, self.model.graph)
+
+    async def infer(
+        self, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
+    ) -> Timed[dict[str, torch.Tensor]]:
+        """Run a frame's tail; `deadline` is on the event loop's clock.
+
+        Raises `FrameError` when the frame is at fault, `DeadlinePassedError` when it is too late to begin.
+        """
+        clock = asyncio.get_running_loop().time
+
+        def job() -> dict[str, torch.Tensor]:
+            if clock() > deadline:
+                raise DeadlinePassedError("the deadline passed before its turn came")
+            try:
+                return tail.compiled.run(from_wire(tail.graph, entries, payload))
+            except (RuntimeError, MemoryError) as error:
+                raise CleaveError(f"the tail failed: {error}") from error
+
+        done = await self.compute.run(job, priority=Priority.FRAME)
+        self._typical_ms += 0.2 * (done.run_ms - self._typical_ms)
+        return done
+
+    async def warm(self) -> None:
+        """Run one whole inference, so that what is broken shows before edges connect."""
+        names = self.model.graph.names
+        await self.compute.run(self._stages.prepare, names, (self.model.graph.sink,))
+
+    async def profile(self, frame: bytes) -> Profile:
+        """Return the profile for frames like `frame`: the saved one, or one measured now.
+
+        Edges that ask for the same profile at the same time share one measurement. A frame that is no image
+        is replaced by a sample.
+        """
+        try:
+            run = ProfileRun(self.model, self.executor, frame)
+        except FrameError:
+            run = ProfileRun(self.model, self.executor, sample_frame())
+        digest = run.key.digest
+        if digest not in self._measuring:
+            task = asyncio.ensure_future(load_or_measure(run, self._store, self.compute))
+            task.add_done_callback(lambda _: self._measuring.pop(digest, None))
+            self._measuring[digest] = task
+        return await asyncio.shield(self._measuring[digest])
+
+    def stop(self) -> None:
+        self.executor.stop()
+        self.compute.stop(timeout_s=1.0)

@@ -1,0 +1,68 @@
+"""A plan with what it takes to run it on the edge, compiled and warm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from models.executor import CompiledSegment
+
+from common.graph import ModelGraph
+from common.plan import Cut, Plan, Stage, stages_of
+from common.wire.messages import Prepare
+from models.compute import ComputeThread, Priority
+from models.stages import Stages
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeParts:
+    """A cut's segments on the edge.
+
+    `head` runs the edge's units (none when that is only the source: there is nothing to compute). `rest` runs
+    the cloud's units from the crossing tensors, for when the cloud lets a frame down (none for edge-only).
+    """
+
+    head: CompiledSegment | None
+    rest: CompiledSegment | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePlan:
+    """What frames run under from now on."""
+
+    plan: Plan
+    parts: EdgeParts
+
+    @property
+    def uses_cloud(self) -> bool:
+        return bool(self.plan.cut.cloud_units)
+
+
+async def prepare_parts(cut: Cut, graph: ModelGraph, stages: Stages, compute: ComputeThread) -> EdgeParts:
+    """Compile and warm a cut's segments on the compute thread, behind waiting frames."""
+    head_stage = stages_of(cut, graph.sink)[0]
+    head = rest = None
+    if head_stage.units != (graph.source,):
+        outputs = tuple(output.unit for output in head_stage.outputs)
+        done = await compute.run(stages.prepare, head_stage.units, outputs, priority=Priority.PREPARE)
+        head = done.result
+    if cut.cloud_units:
+        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), priority=Priority.PREPARE)
+        rest = done.result
+    return EdgeParts(head, rest)
+
+
+def prepare_request(epoch: int, stage: Stage, graph: ModelGraph) -> Prepare:
+    """Say a stage as the message that asks the cloud to have it ready."""
+    index = graph.index
+    return Prepare(
+        epoch=epoch,
+        units=tuple(index[name] for name in stage.units),
+        inputs=tuple(index[name] for name in stage.inputs),
+        outputs=tuple((index[output.unit], output.destination) for output in stage.outputs),
+    )
+
+
+def run_head(parts: EdgeParts, source: str, frame: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Run a frame's head; with no head the frame itself is what crosses."""
+    return parts.head.run({source: frame}) if parts.head is not None else {source: frame}

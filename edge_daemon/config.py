@@ -1,0 +1,82 @@
+"""The edge daemon's settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from common.config import Address, AddressSetting, PathSetting, Settings, setting
+from common.telemetry import LogFormat, LogLevel
+
+STATE_HOME = Path(os.path.expanduser("~/.local/state"))
+
+PlanPolicy = Literal["auto", "edge-only", "cloud-only"]
+
+
+class EdgeSettings(Settings):
+    """What `cleave-edge` is tuned by."""
+
+    own_prefix: ClassVar[str] = "CLEAVE_EDGE_"
+    foreign_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
+
+    model: str = setting(
+        "MODEL", help="a torchvision classifier (`resnet18`), or your own as `package.module:factory`"
+    )
+    weights: str = setting(
+        "WEIGHTS",
+        "default",
+        help="`default` (torchvision's, from its cache or downloaded), `/path/file.safetensors`, "
+        "or `random:SEED` (to try things out: the answers mean nothing)",
+    )
+    source: PathSetting = setting(
+        "EDGE_SOURCE",
+        help="directory of images: what is there is taken in the order of names, then what arrives",
+    )
+    results: str = setting(
+        "EDGE_RESULTS", "-", help="file the results are appended to, one JSON object a line; `-`: stdout"
+    )
+    cloud: AddressSetting = setting(
+        "EDGE_CLOUD", Address(host="127.0.0.1", port=7400), help="where the cloud daemon listens"
+    )
+    name: str = setting("EDGE_NAME", socket.gethostname(), help="this machine's name in the cloud's logs")
+    sampling_fps: float = setting(
+        "EDGE_SAMPLING_FPS", 0.0, ge=0, help="frames taken per second; 0: as fast as possible"
+    )
+    when_drained: Literal["wait", "exit"] = setting(
+        "EDGE_WHEN_DRAINED", "wait", help="once every file there is has its result: wait for more, or exit"
+    )
+    plan: PlanPolicy = setting(
+        "EDGE_PLAN", "auto", help="`auto`: cut where it is best now; the others fix the plan"
+    )
+    replan_interval_s: float = setting(
+        "EDGE_REPLAN_INTERVAL_S", 5.0, ge=0.2, help="seconds between two looks at link and load"
+    )
+    in_flight: int = setting(
+        "EDGE_IN_FLIGHT",
+        4,
+        ge=1,
+        le=4,
+        help="frames worked on at a time; more than one overlaps head, link and tail",
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "EDGE_DEVICE", "auto", help="what the network runs on; `auto`: CUDA where there is one"
+    )
+    threads: int = setting("EDGE_THREADS", 0, ge=0, help="threads of the network; 0: as torch decides")
+    slowdown: float = setting(
+        "EDGE_SLOWDOWN",
+        1.0,
+        ge=1,
+        le=1000,
+        help="paces all computing by this factor, to play a weaker device",
+    )
+    state_dir: PathSetting = setting(
+        "EDGE_STATE_DIR",
+        STATE_HOME / "cleave-edge",
+        help="where measured profiles and `status.json` are kept",
+    )
+    log_format: LogFormat = setting(
+        "LOG_FORMAT", "auto", help="`auto`: readable on a terminal, JSON otherwise"
+    )
+    log_level: LogLevel = setting("LOG_LEVEL", "info", help="the least important events to log")

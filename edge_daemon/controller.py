@@ -1,0 +1,288 @@
+"""The dynamic loop (DADS, algorithm 3): look at link and load, decide, prepare both sides, switch.
+
+    scheduler ──► wake ──► probe if the traffic does not tell ──► decide() ──► prepare edge and cloud ──► active
+    link up/down ─┘
+                  link down ──► edge-only at once, waiting for nothing
+
+A frame never waits for a decision: it runs under `active` as it finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from common.errors import LinkError
+from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
+from common.partition.decide import Conditions, Costs, Decision, decide
+from common.partition.frontier import Frontier
+from common.plan import Cut, Mode, Plan, stages_of
+from common.profile import Profile
+from common.quantities import format_bandwidth
+from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.config import PlanPolicy
+from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.prober import Prober
+from edge_daemon.uplink import Uplink
+from models.compute import ComputeThread
+from models.model import Model
+from models.stages import Stages
+
+log = structlog.get_logger()
+
+FRAME_SIZES = 20
+"""Frames whose median size is planned with."""
+RESIZED = 0.05
+"""The frontier is built anew when frames have grown or shrunk by this share."""
+
+
+class Controller:
+    """Owns the active plan. Everything happens on the event loop; `active` changes between two frames."""
+
+    def __init__(
+        self,
+        *,
+        policy: PlanPolicy,
+        model: Model,
+        stages: Stages,
+        compute: ComputeThread,
+        uplink: Uplink,
+        estimate: LinkEstimate,
+        prober: Prober,
+        rate_fps: float | None,
+        interval_s: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._model = model
+        self._stages = stages
+        self._compute = compute
+        self._uplink = uplink
+        self._estimate = estimate
+        self._prober = prober
+        self._rate_fps = rate_fps
+        self._interval_s = interval_s
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._epoch = 0
+        self._edge_profile: Profile | None = None
+        self._cloud_profile: Profile | None = None
+        self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
+        self._sets: ClosedSets | None = None
+        self._frontier: Frontier | None = None
+        self._edge_only: EdgeParts | None = None
+        self._active: ActivePlan | None = None
+        self._cloud_let_down = False
+        self.switches = 0
+
+    @property
+    def active(self) -> ActivePlan:
+        """The plan frames run under. There is one from `start()` on."""
+        assert self._active is not None
+        return self._active
+
+    # --- what others tell the controller ----------------------------------------------------------------
+    def link_up(self) -> None:
+        self._wake.set()
+
+    def link_down(self, reason: str) -> None:
+        """Go on without the cloud at once: the edge-only parts are always prepared."""
+        self._estimate.forget()
+        if self.active.uses_cloud:
+            self._cloud_let_down = True
+            self._run_edge_only(f"the cloud is gone ({reason})")
+        self._wake.set()
+
+    def saw_frame(self, nbytes: int) -> None:
+        """Take note of a frame's size in bytes."""
+        self._frame_sizes.append(nbytes)
+        self._prober.saw_traffic()
+
+    def set_profiles(self, edge: Profile | None, cloud: Profile | None) -> None:
+        """Plan with these profiles from now on."""
+        self._edge_profile = edge or self._edge_profile
+        self._cloud_profile = cloud or self._cloud_profile
+        self._frontier = None
+        self._wake.set()
+
+    @property
+    def has_profiles(self) -> bool:
+        return self._edge_profile is not None and self._cloud_profile is not None
+
+    # --- the loop ---------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Prepare the edge-only plan, so that frames can run whatever else happens."""
+        cut = Cut.edge_only(self._model.graph)
+        self._edge_only = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
+        self._run_edge_only("the edge alone, until the cloud is there")
+
+    async def run(self) -> None:
+        """Decide each interval, and when something has happened, until cancelled."""
+        scheduler = AsyncIOScheduler()
+        scheduler.add_job(
+            self._wake.set, "interval", seconds=self._interval_s, max_instances=1, coalesce=True
+        )
+        scheduler.start()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    await self._replan()
+                except LinkError as error:  # went while we planned: link_down() has seen to it
+                    log.info("planning broken off", reason=str(error))
+                self._changed()
+        finally:
+            scheduler.shutdown(wait=False)
+
+    async def _replan(self) -> None:
+        if self._policy == "edge-only":
+            return
+        if not self._uplink.available:
+            self._consider_rate_without_cloud()
+        elif self._policy == "cloud-only":
+            await self._use_cloud_only(Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
+        elif not self.has_profiles:
+            if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way
+                return
+            await self._use_cloud_only(Mode.STARTING, "profiling; the cloud computes meanwhile")
+        else:
+            await self._prober.measure_if_needed(self.active.uses_cloud)
+            if self._estimate.bandwidth_bps is not None and self._uplink.available:
+                await self._decide(self._estimate.bandwidth_bps)
+
+    async def _decide(self, bandwidth_bps: float) -> None:
+        frontier = self._present_frontier()
+        conditions = self._conditions(bandwidth_bps)
+        planned = self.active.plan.mode not in (Mode.STARTING, Mode.PINNED)
+        decision = decide(frontier, conditions, self._present_costs(frontier) if planned else None)
+        before = self.active.plan
+        if decision.switched and decision.cut != before.cut:
+            await self._switch(decision.cut, self._plan(decision, bandwidth_bps))
+        else:
+            parts = self.active.parts
+            self._active = ActivePlan(replace(self._plan(decision, bandwidth_bps), epoch=before.epoch), parts)
+        self._tell(before, decision, bandwidth_bps)
+
+    def _conditions(self, bandwidth_bps: float) -> Conditions:
+        return Conditions(bandwidth_bps=bandwidth_bps, rtt_ms=self._estimate.rtt_ms, rate_fps=self._rate_fps)
+
+    def _consider_rate_without_cloud(self) -> None:
+        """Say what the edge alone can sustain, once that is known."""
+        if not self.has_profiles or self._policy != "auto":
+            return
+        before = self.active.plan
+        decision = decide(self._present_frontier(), self._conditions(0.0))
+        plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
+        self._active = ActivePlan(plan, self.active.parts)
+        self._tell(before, decision, 0.0)
+
+    # --- what is decided with ---------------------------------------------------------------------------
+    def _present_frontier(self) -> Frontier:
+        assert self._edge_profile is not None
+        assert self._cloud_profile is not None
+        source = self._model.graph.source
+        if self._sets is None:
+            self._sets = enumerate_closed_sets(self._model.graph)
+        graph = self._sets.graph
+        size = statistics.median(self._frame_sizes) if self._frame_sizes else graph[source].output_bytes
+        if abs(size / max(graph[source].output_bytes, 1) - 1.0) > RESIZED:
+            self._sets = replace(self._sets, graph=graph.with_output_bytes({source: int(size)}))
+            self._frontier = None
+        if self._frontier is None:
+            self._frontier = Frontier.build(
+                self._sets, self._edge_profile.unit_ms, self._cloud_profile.unit_ms
+            )
+        return self._frontier
+
+    def _present_costs(self, frontier: Frontier) -> tuple[Cut, Costs]:
+        assert self._edge_profile is not None
+        assert self._cloud_profile is not None
+        cut = self.active.plan.cut
+        costs = Costs.of(frontier.sets.graph, cut, self._edge_profile.unit_ms, self._cloud_profile.unit_ms)
+        return cut, costs
+
+    def _plan(self, decision: Decision, bandwidth_bps: float | None) -> Plan:
+        """Make the plan of a decision, without its epoch yet."""
+        return Plan(
+            epoch=0,
+            mode=decision.mode,
+            cut=decision.cut,
+            stages=stages_of(decision.cut, self._model.graph.sink),
+            reason=decision.reason,
+            prediction=decision.prediction,
+            lower_bound_ms=decision.lower_bound_ms,
+            sustainable_fps=decision.sustainable_fps,
+            bandwidth_bps=bandwidth_bps,
+        )
+
+    # --- switching --------------------------------------------------------------------------------------
+    async def _use_cloud_only(self, mode: Mode, reason: str) -> None:
+        cut = Cut.cloud_only(self._model.graph)
+        if self.active.plan.cut != cut:
+            stages = stages_of(cut, self._model.graph.sink)
+            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
+            await self._switch(cut, plan)
+
+    async def _switch(self, cut: Cut, plan: Plan) -> None:
+        """Prepare both sides, then let the next frame use the plan. Frames in flight finish under their own."""
+        if not cut.cloud_units:
+            self._run_edge_only(plan.reason, plan)
+            return
+        self._epoch += 1
+        plan = replace(plan, epoch=self._epoch)
+        parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
+        prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
+        if not prepared.ready:
+            log.error("the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason)
+        elif self._uplink.available:
+            self._adopt(ActivePlan(plan, parts))
+
+    def _run_edge_only(self, reason: str, plan: Plan | None = None) -> None:
+        assert self._edge_only is not None
+        cut = Cut.edge_only(self._model.graph)
+        if plan is None:
+            mode = Mode.STARTING if self._policy == "auto" and not self.has_profiles else Mode.PINNED
+            mode = Mode.LIGHT if self.has_profiles and self._policy == "auto" else mode
+            stages = stages_of(cut, self._model.graph.sink)
+            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
+        self._epoch += 1
+        self._adopt(ActivePlan(replace(plan, epoch=self._epoch), self._edge_only))
+
+    def _adopt(self, active: ActivePlan) -> None:
+        before = self._active
+        self._active = active
+        if before is not None:
+            self.switches += 1
+        plan = active.plan
+        link = format_bandwidth(plan.bandwidth_bps) if plan.bandwidth_bps else None
+        log.info(
+            "plan",
+            epoch=plan.epoch,
+            cut=plan.cut.label,
+            before=before.plan.cut.label if before else None,
+            mode=str(plan.mode),
+            bandwidth=link,
+            reason=plan.reason,
+        )
+        self._changed()
+
+    def _tell(self, before: Plan, decision: Decision, bandwidth_bps: float) -> None:
+        """Log what a person must know though the cut may be the same: the beginning and the end of overload."""
+        if decision.mode is Mode.OVERLOADED and before.mode is not Mode.OVERLOADED:
+            log.warning(
+                "overloaded: no cut keeps the sampling rate",
+                sampling_fps=self._rate_fps,
+                sustainable_fps=round(decision.sustainable_fps, 2),
+                bandwidth=format_bandwidth(bandwidth_bps),
+            )
+        elif before.mode is Mode.OVERLOADED and decision.mode is not Mode.OVERLOADED:
+            log.info("no longer overloaded", sampling_fps=self._rate_fps, cut=decision.cut.label)
+        else:
+            log.debug("plan looked at", reason=decision.reason, bandwidth=format_bandwidth(bandwidth_bps))

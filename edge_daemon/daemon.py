@@ -1,0 +1,227 @@
+"""The edge daemon put together: source, pipeline, uplink, controller, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from models.executor import TorchExecutor
+from models.profiler import ProfileRun, sample_frame
+
+from common.errors import LinkError
+from common.profile import Profile, ProfileStore
+from common.signals import stop_event
+from common.wire.messages import PROTOCOL, Hello
+from edge_daemon.config import EdgeSettings
+from edge_daemon.controller import Controller
+from edge_daemon.frame import QUEUE_FRAMES, LosslessFrameQueue
+from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.pipeline import FramePipeline
+from edge_daemon.prober import Prober
+from edge_daemon.results import JsonLinesSink
+from edge_daemon.source import DirectorySource, check_directory
+from edge_daemon.status import StatusFile
+from edge_daemon.uplink import Uplink, UplinkEvents
+from models.compute import ComputeThread
+from models.measuring import load_or_measure
+from models.model import Model
+from models.stages import Stages
+from models.zoo import load_model
+
+log = structlog.get_logger()
+
+FIRST_FRAME_S = 3.0
+"""Wait this long for a real frame to profile with; then a sample of 1280 × 720 has to do."""
+DRAIN_S = 1.0
+"""On shutdown, frames in flight have this long to be answered; the rest are done on the next start."""
+PROFILE_RETRY_S = 1.0
+
+
+class EdgeDaemon:
+    """One edge: built by `run`, with every task in one group."""
+
+    def __init__(self, settings: EdgeSettings, model: Model, executor: TorchExecutor) -> None:
+        self._settings = settings
+        self._model = model
+        self._executor = executor
+        self.stop = stop_event()
+        self._sink = JsonLinesSink(settings.results)
+        self._queue: LosslessFrameQueue = asyncio.Queue(QUEUE_FRAMES)
+        self._source = DirectorySource(
+            settings.source,
+            self._queue,
+            sampling_fps=settings.sampling_fps,
+            done=self._sink.answered,
+            first_number=self._sink.last_number + 1,
+            exit_when_drained=settings.when_drained == "exit",
+        )
+        self._compute = ComputeThread("head")
+        self._estimate = LinkEstimate()
+        self._uplink = Uplink(settings.cloud, self._hello(), self._events())
+        self._controller = Controller(
+            policy=settings.plan,
+            model=model,
+            stages=Stages(model, executor, sample_frame()),
+            compute=self._compute,
+            uplink=self._uplink,
+            estimate=self._estimate,
+            prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
+            rate_fps=settings.sampling_fps or None,
+            interval_s=settings.replan_interval_s,
+            changed=self._write_status,
+        )
+        self._pipeline = FramePipeline(
+            model=model,
+            queue=self._queue,
+            compute=self._compute,
+            controller=self._controller,
+            uplink=self._uplink,
+            record=self._sink.write,
+        )
+        self._status = StatusFile(settings.state_dir)
+
+    async def run(self) -> None:
+        """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
+        try:
+            await self._controller.start()
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(self._controller.run())]
+                if self._settings.plan != "edge-only":
+                    background.append(tasks.create_task(self._uplink.run()))
+                if self._settings.plan == "auto":
+                    background.append(tasks.create_task(self._profile()))
+                frames = tasks.create_task(self._frames())
+                await frames
+                for task in background:
+                    task.cancel()
+        finally:
+            self._write_status()
+            self._executor.stop()
+            self._compute.stop(timeout_s=0.3)
+            self._sink.close()
+        log.info("stopped", **self._pipeline.counts)
+
+    async def _frames(self) -> None:
+        """Run source and pipeline to their end; on a signal, give frames in flight a moment."""
+        source = asyncio.create_task(self._source.run(self.stop))
+        pipeline = asyncio.create_task(self._pipeline.run(self._settings.in_flight, self.stop))
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([pipeline, source, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not self.stop.is_set():
+                await asyncio.wait([pipeline, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if self.stop.is_set():
+                log.info("stopping", in_flight=self._pipeline.in_flight)
+                await asyncio.wait([pipeline], timeout=DRAIN_S)
+        finally:
+            for task in (source, pipeline, stopped):
+                task.cancel()
+            results = await asyncio.gather(source, pipeline, stopped, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    # --- profiles ---------------------------------------------------------------------------------------
+    async def _profile(self) -> None:
+        """Get both profiles, each as soon as it can be had."""
+        try:
+            async with asyncio.timeout(FIRST_FRAME_S):
+                frame = await asyncio.shield(self._source.first_data)
+        except TimeoutError:
+            frame = sample_frame()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._profile_edge(frame))
+            group.create_task(self._profile_cloud(frame))
+
+    async def _profile_edge(self, frame: bytes) -> None:
+        store = ProfileStore(self._settings.state_dir)
+        run = ProfileRun(self._model, self._executor, frame)
+        self._controller.set_profiles(await load_or_measure(run, store, self._compute), None)
+
+    async def _profile_cloud(self, frame: bytes) -> None:
+        profile: Profile | None = None
+        while profile is None:
+            try:
+                profile = await self._uplink.profile(frame)
+            except LinkError:
+                await asyncio.sleep(PROFILE_RETRY_S)  # there is no connection yet, or it went
+        log.info("cloud's profile received", total_ms=round(profile.total_ms, 1), device=profile.key.device)
+        self._controller.set_profiles(None, profile)
+
+    # --- wiring -----------------------------------------------------------------------------------------
+    def _hello(self) -> Hello:
+        fingerprint = self._model.fingerprint
+        return Hello(
+            protocol=PROTOCOL,
+            edge=self._settings.name,
+            model=f"{self._model.name} with weights {self._model.weights}"[:200],
+            architecture=fingerprint.architecture,
+            weights=fingerprint.weights,
+            graph=fingerprint.graph,
+        )
+
+    def _events(self) -> UplinkEvents:
+        return UplinkEvents(
+            up=lambda: self._controller.link_up(),
+            down=lambda reason: self._controller.link_down(reason),
+            measured=self._estimate.add,
+            round_trip=self._estimate.add_round_trip,
+        )
+
+    def _write_status(self) -> None:
+        plan = self._controller.active.plan
+        bandwidth = self._estimate.bandwidth_bps
+        self._status.write(
+            {
+                "written_at": time.time(),
+                "model": self._model.name,
+                "weights": self._model.weights,
+                "link": {
+                    "available": self._uplink.available,
+                    "cloud": str(self._settings.cloud),
+                    "bandwidth_mbit": round(bandwidth / 1e6, 3) if bandwidth else None,
+                    "measured_by": self._estimate.origin,
+                    "rtt_ms": round(self._estimate.rtt_ms, 2),
+                    "last_error": self._uplink.last_error,
+                },
+                "plan": {
+                    "epoch": plan.epoch,
+                    "mode": str(plan.mode),
+                    "cut": plan.cut.label,
+                    "reason": plan.reason,
+                    "predicted_latency_ms": plan.prediction.latency_ms if plan.prediction else None,
+                    "sustainable_fps": plan.sustainable_fps,
+                },
+                "sampling_fps": self._settings.sampling_fps or None,
+                "profiled": self._controller.has_profiles,
+                "frames": {
+                    "taken": self._source.taken_frames,
+                    "in_flight": self._pipeline.in_flight,
+                    **self._pipeline.counts,
+                },
+                "switches": self._controller.switches,
+                "stale_answers": self._uplink.counts.stale_answers,
+            }
+        )
+
+
+async def run(settings: EdgeSettings) -> None:
+    """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
+    started = time.perf_counter()
+    check_directory(settings.source)  # before the model: a mistyped path should not take seconds to be told
+    executor = TorchExecutor(settings.device, settings.threads, settings.slowdown)
+    model = await asyncio.to_thread(load_model, settings.model, settings.weights)
+    if settings.weights.startswith("random:"):
+        log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
+    daemon = EdgeDaemon(settings, model, executor)
+    log.info(
+        "model ready",
+        model=model.name,
+        weights=model.weights,
+        units=len(model.graph),
+        device=executor.device_description,
+        slowdown=settings.slowdown if settings.slowdown > 1 else None,
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    await daemon.run()

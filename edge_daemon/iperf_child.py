@@ -1,0 +1,39 @@
+"""An iperf3 client for one test, in a process of its own (the binding blocks, and takes stdout over).
+
+    python -m edge_daemon.iperf_child HOST PORT SECONDS
+
+Result: one line of JSON on stdout, `{"bps": …}` as the server received it, or `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+BLOCK_BYTES = 8 * 1024
+"""Small writes: with the binding's 128 KiB a slow link would get less than one block a second."""
+
+
+def main() -> int:
+    try:
+        import iperf3
+
+        client = iperf3.Client()
+    except (ImportError, OSError) as error:
+        print(json.dumps({"error": f"no iperf3: {error}"}))
+        return 1
+    client.server_hostname = sys.argv[1]
+    client.port = int(sys.argv[2])
+    client.duration = int(sys.argv[3])
+    client.blksize = BLOCK_BYTES
+    result = client.run()
+    failure = getattr(result, "error", None)
+    if failure:
+        print(json.dumps({"error": str(failure)}))
+        return 1
+    print(json.dumps({"bps": float(result.received_bps)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

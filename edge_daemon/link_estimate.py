@@ -1,0 +1,80 @@
+"""What the link carries now: iperf3's measurements and the traffic's own goodput, fused."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from common import limits
+
+Origin = Literal["iperf3", "traffic", "ping"]
+
+RECENT = 5
+"""Samples the estimate is the median of: three of a changed bandwidth move it, one outlier does not."""
+STALE_S = 30.0
+"""A sample older than this counts only while there is no newer one."""
+PINGS = 10
+"""Round trips of which the least counts: the others waited behind tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthSample:
+    """One measurement of the bandwidth upwards, in bit/s."""
+
+    bps: float
+    at: float
+    origin: Origin
+
+
+def goodput(receive_ms: float, spaced_bytes: int, at: float, origin: Origin) -> BandwidthSample | None:
+    """Tell the bandwidth from how a message arrived at the cloud: so many bytes in so much time.
+
+    None when too little of it was still on the way for that to mean anything (packet-train dispersion).
+    """
+    if spaced_bytes < limits.MIN_GOODPUT_BYTES or receive_ms <= 0.05:
+        return None
+    return BandwidthSample(spaced_bytes * 8000.0 / receive_ms, at, origin)
+
+
+class LinkEstimate:
+    """The present bandwidth and round trip, by what was measured lately. Times are any monotonic clock's."""
+
+    def __init__(self) -> None:
+        self._samples: deque[BandwidthSample] = deque(maxlen=RECENT)
+        self._round_trips_ms: deque[float] = deque(maxlen=PINGS)
+
+    def add(self, sample: BandwidthSample) -> None:
+        """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else."""
+        if sample.origin == "iperf3":
+            self._samples.clear()
+        while self._samples and sample.at - self._samples[0].at > STALE_S:
+            self._samples.popleft()
+        self._samples.append(sample)
+
+    def add_round_trip(self, ms: float) -> None:
+        self._round_trips_ms.append(ms)
+
+    def forget(self) -> None:
+        """Forget all: the link was gone, nothing measured before it holds."""
+        self._samples.clear()
+        self._round_trips_ms.clear()
+
+    @property
+    def bandwidth_bps(self) -> float | None:
+        """Bit/s upwards; none while nothing is known."""
+        return statistics.median(s.bps for s in self._samples) if self._samples else None
+
+    @property
+    def rtt_ms(self) -> float:
+        """Round trip of a small message, in ms; 0 while nothing is known."""
+        return min(self._round_trips_ms, default=0.0)
+
+    def newest_at(self) -> float | None:
+        """When the newest sample was taken."""
+        return self._samples[-1].at if self._samples else None
+
+    @property
+    def origin(self) -> Origin | None:
+        return self._samples[-1].origin if self._samples else None

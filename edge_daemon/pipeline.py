@@ -1,0 +1,203 @@
+"""The way of a frame: head on the edge, crossing tensors up, answer back; or on the edge alone.
+
+With several lanes the head of one frame overlaps the link and tail of others:
+
+    lane 1   head 1 | link 1 | tail 1 |         head 3 | …
+    lane 2            head 2 | link 2 | tail 2 |         …
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+import torch
+
+from common import limits
+from common.errors import CleaveError, FrameError, LinkError
+from common.plan import Mode
+from edge_daemon.active_plan import ActivePlan, run_head
+from edge_daemon.controller import Controller
+from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.results import Durations, FrameRecord, top5_of
+from edge_daemon.uplink import CloudBusyError, CloudFailedError, Uplink
+from models.compute import ComputeThread
+from models.crossing import frame_tensor, from_wire, to_wire
+from models.model import Model
+from models.preprocess import top_classes
+
+log = structlog.get_logger()
+
+PATIENCE = 4.0
+"""A frame waits for the cloud this many times the predicted time, then finishes on the edge …"""
+LEAST_PATIENCE_S = 1.0
+"""… but at least this long: a small prediction says little about a hiccup …"""
+BLIND_PATIENCE_S = 10.0
+"""… and this long while nothing has been predicted yet."""
+
+
+class FramePipeline:
+    """Takes frames from the queue and gives a record for each, on `lanes` frames at a time."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        queue: LosslessFrameQueue,
+        compute: ComputeThread,
+        controller: Controller,
+        uplink: Uplink,
+        record: Callable[[FrameRecord], None],
+    ) -> None:
+        self._model = model
+        self._queue = queue
+        self._compute = compute
+        self._controller = controller
+        self._uplink = uplink
+        self._record = record
+        self._clock = asyncio.get_running_loop().time
+        self.counts: Counter[str] = Counter()
+        self.in_flight = 0
+
+    async def run(self, lanes: int, stop: asyncio.Event) -> None:
+        """Run until the queue's end, or until `stop` is set; all frames taken have their record then."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(lanes):
+                group.create_task(self._lane(stop))
+
+    async def _lane(self, stop: asyncio.Event) -> None:
+        while (frame := await self._queue.get()) is not None and not stop.is_set():
+            self.in_flight += 1
+            try:
+                record = await self._process(frame)
+            finally:
+                self.in_flight -= 1
+            self.counts["failed" if record.error else "answered"] += 1
+            if record.fallback:
+                self.counts["finished on the edge"] += 1
+            self._record(record)
+        if not self._queue.full():
+            self._queue.put_nowait(None)  # for the next lane
+
+    async def _process(self, frame: Frame) -> FrameRecord:
+        journey = Journey(self._model, self._controller.active, frame, self._clock())
+        if frame.error is not None:
+            return journey.failed(frame.error)
+        self._controller.saw_frame(frame.data.nbytes)
+        try:
+            return await self._infer(journey)
+        except FrameError as error:
+            log.warning("frame failed", name=frame.file.name, reason=str(error))
+            return journey.failed(str(error))
+        except CleaveError as error:
+            log.error("frame failed", name=frame.file.name, reason=str(error))
+            return journey.failed(str(error))
+
+    async def _infer(self, journey: Journey) -> FrameRecord:
+        source, sink = self._model.graph.source, self._model.graph.sink
+        frame = frame_tensor(journey.frame.data)
+        if journey.active.parts.head is None:
+            crossing = {source: frame}
+        else:
+            done = await self._compute.run(run_head, journey.active.parts, source, frame)
+            journey.head_done(done.run_ms, self._clock())
+            crossing = done.result
+        if not journey.active.uses_cloud:
+            return journey.answered(crossing[sink], "edge", self._clock())
+        try:
+            return await self._ask_cloud(journey, crossing)
+        except (LinkError, CloudBusyError, CloudFailedError) as error:
+            journey.fallback = str(error)
+        rest = journey.active.parts.rest
+        assert rest is not None
+        finished = await self._compute.run(rest.run, crossing)
+        journey.finished_locally(finished.run_ms)
+        return journey.answered(finished.result[sink], "edge after cloud", self._clock())
+
+    async def _ask_cloud(self, journey: Journey, crossing: dict[str, torch.Tensor]) -> FrameRecord:
+        plan = journey.active.plan
+        began = self._clock()
+        entries, chunks = to_wire(self._model.graph, crossing)
+        journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in chunks)
+        journey.encode_ms = (self._clock() - began) * 1e3
+        reply = await self._uplink.infer(
+            journey.frame.number, plan.epoch, entries, chunks, patience_s(journey.active)
+        )
+        answer = reply.answer
+        journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
+        journey.cloud_queue_ms, journey.tail_ms = answer.queue_ms, answer.tail_ms
+        tensors = from_wire(self._model.graph, answer.tensors, reply.payload)
+        ran = "cloud" if journey.active.parts.head is None else "split"
+        return journey.answered(tensors[self._model.graph.sink], ran, self._clock())
+
+
+def patience_s(active: ActivePlan) -> float:
+    """Return how long a frame waits for the cloud's answer before the edge finishes it."""
+    prediction = active.plan.prediction
+    if prediction is None:
+        return BLIND_PATIENCE_S
+    beyond_edge_ms = prediction.latency_ms - prediction.edge_ms
+    in_line_ms = (
+        limits.MAX_IN_FLIGHT * prediction.bottleneck_ms if active.plan.mode is not Mode.LIGHT else 0.0
+    )
+    return max(PATIENCE * (beyond_edge_ms + in_line_ms) / 1e3, LEAST_PATIENCE_S)
+
+
+class Journey:
+    """What is noted of one frame on its way, and the record it ends in. It keeps the plan it started with."""
+
+    def __init__(self, model: Model, active: ActivePlan, frame: Frame, now: float) -> None:
+        self.active = active
+        self.frame = frame
+        self.bytes_up = 0
+        self.encode_ms: float | None = None
+        self.link_ms: float | None = None
+        self.cloud_queue_ms: float | None = None
+        self.tail_ms: float | None = None
+        self.fallback: str | None = None
+        self._head_ms: float | None = None
+        self._model = model
+        self._began = now
+
+    def head_done(self, run_ms: float, now: float) -> None:
+        """Take note of the head. The frame's time begins with it: waiting for the processor is queueing."""
+        self._head_ms = run_ms
+        self._began = now - run_ms / 1e3
+
+    def finished_locally(self, run_ms: float) -> None:
+        self._head_ms = (self._head_ms or 0.0) + run_ms
+
+    def answered(self, answer: torch.Tensor, ran: str, now: float) -> FrameRecord:
+        return self._record(ran, now, answer=answer)
+
+    def failed(self, error: str) -> FrameRecord:
+        return self._record("nowhere", self._began, error=error)
+
+    def _record(
+        self, ran: str, now: float, answer: torch.Tensor | None = None, error: str | None = None
+    ) -> FrameRecord:
+        plan = self.active.plan
+        return FrameRecord(
+            frame=self.frame,
+            top5=top5_of(top_classes(answer[0], self._model.labels)) if answer is not None else (),
+            epoch=plan.epoch,
+            cut=plan.cut.label,
+            mode=str(plan.mode),
+            sustainable_fps=plan.sustainable_fps,
+            ran=ran,
+            fallback=self.fallback,
+            bytes_up=self.bytes_up,
+            durations=Durations(
+                queue_ms=(self._began - self.frame.seen_at) * 1e3,
+                head_ms=self._head_ms,
+                encode_ms=self.encode_ms,
+                link_ms=self.link_ms,
+                cloud_queue_ms=self.cloud_queue_ms,
+                tail_ms=self.tail_ms,
+                total_ms=(now - self._began) * 1e3,
+            ),
+            error=error,
+            weights=self._model.weights,
+        )

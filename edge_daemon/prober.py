@@ -1,0 +1,60 @@
+"""When to measure the bandwidth, and how: iperf3 in the cloud's turn, or a long ping where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from common.config import Address
+from common.errors import ProbeError
+from common.quantities import format_bandwidth
+from edge_daemon.iperf import measure_bandwidth
+from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
+from edge_daemon.uplink import Uplink
+
+log = structlog.get_logger()
+
+
+class Prober:
+    """Keeps the link estimate fresh, at little cost to the traffic."""
+
+    def __init__(self, uplink: Uplink, estimate: LinkEstimate, cloud: Address, interval_s: float) -> None:
+        self._uplink = uplink
+        self._estimate = estimate
+        self._host = cloud.host
+        self._interval_s = interval_s
+        self._traffic = True
+        self._complaint: str | None = None
+
+    def saw_traffic(self) -> None:
+        """Take note that frames are flowing: without any, nothing needs to be known."""
+        self._traffic = True
+
+    def needed(self, uses_cloud: bool, now: float) -> bool:
+        """Say whether to measure: nothing is known, or frames flow and their own traffic does not tell."""
+        newest = self._estimate.newest_at()
+        if newest is None:
+            return True
+        if not self._traffic:
+            return False
+        return not (uses_cloud and now - newest <= max(2 * self._interval_s, 5.0))
+
+    async def measure_if_needed(self, uses_cloud: bool) -> None:
+        """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""
+        loop = asyncio.get_running_loop()
+        if not self.needed(uses_cloud, loop.time()):
+            return
+        self._traffic = False
+        try:
+            grant = await self._uplink.probe_turn()
+            bps = await measure_bandwidth(self._host, grant.port)
+        except ProbeError as error:
+            if str(error) != self._complaint:
+                log.warning("iperf3 not available now, measuring by ping instead", reason=str(error))
+            self._complaint = str(error)
+            await self._uplink.probe_by_ping()
+            return
+        self._complaint = None
+        self._estimate.add(BandwidthSample(bps, loop.time(), "iperf3"))
+        log.debug("bandwidth measured", bandwidth=format_bandwidth(bps))

@@ -1,0 +1,172 @@
+"""Frames from a directory: what is there, in the order of names, then what arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import structlog
+import watchfiles
+
+from common import limits
+from common.errors import ConfigurationError
+from common.wire.connection import aligned_buffer
+from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
+
+log = structlog.get_logger()
+
+STABLE_S = 0.5
+"""A file that ends like no whole image counts once it has not changed for this long."""
+LOOK_AGAIN_MS = 1_000
+"""The directory is read again at least this often: network shares announce nothing."""
+TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
+"""Endings of files that somebody is still writing."""
+
+
+class DirectorySource:
+    """Puts the images of a directory into a queue, each once, at the sampling rate at most."""
+
+    def __init__(
+        self,
+        directory: Path,
+        queue: LosslessFrameQueue,
+        *,
+        sampling_fps: float,
+        done: set[ImageFile],
+        first_number: int,
+        exit_when_drained: bool,
+    ) -> None:
+        check_directory(directory)
+        self._directory = directory
+        self._queue = queue
+        self._period_s = 1.0 / sampling_fps if sampling_fps else 0.0
+        self._taken = done
+        self._next_number = first_number
+        self._exit_when_drained = exit_when_drained
+        self.taken_frames = 0
+        self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        """The first image's bytes, to profile with. Never set for a directory that stays empty."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Feed the queue until `stop` is set, or until the directory is drained if that ends the run."""
+        next_at = time.monotonic()
+        files = self._files(stop)
+        async for found in files:
+            wait_s = next_at - time.monotonic()
+            if wait_s > 0 and await _set_within(stop, wait_s):
+                break
+            next_at = max(next_at, time.monotonic() - self._period_s) + self._period_s
+            frame = await asyncio.to_thread(self._read, found, asyncio.get_running_loop().time)
+            if frame is None:  # gone again before it was read: it was never ours
+                continue
+            self._taken.add(found)
+            if frame.error is None and not self.first_data.done():
+                self.first_data.set_result(bytes(frame.data))
+            await self._queue.put(frame)
+            self.taken_frames += 1
+        await files.aclose()
+        await self._queue.put(None)
+
+    async def _files(self, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
+        changes = watchfiles.awatch(
+            self._directory,
+            stop_event=stop,
+            rust_timeout=LOOK_AGAIN_MS,
+            yield_on_timeout=True,
+            recursive=False,
+            debounce=50,
+            step=20,
+        )
+        async with contextlib.aclosing(changes):
+            while not stop.is_set():
+                ready, unripe = await asyncio.to_thread(self._look)
+                for found in ready:
+                    yield found
+                    if stop.is_set():
+                        return
+                if unripe:
+                    await _set_within(stop, STABLE_S / 2)
+                elif not ready and self._exit_when_drained:
+                    return
+                elif not ready:
+                    await anext(changes, None)
+
+    def _look(self) -> tuple[list[ImageFile], bool]:
+        """Return the new whole files in the order of names, and whether some are still being written."""
+        ready: list[ImageFile] = []
+        unripe = False
+        try:
+            entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
+        except OSError as error:
+            log.warning("source directory cannot be read", path=str(self._directory), reason=error.strerror)
+            return [], True
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(TEMPORARY):
+                continue
+            try:
+                if not entry.is_file():
+                    continue
+                stat = entry.stat()
+            except FileNotFoundError:
+                continue
+            found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
+            if found in self._taken:
+                continue
+            if time.time() - stat.st_mtime >= STABLE_S or _ends_like_an_image(Path(entry.path)):
+                ready.append(found)
+            else:
+                unripe = True
+        return ready, unripe
+
+    def _read(self, found: ImageFile, clock: Callable[[], float]) -> Frame | None:
+        data, error = memoryview(b""), None
+        try:
+            if found.size == 0:
+                error = "the file is empty"
+            elif found.size > limits.MAX_FRAME_BYTES:
+                error = f"the file has {found.size} bytes, {limits.MAX_FRAME_BYTES} are allowed"
+            else:
+                data = aligned_buffer(found.size)
+                with open(self._directory / found.name, "rb", buffering=0) as file:
+                    if file.readinto(data) != found.size:
+                        error = "the file became shorter while it was read"
+        except FileNotFoundError:
+            return None
+        except OSError as failure:
+            error = f"the file cannot be read: {failure.strerror}"
+        number = self._next_number
+        self._next_number += 1
+        return Frame(number, found, clock(), data, error)
+
+
+def check_directory(directory: Path) -> None:
+    """Raise `ConfigurationError` unless `directory` is one."""
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise ConfigurationError(
+            f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images"
+        )
+
+
+def _ends_like_an_image(path: Path) -> bool:
+    """Say whether a file ends as whole JPEGs and PNGs do, so that it need not be watched any longer."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-12, os.SEEK_END)
+            end = file.read()
+    except OSError:
+        return False
+    return end.endswith(b"\xff\xd9") or b"IEND" in end
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

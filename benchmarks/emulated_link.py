@@ -4,6 +4,8 @@
 
 Lines on standard input change it while it runs: `5mbit`, `off`, `on`, `unlimited`, `delay 20`, `reset`.
 The rate is that of payload bytes, as iperf3 counts them; every forward and connection shares it.
+Measure with iperf3's *receiver* figure: the sender's counts what is still in its own socket buffer, which the
+kernel lets grow to 0.1 MB (cubic, reno) or 0.9 MB (bbr) however slow the link is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Torch models as graphs of units: loading, tracing, segments, executors, measuring."""

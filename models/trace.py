@@ -1,0 +1,163 @@
+"""Turn a torch module into one graph from the frame's bytes to the answer, gathered into units.
+
+    symbolic trace ─► observe (shapes) ─► purify ─► specialise ─► gather
+
+The graph is torch.fx all the way: a segment is a piece of it, and executes with the weights it shares with
+every other piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from common.errors import ModelError
+from models import preprocess
+from models.preprocess import Preprocessing
+from models.purify import purify
+from models.shapes import observe
+from models.specialise import Specialiser, Vertex
+from models.units import TracedUnit, allow_inplace, gather
+
+TOLERANCE = 1e-3
+"""Largest difference, in shares of the largest logit, between a network and what was made of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TracedModel:
+    """The units in execution order, the modules and tensors their nodes name, and what was traced (SHA-256)."""
+
+    units: tuple[TracedUnit, ...]
+    attributes: dict[str, Any]
+    classes: int
+    architecture: str
+
+
+def trace_model(network: nn.Module, preprocessing: Preprocessing) -> TracedModel:
+    """Trace `network`, which maps float32[N, 3, S, S] to logits [N, classes], with its pre-processing.
+
+    The network is put into eval mode, and otherwise left as it is; unfolded weights are shared with it.
+    Raises `ModelError` for a network that cannot be traced or cut, or that the traced one does not reproduce.
+    """
+    network.eval()
+    try:
+        traced = fx.symbolic_trace(network)
+    except Exception as error:  # the network's own code runs here, and may raise anything
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{type(network).__name__} cannot be traced by torch.fx: {reason}. "
+            "Its forward() must not decide by the values in tensors; mark such functions with torch.fx.wrap"
+        ) from error
+    size = preprocessing.crop_size
+    sightings = observe(traced, (3, size, size))
+    architecture = _architecture(traced, preprocessing)
+    purify(traced, sightings)
+    attributes: dict[str, Any] = {}
+    graph = fx.Graph()
+    entry = _preprocessing_vertices(graph, preprocessing)
+    specialiser = Specialiser(traced, sightings, graph, attributes)
+    logits = specialiser.run(entry[-1])
+    classes = _classes(logits)
+    last = Vertex(graph.call_function(preprocess.answer, (logits.node,)), (), (logits,))
+    units = gather(_needed([*entry, *specialiser.vertices, last]), attributes)
+    allow_inplace(units, attributes)
+    model = TracedModel(units, attributes, classes, architecture)
+    _verify(network, model, size)
+    return model
+
+
+def build_module(
+    traced: TracedModel, units: Sequence[TracedUnit], inputs: Sequence[str], outputs: Sequence[str]
+) -> fx.GraphModule:
+    """Build a module of `units` (in execution order) that shares the traced model's weights.
+
+    It takes the output tensors of the units named in `inputs`, in that order, and returns a tuple of the
+    output tensors of the units named in `outputs`.
+    """
+    by_name = {unit.name: unit for unit in traced.units}
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for name in inputs:
+        last = by_name[name].last
+        copies[last] = graph.placeholder(last.name)
+
+    def copied(source: fx.Node) -> fx.Node:
+        if source not in copies:  # only weights and constants have not been met before
+            copies[source] = graph.node_copy(source)
+        return copies[source]
+
+    for unit in units:
+        for node in unit.nodes:
+            if node not in copies:
+                copies[node] = graph.node_copy(node, copied)
+    graph.output(tuple(copies[by_name[name].last] for name in outputs))
+    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+    module = fx.GraphModule({target: traced.attributes[target] for target in targets}, graph)
+    return module.eval()
+
+
+def _preprocessing_vertices(graph: fx.Graph, steps: Preprocessing) -> list[Vertex]:
+    frame = Vertex(graph.placeholder("frame"), (), ())
+    decode = Vertex(graph.call_function(preprocess.decode, (frame.node,)), (), (frame,))
+    sizes = (steps.resize_size, steps.crop_size, steps.interpolation)
+    resize = Vertex(graph.call_function(preprocess.resize, (decode.node, *sizes)), (), (decode,))
+    scales = (steps.mean, steps.std)
+    normalize = Vertex(graph.call_function(preprocess.normalize, (resize.node, *scales)), (), (resize,))
+    return [frame, decode, resize, normalize]
+
+
+def _classes(logits: Vertex) -> int:
+    seen = None if logits.sighting is None or not logits.sighting.is_tensor else logits.sighting.at_one
+    if seen is None or len(seen.shape) != 2 or seen.shape[0] != 1 or not seen.dtype.is_floating_point:
+        found = "another kind of value" if seen is None else f"{seen.dtype} of shape {list(seen.shape)}"
+        raise ModelError(f"a classifier returns logits [batch, classes]; this network returns {found}")
+    return seen.shape[1]
+
+
+def _needed(vertices: list[Vertex]) -> list[Vertex]:
+    """Leave out what the last vertex does not depend on (a tensor only its shape was read of)."""
+    needed = {vertices[-1]}
+    for vertex in reversed(vertices):
+        if vertex in needed:
+            needed.update(vertex.inputs)
+    return [vertex for vertex in vertices if vertex in needed]
+
+
+@torch.no_grad()
+def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
+    """Compare the traced network with the original on one input.
+
+    What no pass can know for sure, such as a view that a later in-place operator changes, shows here.
+    """
+    names = [unit.name for unit in model.units]
+    module = build_module(model, model.units[4:-1], names[3:4], names[-2:-1])
+    image = torch.linspace(-2, 2, 3 * size * size).sin_().view(1, 3, size, size)
+    expected, found = network(image), module(image)[0]
+    largest = expected.abs().max().clamp_min(1e-12)
+    difference = ((expected - found).abs().max() / largest).item()
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"the traced network differs from the original by {difference:.2g} of the largest logit "
+            f"(allowed: {TOLERANCE:g}); does it overwrite tensors through views, or draw random numbers?"
+        )
+
+
+def _architecture(traced: fx.GraphModule, preprocessing: Preprocessing) -> str:
+    """Hash operators, their arguments and links, and the pre-processing; nothing that a platform decides."""
+    position = {node: i for i, node in enumerate(traced.graph.nodes)}
+    document: list[Any] = [repr(preprocessing)]
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            module = traced.get_submodule(node.target)
+            what = f"{node.target}: {type(module).__name__}({module.extra_repr()})"
+        else:
+            what = str(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
+        arguments = fx.map_arg((node.args, node.kwargs), lambda source: f"%{position[source]}")
+        document.append([node.op, what, repr(arguments)])
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()

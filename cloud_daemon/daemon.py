@@ -6,12 +6,12 @@ import asyncio
 import time
 
 import structlog
-from models.executor import TorchExecutor
 
 from cloud_daemon.config import CloudSettings
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.signals import stop_event
+from models.executor import TorchExecutor
 from models.zoo import load_model
 
 log = structlog.get_logger()

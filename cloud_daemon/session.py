@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -85,7 +86,6 @@ class Session:
         self.number = number
         self.edge = "unknown"
         self.channel = Channel(Role.CLOUD, self)
-        self._loop = asyncio.get_running_loop()
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -193,7 +193,7 @@ class Session:
                 spaced_bytes=arrival.spaced_bytes,
                 queue_ms=done.queue_ms,
                 tail_ms=done.run_ms,
-                cloud_ms=(self._loop.time() - arrival.at) * 1e3,
+                cloud_ms=(time.perf_counter() - arrival.at) * 1e3,
                 tensors=entries,
             ),
             chunks,
@@ -211,7 +211,7 @@ class Session:
 
     # --- plans, profiles, probes ------------------------------------------------------------------------
     async def _prepare(self, prepare: Prepare) -> None:
-        started = self._loop.time()
+        started = time.perf_counter()
         try:
             stage = self._stage(prepare)
             tail = await self._house.pool.prepare(stage)
@@ -222,7 +222,7 @@ class Session:
         self._tails[prepare.epoch] = tail
         while len(self._tails) > limits.MAX_PREPARED_EPOCHS:
             self._tails.popitem(last=False)
-        prepare_ms = (self._loop.time() - started) * 1e3
+        prepare_ms = (time.perf_counter() - started) * 1e3
         self._log.info("plan ready", epoch=prepare.epoch, units=len(stage.units), inputs=list(stage.inputs))
         self._say(Prepared(epoch=prepare.epoch, ready=True, reason="", prepare_ms=prepare_ms))
 

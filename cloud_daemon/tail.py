@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from models.executor import CompiledSegment, Executor
-from models.profiler import ProfileRun, sample_frame
 
 from common.errors import CleaveError, FrameError, LinkError, PlanError, RemoteProtocolError
 from common.graph import ModelGraph
@@ -18,8 +17,10 @@ from common.profile import Profile, ProfileStore
 from common.wire.tensors import TensorEntry
 from models.compute import ComputeThread, Priority, Timed
 from models.crossing import from_wire
+from models.executor import CompiledSegment, Executor
 from models.measuring import load_or_measure
 from models.model import Model
+from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
 
 
@@ -87,14 +88,13 @@ class TailPool:
     async def infer(
         self, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
     ) -> Timed[dict[str, torch.Tensor]]:
-        """Run a frame's tail; `deadline` is on the event loop's clock.
+        """Run a frame's tail; `deadline` is on `time.perf_counter`'s clock.
 
         Raises `FrameError` when the frame is at fault, `DeadlinePassedError` when it is too late to begin.
         """
-        clock = asyncio.get_running_loop().time
 
         def job() -> dict[str, torch.Tensor]:
-            if clock() > deadline:
+            if time.perf_counter() > deadline:
                 raise DeadlinePassedError("the deadline passed before its turn came")
             try:
                 return tail.compiled.run(from_wire(tail.graph, entries, payload))

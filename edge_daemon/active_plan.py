@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from models.executor import CompiledSegment
 
 from common.graph import ModelGraph
 from common.plan import Cut, Plan, Stage, stages_of
 from common.wire.messages import Prepare
 from models.compute import ComputeThread, Priority
+from models.executor import CompiledSegment
 from models.stages import Stages
 
 

@@ -240,7 +240,9 @@ class Controller:
         parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
         if not prepared.ready:
-            log.error("the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason)
+            log.error(
+                "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
+            )
         elif self._uplink.available:
             self._adopt(ActivePlan(plan, parts))
 
@@ -284,5 +286,12 @@ class Controller:
             )
         elif before.mode is Mode.OVERLOADED and decision.mode is not Mode.OVERLOADED:
             log.info("no longer overloaded", sampling_fps=self._rate_fps, cut=decision.cut.label)
+        elif before.mode is not decision.mode and before.cut == decision.cut:
+            log.info(
+                "mode",
+                mode=str(decision.mode),
+                reason=decision.reason,
+                bandwidth=format_bandwidth(bandwidth_bps),
+            )
         else:
             log.debug("plan looked at", reason=decision.reason, bandwidth=format_bandwidth(bandwidth_bps))

@@ -6,8 +6,6 @@ import asyncio
 import time
 
 import structlog
-from models.executor import TorchExecutor
-from models.profiler import ProfileRun, sample_frame
 
 from common.errors import LinkError
 from common.profile import Profile, ProfileStore
@@ -16,16 +14,19 @@ from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
 from edge_daemon.frame import QUEUE_FRAMES, LosslessFrameQueue
+from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
 from edge_daemon.results import JsonLinesSink
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.status import StatusFile
-from edge_daemon.uplink import Uplink, UplinkEvents
+from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
+from models.executor import TorchExecutor
 from models.measuring import load_or_measure
 from models.model import Model
+from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
 from models.zoo import load_model
 

@@ -17,7 +17,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image file as it was read at `seen_at` (on the event loop's clock).
+    """One image file as it was read at `seen_at` (`time.perf_counter`).
 
     `error` says why it could not be read; `data` is empty then.
     """

@@ -9,6 +9,7 @@ With several lanes the head of one frame overlaps the link and tail of others:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -22,7 +23,7 @@ from edge_daemon.active_plan import ActivePlan, run_head
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.results import Durations, FrameRecord, top5_of
-from edge_daemon.uplink import CloudBusyError, CloudFailedError, Uplink
+from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.crossing import frame_tensor, from_wire, to_wire
 from models.model import Model
@@ -57,7 +58,7 @@ class FramePipeline:
         self._controller = controller
         self._uplink = uplink
         self._record = record
-        self._clock = asyncio.get_running_loop().time
+        self._clock = time.perf_counter
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
 
@@ -108,7 +109,7 @@ class FramePipeline:
             return journey.answered(crossing[sink], "edge", self._clock())
         try:
             return await self._ask_cloud(journey, crossing)
-        except (LinkError, CloudBusyError, CloudFailedError) as error:
+        except LinkError as error:
             journey.fallback = str(error)
         rest = journey.active.parts.rest
         assert rest is not None

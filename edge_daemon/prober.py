@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 
 import structlog
 
@@ -42,8 +42,7 @@ class Prober:
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""
-        loop = asyncio.get_running_loop()
-        if not self.needed(uses_cloud, loop.time()):
+        if not self.needed(uses_cloud, time.perf_counter()):
             return
         self._traffic = False
         try:
@@ -56,5 +55,5 @@ class Prober:
             await self._uplink.probe_by_ping()
             return
         self._complaint = None
-        self._estimate.add(BandwidthSample(bps, loop.time(), "iperf3"))
+        self._estimate.add(BandwidthSample(bps, time.perf_counter(), "iperf3"))
         log.debug("bandwidth measured", bandwidth=format_bandwidth(bps))

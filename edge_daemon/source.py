@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import structlog
@@ -60,7 +60,7 @@ class DirectorySource:
             if wait_s > 0 and await _set_within(stop, wait_s):
                 break
             next_at = max(next_at, time.monotonic() - self._period_s) + self._period_s
-            frame = await asyncio.to_thread(self._read, found, asyncio.get_running_loop().time)
+            frame = await asyncio.to_thread(self._read, found)
             if frame is None:  # gone again before it was read: it was never ours
                 continue
             self._taken.add(found)
@@ -122,7 +122,7 @@ class DirectorySource:
                 unripe = True
         return ready, unripe
 
-    def _read(self, found: ImageFile, clock: Callable[[], float]) -> Frame | None:
+    def _read(self, found: ImageFile) -> Frame | None:
         data, error = memoryview(b""), None
         try:
             if found.size == 0:
@@ -140,7 +140,7 @@ class DirectorySource:
             error = f"the file cannot be read: {failure.strerror}"
         number = self._next_number
         self._next_number += 1
-        return Frame(number, found, clock(), data, error)
+        return Frame(number, found, time.perf_counter(), data, error)
 
 
 def check_directory(directory: Path) -> None:

@@ -120,7 +120,7 @@ class Connection:
         self._filled = 0
         self._prefix: Prefix | None = None
         self._message: Message | None = None
-        self._payload = memoryview(b"")
+        self._payload = memoryview(bytearray())
         self._payload_filled = 0
         self._payload_since = now
         self._spaced_bytes = 0
@@ -218,7 +218,7 @@ class Connection:
         event = Received(message, payload, now - self._payload_since, self._spaced_bytes, now)
         self._message = None
         self._prefix = None
-        self._payload = memoryview(b"")
+        self._payload = memoryview(bytearray())
         self._payload_filled = 0
         if isinstance(message, Hello):
             self._hello_heard = True
@@ -289,7 +289,7 @@ class Connection:
 def aligned_buffer(nbytes: int) -> memoryview:
     """Allocate `nbytes` bytes, uninitialised, at an address that is a multiple of the tensor alignment."""
     if nbytes == 0:
-        return memoryview(b"")
+        return memoryview(bytearray())
     block = np.empty(nbytes + limits.TENSOR_ALIGNMENT, dtype=np.uint8)
     offset = -block.ctypes.data % limits.TENSOR_ALIGNMENT
     return block[offset : offset + nbytes].data

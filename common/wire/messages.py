@@ -6,7 +6,6 @@ what it is when the fields come from the peer.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
@@ -14,13 +13,20 @@ from typing import Any, ClassVar, Self
 from common import limits
 from common.errors import RemoteProtocolError
 from common.profile import ModelFingerprint
+from common.wire.fields import (
+    check_digest,
+    check_indices,
+    check_int,
+    check_number,
+    check_text,
+    entries,
+    fail,
+    frozen,
+)
 from common.wire.tensors import TensorEntry
 
 PROTOCOL = 1
 """Version of the protocol; both sides must speak the same one."""
-
-MAX_COUNT = 2**53
-"""Frame and epoch numbers stay below this, so that every language can hold them."""
 
 
 class Message:
@@ -40,7 +46,7 @@ class Message:
         if header.keys() != expected:
             odd = ", ".join(sorted(expected ^ header.keys()))
             raise RemoteProtocolError(f"{cls.__name__}: fields missing or unknown: {odd[:200]}")
-        return cls(**{name: _frozen(value) for name, value in header.items()})
+        return cls(**{name: frozen(value) for name, value in header.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -49,62 +55,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_plain(item) for item in value)
     return value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
-
-
-def _fail(message: Message, field: str, value: object, wanted: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"{type(message).__name__}.{field} is {value!r:.80}, not {wanted}")
-
-
-def _check_int(message: Message, field: str, low: int = 0, high: int = MAX_COUNT) -> None:
-    value = getattr(message, field)
-    if type(value) is not int or not low <= value <= high:
-        raise _fail(message, field, value, f"a whole number from {low} to {high}")
-
-
-def _check_number(message: Message, *names: str) -> None:
-    for field in names:
-        value = getattr(message, field)
-        if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value < MAX_COUNT):
-            raise _fail(message, field, value, "a finite number ≥ 0")
-
-
-def _check_text(message: Message, field: str, longest: int = limits.MAX_NAME_CHARS) -> None:
-    value = getattr(message, field)
-    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
-        raise _fail(message, field, value, f"printable text of at most {longest} characters")
-
-
-def _check_digest(message: Message, *names: str) -> None:
-    for field in names:
-        value = getattr(message, field)
-        if not (isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")):
-            raise _fail(message, field, value, "a SHA-256 digest in hex")
-
-
-def _check_indices(message: Message, field: str, values: object) -> None:
-    if not isinstance(values, tuple) or len(values) > limits.MAX_UNITS:
-        raise _fail(message, field, values, f"at most {limits.MAX_UNITS} unit indices")
-    if any(type(v) is not int or not 0 <= v < limits.MAX_UNITS for v in values):
-        raise _fail(message, field, values, f"unit indices below {limits.MAX_UNITS}")
-    if len(set(values)) != len(values):
-        raise _fail(message, field, values, "distinct unit indices")
-
-
-def _entries(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the rows of a header's `tensors` by entries."""
-    rows = header.get("tensors")
-    if not isinstance(rows, list) or len(rows) > limits.MAX_TENSORS:
-        raise RemoteProtocolError(f"tensors: not a list of at most {limits.MAX_TENSORS}")
-    entries = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 5:
-            raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec")
-        entries.append(TensorEntry(*(_frozen(item) for item in row)))
-    return {**header, "tensors": tuple(entries)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +70,10 @@ class Hello(Message):
     graph: str
 
     def __post_init__(self) -> None:
-        _check_int(self, "protocol")
-        _check_text(self, "edge")
-        _check_text(self, "model")
-        _check_digest(self, "architecture", "weights", "graph")
+        check_int(self, "protocol")
+        check_text(self, "edge")
+        check_text(self, "model")
+        check_digest(self, "architecture", "weights", "graph")
 
     @property
     def fingerprint(self) -> ModelFingerprint:
@@ -141,10 +91,10 @@ class Welcome(Message):
     credit: int
 
     def __post_init__(self) -> None:
-        _check_text(self, "session")
-        _check_text(self, "cloud")
-        _check_text(self, "device")
-        _check_int(self, "credit", 1, 1024)
+        check_text(self, "session")
+        check_text(self, "cloud")
+        check_text(self, "device")
+        check_int(self, "credit", 1, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +109,8 @@ class Refused(Message):
 
     def __post_init__(self) -> None:
         if self.kind not in self.KINDS:
-            raise _fail(self, "kind", self.kind, "one of " + ", ".join(self.KINDS))
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
+            raise fail(self, "kind", self.kind, "one of " + ", ".join(self.KINDS))
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,17 +138,17 @@ class Prepare(Message):
     outputs: tuple[tuple[int, str], ...]
 
     def __post_init__(self) -> None:
-        _check_int(self, "epoch")
-        _check_indices(self, "units", self.units)
-        _check_indices(self, "inputs", self.inputs)
+        check_int(self, "epoch")
+        check_indices(self, "units", self.units)
+        check_indices(self, "inputs", self.inputs)
         if not isinstance(self.outputs, tuple) or not all(
             isinstance(row, tuple) and len(row) == 2 for row in self.outputs
         ):
-            raise _fail(self, "outputs", self.outputs, "pairs of unit index and destination")
-        _check_indices(self, "outputs", tuple(unit for unit, _ in self.outputs))
+            raise fail(self, "outputs", self.outputs, "pairs of unit index and destination")
+        check_indices(self, "outputs", tuple(unit for unit, _ in self.outputs))
         for _, destination in self.outputs:
             if not isinstance(destination, str) or len(destination) > limits.MAX_NAME_CHARS:
-                raise _fail(self, "outputs", destination, "a destination's name")
+                raise fail(self, "outputs", destination, "a destination's name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +162,11 @@ class Prepared(Message):
     prepare_ms: float
 
     def __post_init__(self) -> None:
-        _check_int(self, "epoch")
+        check_int(self, "epoch")
         if type(self.ready) is not bool:
-            raise _fail(self, "ready", self.ready, "true or false")
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
-        _check_number(self, "prepare_ms")
+            raise fail(self, "ready", self.ready, "true or false")
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
+        check_number(self, "prepare_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,13 +183,13 @@ class Infer(Message):
     tensors: tuple[TensorEntry, ...]
 
     def __post_init__(self) -> None:
-        _check_int(self, "frame")
-        _check_int(self, "epoch")
-        _check_number(self, "deadline_ms")
+        check_int(self, "frame")
+        check_int(self, "epoch")
+        check_number(self, "deadline_ms")
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
-        return super(Infer, cls).from_header(_entries(header))
+        return super(Infer, cls).from_header(entries(header))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,14 +211,14 @@ class Answer(Message):
     tensors: tuple[TensorEntry, ...]
 
     def __post_init__(self) -> None:
-        _check_int(self, "frame")
-        _check_int(self, "epoch")
-        _check_int(self, "spaced_bytes")
-        _check_number(self, "receive_ms", "queue_ms", "tail_ms", "cloud_ms")
+        check_int(self, "frame")
+        check_int(self, "epoch")
+        check_int(self, "spaced_bytes")
+        check_number(self, "receive_ms", "queue_ms", "tail_ms", "cloud_ms")
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
-        return super(Answer, cls).from_header(_entries(header))
+        return super(Answer, cls).from_header(entries(header))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,9 +231,9 @@ class Busy(Message):
     retry_after_ms: float
 
     def __post_init__(self) -> None:
-        _check_int(self, "frame")
-        _check_int(self, "epoch")
-        _check_number(self, "retry_after_ms")
+        check_int(self, "frame")
+        check_int(self, "epoch")
+        check_number(self, "retry_after_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,11 +247,11 @@ class Failed(Message):
     reason: str
 
     def __post_init__(self) -> None:
-        _check_int(self, "frame")
-        _check_int(self, "epoch")
+        check_int(self, "frame")
+        check_int(self, "epoch")
         if type(self.frame_at_fault) is not bool:
-            raise _fail(self, "frame_at_fault", self.frame_at_fault, "true or false")
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
+            raise fail(self, "frame_at_fault", self.frame_at_fault, "true or false")
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,8 +270,8 @@ class ProbeGrant(Message):
     seconds: float
 
     def __post_init__(self) -> None:
-        _check_int(self, "port", 1, 65535)
-        _check_number(self, "seconds")
+        check_int(self, "port", 1, 65535)
+        check_number(self, "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +282,7 @@ class ProbeDenied(Message):
     reason: str
 
     def __post_init__(self) -> None:
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +293,7 @@ class Ping(Message):
     number: int
 
     def __post_init__(self) -> None:
-        _check_int(self, "number")
+        check_int(self, "number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,9 +306,9 @@ class Pong(Message):
     spaced_bytes: int
 
     def __post_init__(self) -> None:
-        _check_int(self, "number")
-        _check_number(self, "receive_ms")
-        _check_int(self, "spaced_bytes")
+        check_int(self, "number")
+        check_number(self, "receive_ms")
+        check_int(self, "spaced_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,7 +319,7 @@ class Drain(Message):
     reason: str
 
     def __post_init__(self) -> None:
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +330,7 @@ class Bye(Message):
     reason: str
 
     def __post_init__(self) -> None:
-        _check_text(self, "reason", limits.MAX_REASON_CHARS)
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
 MESSAGES: Mapping[int, type[Message]] = {

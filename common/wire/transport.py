@@ -8,6 +8,7 @@ import fcntl
 import socket
 import struct
 import termios
+import time
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -34,7 +35,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def __init__(self, role: Role, listener: ChannelListener) -> None:
         self._loop = asyncio.get_running_loop()
-        self.connection = Connection(role, self._loop.time())
+        self.connection = Connection(role, time.perf_counter())
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
@@ -102,7 +103,7 @@ class Channel(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.bytes_in += nbytes
         try:
-            for event in self.connection.received(nbytes, self._loop.time()):
+            for event in self.connection.received(nbytes, time.perf_counter()):
                 self._listener.heard(event)
         except LinkError as error:
             self.abort(error)
@@ -135,7 +136,7 @@ class Channel(asyncio.BufferedProtocol):
         self._listener.closed(self._error)
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        now = time.perf_counter()
         acknowledged = self.bytes_out - self._unacknowledged()
         if acknowledged > self._acknowledged:
             self._acknowledged = acknowledged

@@ -1,0 +1,70 @@
+"""Checks for the fields of messages: each raises `RemoteProtocolError` naming message, field and value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from common import limits
+from common.errors import RemoteProtocolError
+from common.wire.tensors import TensorEntry
+
+MAX_COUNT = 2**53
+"""Frame and epoch numbers stay below this, so that every language can hold them."""
+
+
+def frozen(value: Any) -> Any:
+    return tuple(frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def fail(message: object, field: str, value: object, wanted: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{type(message).__name__}.{field} is {value!r:.80}, not {wanted}")
+
+
+def check_int(message: object, field: str, low: int = 0, high: int = MAX_COUNT) -> None:
+    value = getattr(message, field)
+    if type(value) is not int or not low <= value <= high:
+        raise fail(message, field, value, f"a whole number from {low} to {high}")
+
+
+def check_number(message: object, *names: str) -> None:
+    for field in names:
+        value = getattr(message, field)
+        if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value < MAX_COUNT):
+            raise fail(message, field, value, "a finite number ≥ 0")
+
+
+def check_text(message: object, field: str, longest: int = limits.MAX_NAME_CHARS) -> None:
+    value = getattr(message, field)
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise fail(message, field, value, f"printable text of at most {longest} characters")
+
+
+def check_digest(message: object, *names: str) -> None:
+    for field in names:
+        value = getattr(message, field)
+        if not (isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")):
+            raise fail(message, field, value, "a SHA-256 digest in hex")
+
+
+def check_indices(message: object, field: str, values: object) -> None:
+    if not isinstance(values, tuple) or len(values) > limits.MAX_UNITS:
+        raise fail(message, field, values, f"at most {limits.MAX_UNITS} unit indices")
+    if any(type(v) is not int or not 0 <= v < limits.MAX_UNITS for v in values):
+        raise fail(message, field, values, f"unit indices below {limits.MAX_UNITS}")
+    if len(set(values)) != len(values):
+        raise fail(message, field, values, "distinct unit indices")
+
+
+def entries(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the rows of a header's `tensors` by entries."""
+    rows = header.get("tensors")
+    if not isinstance(rows, list) or len(rows) > limits.MAX_TENSORS:
+        raise RemoteProtocolError(f"tensors: not a list of at most {limits.MAX_TENSORS}")
+    entries = []
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 5:
+            raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec")
+        entries.append(TensorEntry(*(frozen(item) for item in row)))
+    return {**header, "tensors": tuple(entries)}

@@ -1,0 +1,58 @@
+"""Crossing tensors: between torch and the bytes of the wire, without copying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from common.errors import PlanError
+from common.graph import DTYPE_BYTES, ModelGraph
+from common.wire.tensors import TensorEntry, join, split
+
+_TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
+_NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the wire's name of a torch type. Raises `PlanError` for types that cannot cross."""
+    if dtype not in _NAMES:
+        raise PlanError(f"tensors of type {dtype} cannot cross the wire")
+    return _NAMES[dtype]
+
+
+def to_wire(
+    graph: ModelGraph, tensors: Mapping[str, torch.Tensor]
+) -> tuple[tuple[TensorEntry, ...], list[memoryview | bytes]]:
+    """Describe CPU tensors by unit name, and return the payload's buffers, which share their memory."""
+    entries, views = [], []
+    for name, tensor in tensors.items():
+        flat = tensor.detach().contiguous().reshape(-1)
+        views.append(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b""))
+        nbytes = math.prod(tensor.shape) * tensor.element_size()
+        entries.append(TensorEntry(graph.index[name], dtype_name(tensor.dtype), tuple(tensor.shape), nbytes))
+    return tuple(entries), join(views)
+
+
+def from_wire(
+    graph: ModelGraph, entries: Sequence[TensorEntry], payload: memoryview
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a payload by unit name; they share its memory.
+
+    Raises `RemoteProtocolError` when payload and entries do not fit each other, `PlanError` for an index
+    beyond the graph.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for entry, view in zip(entries, split(entries, payload), strict=True):
+        if entry.unit >= len(graph):
+            raise PlanError(f"tensor of unit {entry.unit}: the graph has {len(graph)} units")
+        dtype = _TORCH[entry.dtype]
+        flat = torch.frombuffer(view, dtype=dtype) if entry.nbytes else torch.empty(0, dtype=dtype)
+        tensors[graph.units[entry.unit].name] = flat.reshape(entry.shape)
+    return tensors
+
+
+def frame_tensor(data: memoryview) -> torch.Tensor:
+    """Return a frame's file bytes (writable memory) as the uint8 tensor that the source unit stands for."""
+    return torch.frombuffer(data, dtype=torch.uint8)

@@ -1,0 +1,55 @@
+"""Segments compiled and warm, kept while they may be needed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import torch
+
+from models.crossing import frame_tensor
+from models.executor import CompiledSegment, Executor
+from models.model import Model
+from models.segment import Segment
+
+KEPT = 16
+"""Compiled segments kept at most. They share the model's weights, so one costs little."""
+
+
+class Stages:
+    """The compiled segments of one model on one executor. Use it from the compute thread only."""
+
+    def __init__(self, model: Model, executor: Executor, sample: bytes) -> None:
+        self.model = model
+        self._executor = executor
+        self._sample = frame_tensor(memoryview(bytearray(sample)))
+        self._kept: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], CompiledSegment] = OrderedDict()
+
+    def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> CompiledSegment:
+        """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.
+
+        Raises `PlanError` for unknown units and for outputs that are not among them.
+        """
+        key = (tuple(units), tuple(outputs))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        segment = self.model.segment(*key)
+        compiled = self._executor.compile(segment)
+        compiled.warm(self._example(segment))
+        self._kept[key] = compiled
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return compiled
+
+    def _example(self, segment: Segment) -> dict[str, torch.Tensor]:
+        graph = self.model.graph
+        example: dict[str, torch.Tensor] = {}
+        for name in segment.inputs:
+            spec = graph[name].output
+            if name == graph.source:
+                example[name] = self._sample
+            else:
+                assert spec is not None, f"{name} has no shape"
+                example[name] = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+        return example

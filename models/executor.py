@@ -139,7 +139,9 @@ class TorchExecutor:
         if id(original) not in self._moved:
             # The original is kept with its copy, so that its id is not given to another.
             copied = original if isinstance(original, torch.Tensor) else copy.deepcopy(original)
-            self._moved[id(original)] = (original, copied.to(self.device))
+            # Channels-last weights are for CPUs; cuDNN's float32 kernels are made for the usual layout.
+            moved = copied.to(self.device, memory_format=torch.contiguous_format)
+            self._moved[id(original)] = (original, moved)
         return self._moved[id(original)][1]
 
 

@@ -226,7 +226,7 @@ class Specialiser:
             return self.traced.get_submodule(str(node.target))(*args, **kwargs)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        return node.target(*args, **kwargs)  # type: ignore[operator,misc]
+        return node.target(*args, **kwargs)  # type: ignore[operator]
 
     def _attribute(self, node: fx.Node) -> Any:
         target = str(node.target)

@@ -15,7 +15,7 @@ from torch import fx
 
 from common.errors import ConfigurationError, PlanError
 from models import preprocess
-from models.segment import Segment
+from models.segment import Segment, make_module
 
 Result = TypeVar("Result")
 
@@ -127,7 +127,7 @@ class TorchExecutor:
             for node in graph.nodes
             if node.op in ("call_module", "get_attr")
         }
-        return TorchSegment(segment, fx.GraphModule(attributes, graph), self)
+        return TorchSegment(segment, make_module(graph, attributes), self)
 
     def stop(self) -> None:
         """End the waits of the pacing, now and from now on."""

@@ -22,9 +22,11 @@ def fill_random(module: torch.nn.Module, seed: int) -> None:
     differ between CPU architectures; PCG64's raw stream is fixed.
     """
     source = np.random.PCG64(seed)
+    # Layers' weights are drawn even where they are constant: ViT's constructor sets its head, and so every
+    # answer, to 0.
     layers = {
-        f"{name}.weight" for name, layer in module.named_modules() if isinstance(layer, _LAYERS)
-    }  # always drawn: ViT's constructor sets its head to 0, and so every answer
+        f"{name}.weight".lstrip(".") for name, layer in module.named_modules() if isinstance(layer, _LAYERS)
+    }
     for name, parameter in sorted(module.named_parameters()):
         if name not in layers and _is_constant(parameter):
             continue

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import fx
 
@@ -21,3 +24,16 @@ class Segment:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     module: fx.GraphModule
+
+
+def make_module(graph: fx.Graph, attributes: Mapping[str, Any]) -> fx.GraphModule:
+    """Compile `graph` to a module that shares the modules and tensors it names with `attributes`."""
+    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+    module = fx.GraphModule({target: attributes[target] for target in targets}, graph).eval()
+    # torch.fx keeps each generated source for tracebacks, for ever: 15 KiB a segment, in a daemon that
+    # compiles new segments for months.
+    source = module.forward.__code__.co_filename
+    linecache.cache.pop(source, None)
+    kept = getattr(getattr(fx.graph_module, "_loader", None), "eval_cache", {})
+    kept.pop(source, None)
+    return module

@@ -21,6 +21,7 @@ from common.errors import ModelError
 from models import preprocess
 from models.preprocess import Preprocessing
 from models.purify import purify
+from models.segment import make_module
 from models.shapes import observe
 from models.specialise import Specialiser, Vertex
 from models.units import TracedUnit, allow_inplace, gather
@@ -97,9 +98,7 @@ def build_module(
             if node not in copies:
                 copies[node] = graph.node_copy(node, copied)
     graph.output(tuple(copies[by_name[name].last] for name in outputs))
-    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
-    module = fx.GraphModule({target: traced.attributes[target] for target in targets}, graph)
-    return module.eval()
+    return make_module(graph, traced.attributes)
 
 
 def _preprocessing_vertices(graph: fx.Graph, steps: Preprocessing) -> list[Vertex]:

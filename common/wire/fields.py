@@ -14,8 +14,19 @@ MAX_COUNT = 2**53
 """Frame and epoch numbers stay below this, so that every language can hold them."""
 
 
-def frozen(value: Any) -> Any:
-    return tuple(frozen(item) for item in value) if isinstance(value, list) else value
+DEEPEST = 3
+"""Lists in lists in a field: tensors, the entry, its shape."""
+
+
+def frozen(value: Any, depth: int = DEEPEST) -> Any:
+    """Make tuples of lists. Refuses maps, and deep nesting: it would exhaust the interpreter's stack."""
+    if isinstance(value, dict):
+        raise RemoteProtocolError("header: a map in a field")
+    if not isinstance(value, list):
+        return value
+    if depth == 0:
+        raise RemoteProtocolError(f"header: lists nested more than {DEEPEST} deep")
+    return tuple(frozen(item, depth - 1) for item in value)
 
 
 def fail(message: object, field: str, value: object, wanted: str) -> RemoteProtocolError:
@@ -63,8 +74,8 @@ def entries(header: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(rows, list) or len(rows) > limits.MAX_TENSORS:
         raise RemoteProtocolError(f"tensors: not a list of at most {limits.MAX_TENSORS}")
     entries = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 5:
+    for row in frozen(rows):
+        if not isinstance(row, tuple) or len(row) != 5:
             raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec")
-        entries.append(TensorEntry(*(frozen(item) for item in row)))
+        entries.append(TensorEntry(*row))
     return {**header, "tensors": tuple(entries)}

@@ -44,7 +44,7 @@ class Message:
         """Build the message from decoded fields. Raises `RemoteProtocolError` for missing or unknown ones."""
         expected = {f.name for f in fields(cls)}  # type: ignore[arg-type]
         if header.keys() != expected:
-            odd = ", ".join(sorted(expected ^ header.keys()))
+            odd = ", ".join(sorted(str(name) for name in expected ^ header.keys()))
             raise RemoteProtocolError(f"{cls.__name__}: fields missing or unknown: {odd[:200]}")
         return cls(**{name: frozen(value) for name, value in header.items()})
 

@@ -27,7 +27,7 @@ class TensorEntry:
     codec: str = RAW
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.unit, int) and 0 <= self.unit < limits.MAX_UNITS):
+        if type(self.unit) is not int or not 0 <= self.unit < limits.MAX_UNITS:
             raise RemoteProtocolError(f"tensor of unit {self.unit!r}: not an index below {limits.MAX_UNITS}")
         if not isinstance(self.shape, tuple) or len(self.shape) > limits.MAX_RANK:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: rank above {limits.MAX_RANK}")

@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=3.0, help="frames taken per second")
     parser.add_argument("--delay-ms", type=float, default=5.0, help="of the link, one way")
     options = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     started = time.monotonic()
     directory = options.directory.absolute()
     for old in (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -73,36 +74,43 @@ class PhaseResult:
 
 def median_ms(records: list[Record]) -> float:
     """Return the median time from the beginning of a frame's head to its answer."""
-    return statistics.median(record["ms"]["total"] for record in records)
+    return float(statistics.median(record["ms"]["total"] for record in records))
 
 
 def print_report(results: list[PhaseResult], model: str, weights: str, console: Console) -> None:
-    table = Table(title=f"{model}, weights {weights}: medians of each phase", title_justify="left")
-    for name in ("link", "measured", "mode", "cut"):
-        table.add_column(name)
-    for name in ("frames", "frames/s", "median", "edge only", "cloud only", "against the better"):
+    table = Table(
+        title=f"{model}, weights {weights}. Times are medians in ms.",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for name in ("link\nMbit/s", "measured\nMbit/s"):
+        table.add_column(name, justify="right")
+    for name in ("mode", "cut"):
+        table.add_column(name, vertical="bottom")
+    for name in ("frames", "frames\nper s", "latency\nms", "edge\nonly", "cloud\nonly", "to the\nbetter"):
         table.add_column(name, justify="right")
     for result in results:
         figures = result.summary()
         measured = figures["measured_mbit"]
-        cut, times = result.cuts.most_common(1)[0]
-        others = len(result.records) - times
         table.add_row(
-            result.phase.label,
+            f"{result.phase.mbit:g}" if result.phase.mbit else "cut off",
             f"{measured:.1f}" if measured else "–",
             max(figures["modes"], key=figures["modes"].get),
-            f"{cut}" + (f" ({others} before it)" if others else ""),
+            result.cuts.most_common(1)[0][0],
             str(figures["frames"]),
             f"{figures['frames_per_s']:.1f}",
-            f"{figures['median_ms']:.0f} ms",
-            f"{figures['edge_only_median_ms']:.0f} ms",
-            f"{figures['cloud_only_median_ms']:.0f} ms" if result.cloud_only else "no answer",
+            f"{figures['median_ms']:.0f}",
+            f"{figures['edge_only_median_ms']:.0f}",
+            f"{figures['cloud_only_median_ms']:.0f}" if result.cloud_only else "none",
             f"{figures['median_ms'] / result.better_ms - 1:+.0%}",
         )
     console.print()
     console.print(table)
     back = results[-1].cloud_again_s
     if back is not None:
+        console.print(
+            "“to the better”: against the better of edge only and cloud only; −10% is a tenth faster."
+        )
         console.print(f"After the cut-off the cloud was used again {back:.1f} s after the link came back.")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from common.config import Address, AddressSetting, PathSetting, Settings, setting
 from common.telemetry import LogFormat, LogLevel
 
-STATE_HOME = Path(os.path.expanduser("~/.local/state"))
+STATE_HOME = Path("~/.local/state")
 
 
 class CloudSettings(Settings):
@@ -31,7 +29,9 @@ class CloudSettings(Settings):
     listen: AddressSetting = setting(
         "CLOUD_LISTEN", Address(host="127.0.0.1", port=7400), help="where edges connect"
     )
-    name: str = setting("CLOUD_NAME", socket.gethostname(), help="this machine's name in logs and at edges")
+    name: str = setting(
+        "CLOUD_NAME", "", help="this machine's name in logs and at edges; none: its host name"
+    )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "CLOUD_DEVICE", "auto", help="what the network runs on; `auto`: CUDA where there is one"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import structlog
@@ -37,7 +38,9 @@ async def run(settings: CloudSettings) -> None:
             seconds=round(time.perf_counter() - started, 1),
         )
         async with asyncio.TaskGroup() as tasks:
-            server = CloudServer(settings.name, settings.listen, pool, settings.iperf_port, tasks)
+            server = CloudServer(
+                settings.name or socket.gethostname(), settings.listen, pool, settings.iperf_port, tasks
+            )
             address = await server.start()
             log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
             await stop.wait()

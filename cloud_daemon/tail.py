@@ -15,7 +15,7 @@ from common.graph import ModelGraph
 from common.plan import Stage
 from common.profile import Profile, ProfileStore
 from common.wire.tensors import TensorEntry
-from models.compute import ComputeThread, Priority, Timed
+from models.compute import ComputeThread, Patience, Timed
 from models.crossing import from_wire
 from models.executor import CompiledSegment, Executor
 from models.measuring import load_or_measure
@@ -79,7 +79,7 @@ class TailPool:
     async def prepare(self, stage: Stage) -> Tail:
         """Compile and warm a stage. Raises `PlanError` when it cannot be one."""
         outputs = tuple(output.unit for output in stage.outputs)
-        done = await self.compute.run(self._stages.prepare, stage.units, outputs, priority=Priority.PREPARE)
+        done = await self.compute.run(self._stages.prepare, stage.units, outputs, patience=Patience.PREPARE)
         inputs = done.result.segment.inputs
         if inputs != stage.inputs:
             raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
@@ -101,7 +101,7 @@ class TailPool:
             except (RuntimeError, MemoryError) as error:
                 raise CleaveError(f"the tail failed: {error}") from error
 
-        done = await self.compute.run(job, priority=Priority.FRAME)
+        done = await self.compute.run(job, patience=Patience.FRAME)
         self._typical_ms += 0.2 * (done.run_ms - self._typical_ms)
         return done
 

@@ -7,6 +7,7 @@ found before any is reported, unknown variables are refused, and the reference p
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
@@ -57,7 +58,7 @@ PathSetting = Annotated[Path, AfterValidator(_absolute)]
 class Settings(BaseModel):
     """Base of a daemon's settings. `own_prefix` is the part of the variables that belongs to it alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False, hide_input_in_errors=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     own_prefix: ClassVar[str]
     foreign_prefix: ClassVar[str]
     """Variables of the other daemon; both may run on one machine with one environment file."""
@@ -104,13 +105,23 @@ class Settings(BaseModel):
         return "\n".join(lines) + "\n"
 
     @classmethod
+    def help(cls) -> str:
+        """Return the settings as text for a terminal."""
+        lines = []
+        for field in cls.model_fields.values():
+            default = "required" if field.is_required() else f"default {_default(field)}"
+            lines.append(f"  {cls.flag(str(field.alias))}  {_values(field).replace('`', '')}  ({default})")
+            lines += textwrap.wrap(
+                f"{field.description}".replace("`", ""), 92, initial_indent=" " * 8, subsequent_indent=" " * 8
+            )
+        return "\n".join(lines)
+
+    @classmethod
     def reference(cls) -> str:
         """Return the settings as a Markdown table."""
         rows = ["| variable | flag | values | default | meaning |", "|---|---|---|---|---|"]
         for field in cls.model_fields.values():
-            default = "required" if field.is_required() else f"`{field.default}`"
-            if field.default in (None, ""):
-                default = "none"
+            default = "required" if field.is_required() else f"`{_default(field)}`"
             rows.append(
                 f"| `{field.alias}` | `{cls.flag(str(field.alias))}` | {_values(field)} | {default} "
                 f"| {field.description} |"
@@ -155,6 +166,10 @@ def _describe(cls: type[Settings], alias: str) -> str:
 
 
 _NAMES: Mapping[Any, str] = {int: "whole number", float: "number", bool: "1 or 0", Path: "path", str: "text"}
+
+
+def _default(field: FieldInfo) -> str:
+    return "none" if field.default in (None, "") else str(field.default)
 
 
 def _values(field: FieldInfo) -> str:

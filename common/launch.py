@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from common.config import Settings
+from common.config import PREFIX, Settings
 from common.errors import EXIT_CONFIGURATION, CleaveError, ConfigurationError
 
 Chosen = TypeVar("Chosen", bound=Settings)
@@ -18,7 +18,11 @@ def read_settings(kind: type[Chosen], command: str, arguments: Sequence[str]) ->
     """Read a daemon's settings, or return the exit code after having said what `arguments` asked to know."""
     rest = list(arguments)
     if "--help" in rest or "-h" in rest:
-        print(f"usage: {command} [--SETTING VALUE …] [--print-config]\n\n{kind.reference()}")
+        print(
+            f"usage: {command} [--SETTING VALUE …] [--print-config]\n\n"
+            f"Each flag is also an environment variable: --model is {PREFIX}MODEL, the flags that are this "
+            f"daemon's own\nstart with {kind.own_prefix}. --print-config shows what is in force.\n\n{kind.help()}"
+        )
         return 0
     show = "--print-config" in rest
     if show:

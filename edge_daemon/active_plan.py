@@ -9,7 +9,7 @@ import torch
 from common.graph import ModelGraph
 from common.plan import Cut, Plan, Stage, stages_of
 from common.wire.messages import Prepare
-from models.compute import ComputeThread, Priority
+from models.compute import ComputeThread, Patience
 from models.executor import CompiledSegment
 from models.stages import Stages
 
@@ -44,10 +44,10 @@ async def prepare_parts(cut: Cut, graph: ModelGraph, stages: Stages, compute: Co
     head = rest = None
     if head_stage.units != (graph.source,):
         outputs = tuple(output.unit for output in head_stage.outputs)
-        done = await compute.run(stages.prepare, head_stage.units, outputs, priority=Priority.PREPARE)
+        done = await compute.run(stages.prepare, head_stage.units, outputs, patience=Patience.PREPARE)
         head = done.result
     if cut.cloud_units:
-        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), priority=Priority.PREPARE)
+        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), patience=Patience.PREPARE)
         rest = done.result
     return EdgeParts(head, rest)
 

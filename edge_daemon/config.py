@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from common.config import Address, AddressSetting, PathSetting, Settings, setting
 from common.telemetry import LogFormat, LogLevel
 
-STATE_HOME = Path(os.path.expanduser("~/.local/state"))
+STATE_HOME = Path("~/.local/state")
 
 PlanPolicy = Literal["auto", "edge-only", "cloud-only"]
 
@@ -40,7 +38,7 @@ class EdgeSettings(Settings):
     cloud: AddressSetting = setting(
         "EDGE_CLOUD", Address(host="127.0.0.1", port=7400), help="where the cloud daemon listens"
     )
-    name: str = setting("EDGE_NAME", socket.gethostname(), help="this machine's name in the cloud's logs")
+    name: str = setting("EDGE_NAME", "", help="this machine's name in the cloud's logs; none: its host name")
     sampling_fps: float = setting(
         "EDGE_SAMPLING_FPS", 0.0, ge=0, help="frames taken per second; 0: as fast as possible"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import structlog
 
+from common import limits
 from common.errors import LinkError
 from common.profile import Profile, ProfileStore
 from common.signals import stop_event
@@ -155,8 +157,8 @@ class EdgeDaemon:
         fingerprint = self._model.fingerprint
         return Hello(
             protocol=PROTOCOL,
-            edge=self._settings.name,
-            model=f"{self._model.name} with weights {self._model.weights}"[:200],
+            edge=(self._settings.name or socket.gethostname())[: limits.MAX_NAME_CHARS],
+            model=f"{self._model.name} with weights {self._model.weights}"[: limits.MAX_NAME_CHARS],
             architecture=fingerprint.architecture,
             weights=fingerprint.weights,
             graph=fingerprint.graph,

@@ -1,4 +1,4 @@
-"""The one thread on which a daemon computes: frames first, then preparing, then measuring.
+"""The one thread on which a daemon computes: preparing first, then frames, then measuring.
 
 One thread, because two networks on the same cores only slow each other down; off the event loop, because a
 network takes the interpreter for milliseconds to seconds. torch releases the interpreter while it computes.
@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 
 
-class Priority(IntEnum):
-    """What goes first when several things wait."""
+class Patience(float, Enum):
+    """How long, in seconds, a job lets jobs go first that were asked for after it.
 
-    FRAME = 0
-    PREPARE = 1
-    MEASURE = 2
-    STOP = 3
+    Waiting jobs run by the time they were asked for plus their patience, so nothing waits for ever: frames
+    that keep the thread busy all the time still let measuring through.
+    """
+
+    PREPARE = -60.0
+    """A better plan waits for nobody: it is what makes the frames behind it faster."""
+    FRAME = 0.0
+    MEASURE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class ComputeThread:
     """Runs jobs one after another on a thread of its own. Jobs should be short: they are not interrupted."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
+        self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -53,7 +58,7 @@ class ComputeThread:
         return self._jobs.qsize()
 
     async def run(
-        self, function: Callable[..., Result], *arguments: Any, priority: Priority = Priority.FRAME
+        self, function: Callable[..., Result], *arguments: Any, patience: Patience = Patience.FRAME
     ) -> Timed[Result]:
         """Run `function(*arguments)` on the thread. A job cancelled before it has begun never runs."""
         future: Future[Timed[Result]] = Future()
@@ -71,7 +76,7 @@ class ComputeThread:
                 ended = time.perf_counter()
                 future.set_result(Timed(result, (begun - asked) * 1e3, (ended - begun) * 1e3))
 
-        self._jobs.put((priority, next(self._order), job))
+        self._jobs.put((asked + patience, next(self._order), job))
         return await asyncio.wrap_future(future)
 
     def stop(self, timeout_s: float) -> None:
@@ -81,7 +86,7 @@ class ComputeThread:
                 self._jobs.get_nowait()
             except queue.Empty:
                 break
-        self._jobs.put((Priority.STOP, next(self._order), None))
+        self._jobs.put((math.inf, next(self._order), None))
         self._thread.join(timeout_s)
 
     def _work(self) -> None:

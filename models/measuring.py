@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from common.profile import Profile, ProfileStore
-from models.compute import ComputeThread, Priority
+from models.compute import ComputeThread, Patience
 from models.profiler import ProfileRun
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
     told = 0.0
     finished = False
     while not finished:
-        finished = (await compute.run(run.step, priority=Priority.MEASURE)).result
+        finished = (await compute.run(run.step, patience=Patience.MEASURE)).result
         share = run.done_steps / run.total_steps
         if share - told >= PROGRESS_EVERY and not finished:
             told = share

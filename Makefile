@@ -1,0 +1,70 @@
+# Cleave: `make demo` and `make test` do all their own set-up on a fresh Debian or Ubuntu machine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check lint types docs test-system libiperf clean
+
+help:
+	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
+	@echo "make test         the test suite"
+	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
+	@echo "make test-system  only the tests that run real daemon processes"
+	@echo "make docs         write docs/configuration.md anew from the settings"
+	@echo "make clean        remove the virtual environment and what was made"
+
+demo: $(VENV)/.demo libiperf
+	$(BIN)/python -m benchmarks.demo
+
+test: $(VENV)/.dev libiperf
+	$(BIN)/python -m pytest
+
+test-system: $(VENV)/.dev libiperf
+	$(BIN)/python -m pytest -m system
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types test
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/write_configuration.py
+
+clean:
+	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- set-up ---------------------------------------------------------------------------------------------
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Cleave needs Python 3.11 or later as $(PYTHON); install one, or say make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+
+# torch comes first and alone, so that the pinned version is there before anything else asks for "torch".
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+# The iperf3 binding needs the C library. Without it everything runs, measuring by long pings instead.
+libiperf: | $(VENV)/bin/python
+	@$(BIN)/python -c 'import iperf3; iperf3.Client()' 2>/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq libiperf0 >/dev/null; \
+	elif sudo -n true 2>/dev/null && command -v apt-get >/dev/null; then \
+		sudo -n apt-get update -qq && sudo -n apt-get install -y -qq libiperf0 >/dev/null; \
+	else \
+		echo "libiperf is missing: sudo apt-get install libiperf0 (bandwidth is measured by pings until then)" >&2; \
+	fi

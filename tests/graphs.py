@@ -5,28 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from common.graph import ModelGraph
-from common.partition.closed_sets import enumerate_closed_sets
 from common.partition.decide import Conditions
-from common.partition.frontier import Frontier
+from common.partition.problem import PlanningProblem
 
 ONE_BYTE_PER_MS = 8000.0
 """bit/s"""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A graph with unit times in ms."""
-
-    graph: ModelGraph
-    edge_ms: Mapping[str, float]
-    cloud_ms: Mapping[str, float]
-
-    @property
-    def frontier(self) -> Frontier:
-        return Frontier.build(enumerate_closed_sets(self.graph), self.edge_ms, self.cloud_ms)
+Problem = PlanningProblem
 
 
 def closure_problem() -> Problem:
@@ -63,6 +51,15 @@ def random_problem(rng: random.Random, most: int = 9) -> Problem:
     return Problem(ModelGraph.from_links(sizes, links), edge, cloud)
 
 
+def whole_number_problem(rng: random.Random, most: int = 9) -> Problem:
+    """Make a random problem in small whole numbers: many ties, and sums without rounding."""
+    graph = random_problem(rng, most).graph
+    sizes = {name: rng.randint(0, 6) for name in graph.names}
+    edge = {name: float(rng.randint(0, 5)) for name in graph.names}
+    cloud = {name: float(rng.randint(0, 3)) for name in graph.names}
+    return Problem(graph.with_output_bytes(sizes), edge, cloud)
+
+
 def brute_force(problem: Problem, conditions: Conditions) -> Iterator[tuple[frozenset[str], float, float]]:
     """Yield every legal set with its latency and bottleneck in ms, computed from the definition."""
     graph = problem.graph
@@ -87,3 +84,72 @@ def brute_force(problem: Problem, conditions: Conditions) -> Iterator[tuple[froz
                 link = size * 8000.0 / conditions.bandwidth_bps
             extra = 0.0 if whole else conditions.rtt_ms + conditions.answer_ms
             yield members, edge + link + cloud + extra, max(edge, link, cloud)
+
+
+# --- shapes of real networks ----------------------------------------------------------------------------
+def costs_of_shape(rng: random.Random, sizes: Mapping[str, int], links: list[tuple[str, str]]) -> Problem:
+    """Give a shape times: the cloud is faster by a factor that differs from unit to unit."""
+    graph = ModelGraph.from_links(sizes, links)
+    edge = {name: rng.uniform(0.1, 5.0) for name in graph.names} | {graph.source: 0.0}
+    cloud = {name: ms / rng.uniform(2.0, 20.0) for name, ms in edge.items()}
+    return Problem(graph, edge, cloud)
+
+
+def chain_problem(rng: random.Random, size: int) -> Problem:
+    """Make a chain whose tensors shrink on the way, with noise."""
+    sizes = {f"u{i}": int(200_000 * rng.uniform(0.5, 2.0) / (i + 1)) for i in range(size)}
+    return costs_of_shape(rng, sizes, list(itertools.pairwise(sizes)))
+
+
+def inception_problem(rng: random.Random, blocks: int) -> Problem:
+    """Make blocks of four branches of 1 to 4 units between articulation vertices, 8 to 16 units in all each."""
+    sizes = {"in": 180_000}
+    links: list[tuple[str, str]] = []
+    joint = "in"
+    for block in range(blocks):
+        ends = []
+        scale = 800_000 / (1 + block)
+        for branch in range(4):
+            before = joint
+            for depth in range(rng.choice([1, 2, 3, 4])):
+                name = f"b{block}.{branch}.{depth}"
+                sizes[name] = int(scale * rng.uniform(0.1, 0.4))
+                links.append((before, name))
+                before = name
+            ends.append(before)
+        joint = f"b{block}.cat"
+        sizes[joint] = sum(sizes[end] for end in ends)
+        links += [(end, joint) for end in ends]
+    return costs_of_shape(rng, sizes, links)
+
+
+def densenet_problem(rng: random.Random, layers_of_blocks: tuple[int, ...]) -> Problem:
+    """Make dense blocks: each layer (two units) reads all earlier layers of its block; transitions between."""
+    sizes = {"in": 180_000}
+    links: list[tuple[str, str]] = []
+    joint = "in"
+    for block, layers in enumerate(layers_of_blocks):
+        scale = 800_000 / 4**block
+        read = [joint]
+        for layer in range(layers):
+            first, second = f"b{block}.{layer}.a", f"b{block}.{layer}.b"
+            sizes |= {first: int(scale * rng.uniform(0.5, 1.0)), second: int(scale * rng.uniform(0.1, 0.3))}
+            links += [*((name, first) for name in read), (first, second)]
+            read.append(second)
+        joint = f"b{block}.out"
+        sizes[joint] = int(scale / 2)
+        links += [(name, joint) for name in read]
+    return costs_of_shape(rng, sizes, links)
+
+
+def wide_problem(rng: random.Random, size: int, reach: int = 60) -> Problem:
+    """Make a random DAG whose units read one to three of the `reach` before them: too many cuts to list."""
+    names = [f"u{i}" for i in range(size)]
+    links = set()
+    for i in range(1, size):
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            links.add((names[rng.randint(max(0, i - reach), i - 1)], names[i]))
+    read = {u for u, _ in links}
+    links |= {(name, names[-1]) for name in names[:-1] if name not in read}
+    sizes = {name: rng.randint(1_000, 400_000) for name in names}
+    return costs_of_shape(rng, sizes, sorted(links))

@@ -53,17 +53,26 @@ class ClosedSets:
         edge = np.array([edge_ms[name] for name in names], dtype=np.float64)
         cloud = np.array([cloud_ms[name] for name in names], dtype=np.float64)
         sizes = np.array([unit.output_bytes for unit in self.graph.units], dtype=np.float64)
-        return self.members @ edge, self.crossing @ sizes, ~self.members @ cloud
+        # In blocks of rows: a product converts its matrix to floats, eight times its size.
+        blocks = [slice(row, row + 4096) for row in range(0, len(self), 4096)]
+        return (
+            np.concatenate([self.members[rows] @ edge for rows in blocks]),
+            np.concatenate([self.crossing[rows] @ sizes for rows in blocks]),
+            np.concatenate([~self.members[rows] @ cloud for rows in blocks]),
+        )
 
 
 def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS) -> ClosedSets:
     """Enumerate the closed sets of `graph` that hold the source.
 
     Each set is grown by one unit whose inputs it holds already; sets and the units ready to join are bit
-    masks. Time is proportional to the number of sets times their ready units.
+    masks. Time is proportional to the number of sets times their ready units. A graph so wide that a look at
+    its levels shows too many sets is refused at once, any other one as soon as the limit is passed.
 
     Raises `TooManyClosedSetsError` when there are more than `limit`.
     """
+    if _closed_sets_at_least(graph) > limit:
+        raise _too_many(graph, limit)
     parents = [sum(1 << graph.index[name] for name in set(unit.inputs)) for unit in graph.units]
     children = [[graph.index[name] for name in graph.successors[unit.name]] for unit in graph.units]
     first = 1 << graph.index[graph.source]
@@ -80,7 +89,7 @@ def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS
             if grown in found:
                 continue
             if len(found) == limit:
-                raise TooManyClosedSetsError(f"{len(graph)} units have more than {limit} closed sets")
+                raise _too_many(graph, limit)
             joined = ready ^ bit
             for w in children[bit.bit_length() - 1]:
                 if parents[w] & ~grown == 0:
@@ -88,6 +97,23 @@ def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS
             found[grown] = joined
             pending.append(grown)
     return _as_arrays(graph, sorted(found, key=lambda mask: (mask.bit_count(), mask)))
+
+
+def _closed_sets_at_least(graph: ModelGraph) -> int:
+    """Count some of the closed sets: a level's subsets, each with all of the levels before it.
+
+    A unit's level is the longest way to it; no unit leads to another one of its level.
+    """
+    level: dict[str, int] = {}
+    width: dict[int, int] = {}
+    for unit in graph.units:
+        level[unit.name] = 1 + max((level[name] for name in unit.inputs), default=-1)
+        width[level[unit.name]] = width.get(level[unit.name], 0) + 1
+    return sum(2**units - 1 for units in width.values())
+
+
+def _too_many(graph: ModelGraph, limit: int) -> TooManyClosedSetsError:
+    return TooManyClosedSetsError(f"{len(graph)} units have more than {limit} closed sets")
 
 
 def _as_arrays(graph: ModelGraph, masks: list[int]) -> ClosedSets:

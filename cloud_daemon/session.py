@@ -87,7 +87,7 @@ class Session:
         self.edge = "unknown"
         self.channel = Channel(Role.CLOUD, self)
         self._tails: OrderedDict[int, Tail] = OrderedDict()
-        self._in_flight = 0
+        self._in_flight: set[Received] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = log.bind(session=number)
         self.greeted = False
@@ -159,31 +159,37 @@ class Session:
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
         tail.check(infer.tensors)
-        if self._in_flight >= limits.MAX_IN_FLIGHT or not self._house.admit():
+        if len(self._in_flight) >= limits.MAX_IN_FLIGHT or not self._house.admit():
             retry_after_ms = self._house.pool.expected_wait_ms
             self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
         else:
-            self._in_flight += 1
-            self._start(partial(self._run, infer, tail, event.payload, Arrival.of(event)), self._leave)
+            self._in_flight.add(event)
+            self._start(partial(self._run, infer, tail, event), partial(self._leave, event))
 
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        self._house.release()
+    def _leave(self, event: Received) -> None:
+        """Give a frame's place back: before its answer leaves, so that the edge's next frame finds it free."""
+        if event in self._in_flight:
+            self._in_flight.remove(event)
+            self._house.release()
 
-    async def _run(self, infer: Infer, tail: Tail, payload: memoryview, arrival: Arrival) -> None:
+    async def _run(self, infer: Infer, tail: Tail, event: Received) -> None:
+        arrival = Arrival.of(event)
         deadline = arrival.at + infer.deadline_ms / 1e3
         try:
-            done = await self._house.pool.infer(tail, infer.tensors, payload, deadline)
+            done = await self._house.pool.infer(tail, infer.tensors, event.payload, deadline)
         except DeadlinePassedError:
             self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
             return
         except FrameError as error:
+            self._leave(event)
             self._fail(infer, str(error), frame_at_fault=True)
             return
         except CleaveError as error:
             self._log.warning("frame failed", frame=infer.frame, reason=str(error))
+            self._leave(event)
             self._fail(infer, str(error))
             return
+        self._leave(event)
         entries, chunks = to_wire(self._house.pool.model.graph, done.result)
         self._say(
             Answer(

@@ -88,7 +88,7 @@ AFTER: Mapping[type[Message], State] = {
 """The state that a message leads to, said or heard. All others leave the state as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Received:
     """A whole message has arrived.
 

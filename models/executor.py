@@ -150,7 +150,7 @@ class TorchSegment:
 
     def __init__(self, segment: Segment, module: fx.GraphModule, executor: TorchExecutor) -> None:
         self.segment = segment
-        self._forward = module.forward
+        self.module = module
         self._executor = executor
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -162,7 +162,7 @@ class TorchSegment:
         """See `CompiledSegment.execute`."""
         if missing := [name for name in self.segment.inputs if name not in inputs]:
             raise PlanError(f"segment of {len(self.segment.units)} units: input {missing[0]!r} is missing")
-        outputs = self._forward(*(inputs[name] for name in self.segment.inputs))
+        outputs = self.module.forward(*(inputs[name] for name in self.segment.inputs))
         if self._executor.device != "cpu":
             torch.cuda.synchronize(self._executor.device)
         return dict(zip(self.segment.outputs, outputs, strict=True))

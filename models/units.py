@@ -123,9 +123,10 @@ def gather(vertices: Sequence[Vertex], attributes: Mapping[str, Any]) -> tuple[T
     ordered = sorted(distinct, key=lambda group: position[group[-1]])
     names: dict[Vertex, str] = {}
     units: list[TracedUnit] = []
-    taken: set[str] = set()
+    taken = {operator_name(vertex.node) for vertex in vertices if vertex.origin is None}
     for group in ordered:
-        name = _free_name(_label(group, attributes), taken)
+        ours = group[0].origin is None  # pre-processing and answer: their names are promised
+        name = operator_name(group[0].node) if ours else _free_name(_label(group, attributes), taken)
         names.update(dict.fromkeys(group, name))
         read = (names.get(source, name) for vertex in group for source in vertex.inputs)
         inputs = tuple(dict.fromkeys(source for source in read if source != name))
@@ -254,12 +255,13 @@ def _dtype(seen: TensorSeen) -> str:
 
 
 def _label(group: Sequence[Vertex], attributes: Mapping[str, Any]) -> str:
-    """Name a unit by the path of its first module with weights, else by its first node."""
+    """Name a unit of the network by the path of its first module with weights, else by its first node."""
     for vertex in group:
         target = str(vertex.node.target)
         if vertex.node.op == "call_module" and any(True for _ in attributes[target].parameters()):
             return target
-    node = group[0].origin or group[0].node
+    node = group[0].origin
+    assert node is not None
     return str(node.target) if node.op == "call_module" else node.name
 
 

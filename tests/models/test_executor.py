@@ -1,0 +1,176 @@
+"""The torch executor: where it runs, how fast it is allowed to be, what it refuses."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from common.errors import ConfigurationError, FrameError, PlanError
+from models.executor import CompiledSegment, Executor, Pace, TorchExecutor, describe_cpu
+from models.model import Model
+from models.preprocess import as_frame
+from models.zoo import load_model
+from tests.models.classifiers import assert_close, small_frame
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("squeezenet1_1", "random:0", crop_size=64)
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def work(self, seconds: float) -> str:
+        self.now += seconds
+        return "done"
+
+
+def test_slowed_work_is_followed_by_a_wait_in_proportion() -> None:
+    """Work of t seconds at slowdown 8 is followed by 7 t; at slowdown 1 by nothing."""
+    clock = Clock()
+    assert Pace(8, clock=clock, wait=clock.wait).run(lambda: clock.work(0.5)) == "done"
+    Pace(1, clock=clock, wait=clock.wait).run(lambda: clock.work(0.5))
+    assert clock.waits == [3.5]
+
+
+def test_stop_ends_the_wait() -> None:
+    """A wait of hours ends when the executor is stopped, and none follows."""
+    executor = TorchExecutor(slowdown=1e9)
+    waiting = threading.Thread(target=lambda: executor.pace.run(lambda: time.sleep(0.01)), daemon=True)
+    waiting.start()
+    executor.stop()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    executor.pace.run(lambda: time.sleep(0.01))
+
+
+def test_running_is_paced_and_measuring_is_not(model: Model) -> None:
+    """run() waits in proportion to its work; execute() and warm() do not."""
+    executor = TorchExecutor(slowdown=5)
+    clock = Clock()
+    executor.pace = Pace(5, clock=clock, wait=clock.wait)
+    compiled = executor.compile(model.segment(["decode"], ["decode"]))
+    inputs = {"frame": as_frame(small_frame())}
+    compiled.execute(inputs)
+    compiled.warm(inputs)
+    assert clock.waits == []
+    compiled.run(inputs)
+    assert len(clock.waits) == 1
+
+
+def test_outputs_are_contiguous_cpu_tensors_without_gradients(model: Model) -> None:
+    """What a segment returns can be sent as it lies in memory, although the work is done channels last."""
+    compiled = TorchExecutor().compile(model.segment(model.graph.names[:8], ["features.0", "features.2"]))
+    outputs = compiled.run({"frame": as_frame(small_frame())})
+    inside = compiled.execute({"frame": as_frame(small_frame())})
+    assert not inside["features.0"].is_contiguous()
+    for name, tensor in outputs.items():
+        assert tensor.is_contiguous()
+        assert tensor.device.type == "cpu"
+        assert not tensor.requires_grad
+        assert torch.equal(tensor, inside[name])
+
+
+def test_a_missing_input_is_named(model: Model) -> None:
+    """A stage that is handed too little says what it misses."""
+    compiled = TorchExecutor().compile(model.segment(["cat"], ["cat"]))
+    with pytest.raises(PlanError, match=r"input 'features.3.expand1x1' is missing"):
+        compiled.run({})
+
+
+def test_a_bad_frame_is_the_frames_fault(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged file raises FrameError from within a segment, and torch.fx prints nothing about it."""
+    compiled = TorchExecutor().compile(model.segment(model.graph.names, ["answer"]))
+    with pytest.raises(FrameError, match="not a readable image"):
+        compiled.run({"frame": as_frame(b"no image")})
+    assert capsys.readouterr() == ("", "")
+
+
+def test_it_is_an_executor(model: Model) -> None:
+    """TorchExecutor fills the interface, and describes the device it runs on."""
+    executor: Executor = TorchExecutor(threads=1)
+    compiled: CompiledSegment = executor.compile(model.segment(["frame"], ["frame"]))
+    assert compiled.segment.outputs == ("frame",)
+    assert (executor.name, executor.device, executor.threads, executor.slowdown) == ("torch", "cpu", 1, 1.0)
+    assert executor.device_description == describe_cpu() != ""
+
+
+def test_threads_hold_on_other_threads() -> None:
+    """The number of threads is set for the whole process, not for the thread that made the executor."""
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    try:
+        TorchExecutor(threads=1)
+        worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        worker.start()
+        worker.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"device": "tpu"}, "expected auto, cpu, cuda or cuda:NUMBER"),
+        ({"device": "cuda:x"}, "expected auto"),
+        ({"device": "cpu:1"}, "expected auto"),
+        ({"threads": -1}, "threads is -1"),
+        ({"slowdown": 0.5}, "slowdown is 0.5; expected a number ≥ 1"),
+        ({"slowdown": float("nan")}, "slowdown is nan"),
+        ({"slowdown": float("inf")}, "slowdown is inf"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(arguments: dict[str, float], reason: str) -> None:
+    """A wrong device, thread count or slowdown is the operator's to mend."""
+    with pytest.raises(ConfigurationError, match=reason):
+        TorchExecutor(**arguments)  # type: ignore[arg-type]
+
+
+def test_auto_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` never fails; `cuda` without CUDA says what to do."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert TorchExecutor("auto").device == "cpu"
+    with pytest.raises(ConfigurationError, match="finds no CUDA device; install a CUDA build"):
+        TorchExecutor("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_computes_what_the_cpu_computes(model: Model) -> None:
+    """Pre-processing on the CPU, the network on the GPU, weights there once, outputs back on the CPU."""
+    names, frame = model.graph.names, {"frame": as_frame(small_frame())}
+    executor = TorchExecutor("cuda")
+    on_cpu = TorchExecutor().compile(model.segment(names, names)).run(frame)
+    on_gpu = executor.compile(model.segment(names, names)).run(frame)
+    used = torch.cuda.memory_allocated()
+    executor.compile(model.segment(names, ["answer"]))
+    assert torch.cuda.memory_allocated() == used
+    for name in names[1:-1]:
+        assert on_gpu[name].device.type == "cpu"
+        assert_close(on_gpu[name].double(), on_cpu[name].double(), name)
+
+
+def test_transfers_to_a_device_happen_once_and_only_for_the_network(model: Model) -> None:
+    """With `meta` as the device: pre-processing stays on the CPU, all behind it is on the device."""
+    executor = TorchExecutor()
+    executor.device = "meta"
+    compiled = executor.compile(model.segment(model.graph.names[:-1], ["resize", "normalize", "features.0"]))
+    nodes = list(compiled.module.graph.nodes)
+    assert [node.args[0].name for node in nodes if node.target == "to"] == ["normalize"]
+    outputs = compiled.module.forward(as_frame(small_frame()))
+    assert [tensor.device.type for tensor in outputs] == ["cpu", "cpu", "meta"]

@@ -1,0 +1,144 @@
+"""Profiles add up to what was measured as a whole, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+
+from common.errors import FrameError
+from models.executor import TorchExecutor
+from models.model import Model
+from models.profiler import ProfileRun, profile_model
+from models.segment import Segment
+from models.zoo import load_model
+from tests.models.classifiers import small_frame
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("squeezenet1_1", "random:0", crop_size=64)
+
+
+class Timetable:
+    """An executor and a clock: a unit takes its position in ms, a segment of several half their sum.
+
+    The first run of anything takes ten times as long.
+    """
+
+    name = "timetable"
+    device = device_description = "a clock"
+    threads = 1
+
+    def __init__(self, model: Model, slowdown: float = 1.0) -> None:
+        self.model, self.slowdown = model, slowdown
+        self.inner = TorchExecutor()
+        self.now = 0.0
+        self.runs: dict[tuple[str, ...], int] = {}
+
+    def clock(self) -> float:
+        return self.now
+
+    def stop(self) -> None: ...
+
+    def compile(self, segment: Segment) -> TimetableSegment:
+        return TimetableSegment(segment, self)
+
+    def cost_s(self, units: tuple[str, ...]) -> float:
+        total = sum(self.model.graph.index[name] for name in units) / 1000
+        return total if len(units) == 1 else total / 2
+
+
+class TimetableSegment:
+    def __init__(self, segment: Segment, table: Timetable) -> None:
+        self.segment, self.table = segment, table
+        self.inner = table.inner.compile(segment)
+
+    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        runs = self.table.runs
+        first = self.segment.units not in runs
+        runs[self.segment.units] = runs.get(self.segment.units, 0) + 1
+        self.table.now += self.table.cost_s(self.segment.units) * (10 if first else 1)
+        return self.inner.execute(inputs)
+
+    run = execute
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        self.execute(inputs)
+
+
+def finished(run: ProfileRun) -> ProfileRun:
+    while not run.step():
+        pass
+    return run
+
+
+@pytest.mark.parametrize("slowdown", [1.0, 6.0])
+def test_unit_times_add_up_to_the_wholes(model: Model, slowdown: float) -> None:
+    """Units keep their proportions, their sums are the wholes times the slowdown, and warm-up does not count."""
+    table = Timetable(model, slowdown)
+    profile = finished(ProfileRun(model, table, small_frame(), clock=table.clock)).profile()
+    names = model.graph.names
+    assert sum(profile.unit_ms[n] for n in names[:4]) == pytest.approx(slowdown * (1 + 2 + 3) / 2)
+    network = names[4:]
+    assert sum(profile.unit_ms[n] for n in network) == pytest.approx(slowdown * sum(range(4, len(names))) / 2)
+    for name in names:
+        assert profile.unit_ms[name] == pytest.approx(slowdown * model.graph.index[name] / 2)
+    assert profile.key.slowdown == slowdown
+
+
+def test_short_units_are_measured_more_often(model: Model) -> None:
+    """Every unit runs at least four times, a short one more often, none without end."""
+    table = Timetable(model)
+    finished(ProfileRun(model, table, small_frame(), clock=table.clock))
+    names = model.graph.names
+    runs = [table.runs[(name,)] for name in names[1:]]
+    assert runs == sorted(runs, reverse=True)
+    assert (max(runs), min(runs)) == (7, 4)
+    assert table.runs[names[:4]] == table.runs[names[4:]] == 6
+
+
+def test_measuring_goes_in_counted_steps(model: Model) -> None:
+    """Each step measures one unit or runs one whole once; a profile is there after the last, not before."""
+    table = Timetable(model)
+    run = ProfileRun(model, table, small_frame(), clock=table.clock)
+    assert run.total_steps == len(model.graph) - 1 + 12
+    for done in range(1, run.total_steps + 1):
+        with pytest.raises(RuntimeError, match=f"{run.total_steps - run.done_steps} steps left"):
+            run.profile()
+        before = dict(table.runs)
+        assert run.step() is (done == run.total_steps)
+        assert run.done_steps == done
+        assert len([units for units in table.runs if table.runs[units] != before.get(units)]) == 1
+    assert run.step() is True
+    assert run.done_steps == run.total_steps
+    assert run.profile().unit_ms.keys() == set(model.graph.names)
+
+
+def test_tensors_are_kept_only_as_long_as_they_are_read(model: Model) -> None:
+    """Measuring needs the memory of the tensors that are still to be read, not of all."""
+    run = finished(ProfileRun(model, TorchExecutor(), small_frame()))
+    assert set(run._tensors) == {"frame", "answer"}
+
+
+def test_a_profile_says_what_it_is_valid_for(model: Model) -> None:
+    """Model, device, executor, threads, slowdown and frame size are its key."""
+    executor = TorchExecutor(slowdown=3)
+    steps: list[tuple[int, int]] = []
+    profile = profile_model(
+        model, executor, small_frame(100, 80), lambda done, total: steps.append((done, total))
+    )
+    key = profile.key
+    assert key.fingerprint == model.fingerprint
+    assert (key.executor, key.device) == ("torch", executor.device_description)
+    assert (key.threads, key.slowdown, key.frame) == (executor.threads, 3, "100x80")
+    assert steps[-1] == (len(steps), len(steps))
+    assert profile.unit_ms["frame"] == 0
+    assert all(ms > 0 for name, ms in profile.unit_ms.items() if name != "frame")
+
+
+def test_a_bad_frame_is_refused_before_measuring(model: Model) -> None:
+    """A profile over what is no image does not begin."""
+    with pytest.raises(FrameError, match="not a readable image"):
+        ProfileRun(model, TorchExecutor(), b"no image")

@@ -104,6 +104,10 @@ class TorchExecutor:
         if not 1 <= slowdown < float("inf"):
             raise ConfigurationError(f"slowdown is {slowdown}; expected a number ≥ 1")
         self.device = _find_device(device)
+        if self.device != "cpu":
+            # TensorFloat-32 keeps 10 bits of a product: a tail on the GPU would give other answers than one
+            # on the edge.
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         if threads:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()

@@ -63,11 +63,14 @@ def test_both_places_give_the_same_answers(tmp_path: Path, frames: list[Path]) -
                     edge.offer(frames[:20])
                     await edge.answered(20, 60)
                 assert_one_record_each(edge, frames[:20])
-                answers[name] = {r["name"]: [t["index"] for t in r["top5"]][:3] for r in edge.records()}
+                answers[name] = {r["name"]: r["top5"][0] for r in edge.records()}
                 logs_only(edge.log)
                 if name == "cloud-alone":
                     assert {r["ran"] for r in edge.records()} == {"cloud"}
-            assert answers["edge-alone"] == answers["cloud-alone"] == answers["planned"]
+            for frame, top in answers["edge-alone"].items():
+                for other in (answers["cloud-alone"][frame], answers["planned"][frame]):
+                    assert other["index"] == top["index"]
+                    assert other["probability"] == pytest.approx(top["probability"], rel=1e-3)
             assert len({r["top5"][0]["probability"] for r in edge.records()}) > 10
         logs_only(cloud.log)
 

@@ -29,7 +29,7 @@ def to_wire(
     entries, views = [], []
     for name, tensor in tensors.items():
         flat = tensor.detach().contiguous().reshape(-1)
-        views.append(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b""))
+        views.append(flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b""))
         nbytes = math.prod(tensor.shape) * tensor.element_size()
         entries.append(TensorEntry(graph.index[name], dtype_name(tensor.dtype), tuple(tensor.shape), nbytes))
     return tuple(entries), join(views)

@@ -50,7 +50,9 @@ class Channel(asyncio.BufferedProtocol):
 
     @property
     def is_open(self) -> bool:
-        return self.connection.state in (State.OPEN, State.DRAINING)
+        """Whether the handshake is done and nobody has begun to close."""
+        greeted = self.connection.state in (State.OPEN, State.DRAINING)
+        return greeted and self._transport is not None and not self._transport.is_closing()
 
     @property
     def peer(self) -> str:
@@ -137,10 +139,12 @@ class Channel(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        acknowledged = self.bytes_out - self._unacknowledged()
-        if acknowledged > self._acknowledged:
-            self._acknowledged = acknowledged
+        outstanding = self._unacknowledged()
+        acknowledged = self.bytes_out - outstanding
+        # Only amid a long message: a ping is confirmed by the kernel of a peer whose program has stopped.
+        if outstanding and acknowledged > self._acknowledged:
             self.connection.progressed(now)
+        self._acknowledged = acknowledged
         try:
             ping = self.connection.on_time(now)
             if ping is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,12 +20,25 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {
 
 
 def run(main: Coroutine[Any, Any, None], loop: str = "uvloop") -> None:
-    """Run `main` to its end. Whatever the loop's exception handler hears of fails the test."""
+    """Run `main` to its end. What the loop's exception handler hears of, or is left open, fails the test."""
     complaints: list[dict[str, Any]] = []
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+    runner = asyncio.Runner(loop_factory=LOOPS[loop])
+    try:
         runner.get_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        runner.run(asyncio.wait_for(main, LIMIT_S))
+        runner.run(_limited(main))
+    finally:
+        # Warnings as errors would make uvloop forget to close what is open, and wait for it for ever.
+        with warnings.catch_warnings(record=True) as left_open:
+            warnings.simplefilter("always", ResourceWarning)
+            runner.close()
     assert complaints == []
+    assert [str(warning.message) for warning in left_open] == []
+
+
+async def _limited(main: Coroutine[Any, Any, None]) -> None:
+    await asyncio.wait_for(main, LIMIT_S)
+    for _ in range(3):
+        await asyncio.sleep(0)  # what was closed at the end is closed then
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -70,7 +70,10 @@ def brute_force(problem: Problem, conditions: Conditions) -> Iterator[tuple[froz
             if any(w in members and u not in members for w in graph.names for u in graph[w].inputs):
                 continue
             whole = len(members) == len(graph)
-            edge = conditions.edge_scale * sum(problem.edge_ms[name] for name in members)
+            # In the graph's order, not the set's: sums then do not depend on the hash seed.
+            edge = conditions.edge_scale * sum(
+                problem.edge_ms[name] for name in graph.names if name in members
+            )
             cloud = conditions.cloud_scale * sum(
                 problem.cloud_ms[name] for name in graph.names if name not in members
             )

@@ -19,7 +19,8 @@ from enum import StrEnum
 from common.errors import ConfigurationError, PlanError
 from common.partition.closed_sets import TooManyClosedSetsError
 from common.partition.decide import Conditions, choose, fps_of
-from common.partition.milp import Found, Objective, minimise
+from common.partition.integer_program import Limits, Objective
+from common.partition.milp import Found, minimise
 from common.partition.mincut import least_latency
 from common.partition.problem import Assessment, Bounded, PlanningProblem, precision_ms
 from common.plan import Cut, Mode, Prediction
@@ -154,16 +155,15 @@ class _Search:
                 _bounded(kept, Objective.LATENCY, at_least_ms=least.lower_bound_ms),
                 Solver.MILP,
             )
-        if kept.infeasible:
-            return self.drain(Mode.OVERLOADED, least.best)
-        # Out of time with neither a cut nor a proof that there is none: the least bottleneck has to tell.
+        # None keeps it, or none was found in time: the least bottleneck tells. HiGHS's word that there is
+        # none is not taken; the bound on the bottleneck proves it.
         fallback = self.drain(Mode.OVERLOADED, least.best)
         if fallback.prediction.bottleneck_ms > period_ms:
             return fallback
         best = Assessment(fallback.cut, fallback.prediction)
         value_ms = best.prediction.latency_ms
-        bound_ms = max(least.lower_bound_ms, kept.lower_bound_ms)
-        return _solution(Mode.HEAVY, Bounded(best, value_ms, bound_ms), Solver.MILP)
+        bound_ms = least.lower_bound_ms if kept.infeasible else max(least.lower_bound_ms, kept.lower_bound_ms)
+        return _solution(Mode.HEAVY, Bounded(best, value_ms, min(bound_ms, value_ms)), Solver.MILP)
 
     def drain(self, mode: Mode, known: Assessment | None = None) -> Solution:
         """Find the least bottleneck, latency as tie-break; `known` is some cut that may be good already."""
@@ -178,8 +178,8 @@ class _Search:
         at_most_ms = start.prediction.bottleneck_ms
         found = self._minimise(Objective.BOTTLENECK, at_most_ms) if at_most_ms else Found(start, 0.0)
         if found.best is None or found.best.prediction.bottleneck_ms > at_most_ms:
-            bound_ms = at_most_ms if found.infeasible else found.lower_bound_ms
-            found = Found(start, min(bound_ms, at_most_ms))
+            # There is at least `start`, so "infeasible" proves nothing.
+            found = Found(start, 0.0 if found.infeasible else min(found.lower_bound_ms, at_most_ms))
         found = self._break_tie(Objective.BOTTLENECK, found, at_most_ms)
         return _solution(mode, _bounded(found, Objective.BOTTLENECK), Solver.MILP)
 
@@ -190,39 +190,26 @@ class _Search:
         at_most_ms = start.prediction.latency_ms
         found = self._minimise(Objective.LATENCY, at_most_ms)
         if found.best is None:
-            found = Found(start, at_most_ms if found.infeasible else found.lower_bound_ms)
+            found = Found(start, 0.0 if found.infeasible else min(found.lower_bound_ms, at_most_ms))
         return _bounded(self._break_tie(Objective.LATENCY, found, at_most_ms), Objective.LATENCY)
 
     def _break_tie(self, objective: Objective, found: Found, stages_at_most_ms: float) -> Found:
         """Return the cut of least other measure among those that tie with `found`, and its bound unchanged."""
         assert found.best is not None
+        times = found.best.prediction
         if objective is Objective.LATENCY:
-            other, stages_ms = Objective.BOTTLENECK, stages_at_most_ms
-            stages_ms = min(stages_ms, found.best.prediction.bottleneck_ms)
-            latency_ms = _ties_with(found.best.prediction.latency_ms)
+            other = Objective.BOTTLENECK
+            limits = Limits(min(stages_at_most_ms, times.bottleneck_ms), _ties_with(times.latency_ms))
         else:
-            other, stages_ms = Objective.LATENCY, _ties_with(found.best.prediction.bottleneck_ms)
-            latency_ms = found.best.prediction.latency_ms
-        tied = minimise(
-            self.problem,
-            self.conditions,
-            other,
-            stages_at_most_ms=stages_ms,
-            latency_at_most_ms=latency_ms,
-            time_limit_s=self.left_s(),
-        )
+            other = Objective.LATENCY
+            limits = Limits(_ties_with(times.bottleneck_ms), times.latency_ms)
+        tied = minimise(self.problem, self.conditions, other, limits, self.left_s)
         if tied.best is None or other.value_ms(tied.best) >= other.value_ms(found.best):
             return found
         return Found(tied.best, found.lower_bound_ms)
 
     def _minimise(self, objective: Objective, stages_at_most_ms: float) -> Found:
-        return minimise(
-            self.problem,
-            self.conditions,
-            objective,
-            stages_at_most_ms=stages_at_most_ms,
-            time_limit_s=self.left_s(),
-        )
+        return minimise(self.problem, self.conditions, objective, Limits(stages_at_most_ms), self.left_s)
 
     def _ends(self) -> list[Assessment]:
         graph = self.problem.graph

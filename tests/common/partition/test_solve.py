@@ -1,5 +1,6 @@
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -194,7 +195,7 @@ def test_out_of_time_the_gap_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a proof in time the answer is a legal cut, not called optimal, with what is missing as its gap."""
     problem = off_hull_problem()
 
-    def give_up(*args: object, **limits: object) -> Found:
+    def give_up(*args: object) -> Found:
         return Found(None, 4.0)
 
     monkeypatch.setattr(solve_module, "minimise", give_up)
@@ -210,9 +211,9 @@ def test_the_time_limit_holds_for_all_programs_together() -> None:
     ticks = iter([0.0, 4.0, 7.0, *[9.0] * 10])
     given: list[float] = []
 
-    def record(*args: object, time_limit_s: float, **limits: object) -> Found:
-        given.append(time_limit_s)
-        return minimise(*args, time_limit_s=10.0, **limits)  # type: ignore[arg-type]
+    def record(problem: Any, conditions: Any, objective: Any, limits: Any, left_s: Any) -> Found:
+        given.append(left_s())
+        return minimise(problem, conditions, objective, limits, lambda: 10.0)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solve_module, "minimise", record)

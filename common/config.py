@@ -58,7 +58,7 @@ PathSetting = Annotated[Path, AfterValidator(_absolute)]
 class Settings(BaseModel):
     """Base of a daemon's settings. `own_prefix` is the part of the variables that belongs to it alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
     own_prefix: ClassVar[str]
     foreign_prefix: ClassVar[str]
     """Variables of the other daemon; both may run on one machine with one environment file."""

@@ -86,7 +86,7 @@ class Profile:
             key["fingerprint"] = ModelFingerprint(**key["fingerprint"])
             unit_ms = {str(name): float(ms) for name, ms in document["unit_ms"].items()}
             return cls(ProfileKey(**key), unit_ms)
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"profile: not a profile document ({type(error).__name__}: {error})") from None
 
 
@@ -97,10 +97,10 @@ class ProfileStore:
         self.directory = directory
 
     def load(self, key: ProfileKey) -> Profile | None:
-        """Return the saved profile for `key`; none if there is none, or if the file is damaged."""
+        """Return the saved profile for `key`; none if there is none, or if the file is damaged or unreadable."""
         try:
             profile = Profile.from_json(self._path(key).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         return profile if profile.key == key else None
 

@@ -1,0 +1,179 @@
+"""Facts about profiles: saved whole, found again for their key only, measured anew when damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import ConfigurationError
+from common.profile import ModelFingerprint, Profile, ProfileKey, ProfileStore, write_atomically
+
+FINGERPRINT = ModelFingerprint("a" * 64, "b" * 64, "c" * 64)
+KEY = ProfileKey(FINGERPRINT, "a CPU", "torch", 2, 1.0, "1280x720")
+PROFILE = Profile(KEY, {"frame": 0.0, "conv": 12.5, "answer": 0.1})
+
+
+def test_a_saved_profile_is_found_again(tmp_path: Path) -> None:
+    """In a directory that is made for it, the same key finds the same times, to the last bit."""
+    store = ProfileStore(tmp_path / "state" / "profiles")
+    assert store.load(KEY) is None
+    path = store.save(PROFILE)
+    assert path.parent == store.directory
+    assert store.load(KEY) == PROFILE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fingerprint": replace(FINGERPRINT, weights="d" * 64)},
+        {"fingerprint": replace(FINGERPRINT, graph="d" * 64)},
+        {"fingerprint": replace(FINGERPRINT, architecture="d" * 64)},
+        {"device": "another CPU"},
+        {"executor": "onnxruntime"},
+        {"threads": 1},
+        {"slowdown": 8.0},
+        {"frame": "640x480"},
+    ],
+)
+def test_another_key_finds_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Whatever a profile depends on is in its key: each difference means measuring anew, beside the old."""
+    store = ProfileStore(tmp_path)
+    store.save(PROFILE)
+    other = replace(KEY, **changes)
+    assert store.load(other) is None
+    store.save(replace(PROFILE, key=other))
+    assert store.load(KEY) == PROFILE
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_of_another_key_is_not_taken(tmp_path: Path) -> None:
+    """A file copied to another key's name is seen through: the key inside decides."""
+    store = ProfileStore(tmp_path)
+    other = replace(KEY, device="another CPU")
+    store.save(replace(PROFILE, key=other)).rename(store.save(PROFILE))
+    assert store.load(KEY) is None
+
+
+def damaged() -> list[bytes]:
+    whole = PROFILE.to_json()
+    document = json.loads(whole)
+
+    def changed(**changes: Any) -> bytes:
+        return json.dumps({**document, **changes}).encode()
+
+    key = document["key"]
+    return [
+        b"",
+        whole.encode()[:-2],
+        b"\xff\xfe",
+        b"\0" * 100,
+        b"null",
+        b"[]",
+        b"7",
+        b"[" * 100_000,
+        changed(format=2),
+        changed(format=None),
+        changed(key=None),
+        changed(key={}),
+        changed(key={**key, "surplus": 1}),
+        changed(key={**key, "fingerprint": {}}),
+        changed(key={**key, "fingerprint": None}),
+        changed(unit_ms=None),
+        changed(unit_ms=[1, 2]),
+        changed(unit_ms={"conv": -1}),
+        changed(unit_ms={"conv": "fast"}),
+        changed(unit_ms={"conv": None}),
+        changed(unit_ms={"conv": float("nan")}),
+        changed(unit_ms={"conv": float("inf")}),
+        changed(unit_ms={"conv": 10**400}),
+        json.dumps({"unit_ms": {}}).encode(),
+    ]
+
+
+@pytest.mark.parametrize("content", damaged(), ids=lambda content: repr(content[:40]))
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
+    """Torn, foreign, older or absurd: the profile is measured anew, and saved over the damage."""
+    store = ProfileStore(tmp_path)
+    store.save(PROFILE).write_bytes(content)
+    assert store.load(KEY) is None
+    with pytest.raises(ValueError, match=r"."):
+        Profile.from_json(content)
+    store.save(PROFILE)
+    assert store.load(KEY) == PROFILE
+
+
+@given(
+    st.dictionaries(st.text(max_size=20), st.floats(0, 1e9), max_size=8),
+    st.builds(
+        ProfileKey,
+        fingerprint=st.builds(ModelFingerprint, st.text(), st.text(), st.text()),
+        device=st.text(),
+        executor=st.text(),
+        threads=st.integers(0, 99),
+        slowdown=st.floats(1, 1000),
+        frame=st.text(),
+    ),
+)
+def test_any_profile_is_written_and_read_unchanged(unit_ms: dict[str, float], key: ProfileKey) -> None:
+    """JSON and back is the identity, and equal keys have equal file names."""
+    profile = Profile(key, unit_ms)
+    assert Profile.from_json(profile.to_json()) == profile
+    assert Profile.from_json(profile.to_json()).key.digest == key.digest
+
+
+@pytest.mark.parametrize("ms", [-0.001, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(ms: float) -> None:
+    """A measured time is finite and not negative; the unit is named."""
+    with pytest.raises(ValueError, match="'conv'"):
+        Profile(KEY, {"conv": ms})
+
+
+def test_the_total_is_the_sum_of_the_units() -> None:
+    """What the logs show is what the planner adds up."""
+    assert PROFILE.total_ms == pytest.approx(12.6)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_scraps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every moment the file is the old or the whole new one, whenever writing fails."""
+    path = tmp_path / "file.json"
+    write_atomically(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, step, fail)
+            with pytest.raises(OSError, match="No space"):
+                write_atomically(path, "new")
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_directory_that_cannot_be_written_is_the_operators_error(tmp_path: Path) -> None:
+    """The message names the path and the system's reason."""
+    (tmp_path / "state").write_text("a file in the way")
+    store = ProfileStore(tmp_path / "state")
+    with pytest.raises(ConfigurationError, match=r"cannot save the profile to .*profile-"):
+        store.save(PROFILE)
+    assert store.load(KEY) is None
+
+
+def test_differences_are_named() -> None:
+    """Two fingerprints say in which parts they differ, and show a part of each digest."""
+    other = replace(FINGERPRINT, weights="d" * 64, graph="e" * 64)
+    assert FINGERPRINT.differences(other) == ("weights", "graph")
+    assert FINGERPRINT.differences(FINGERPRINT) == ()
+    for digest in asdict(FINGERPRINT).values():
+        assert digest[:12] in str(FINGERPRINT)

@@ -1,0 +1,108 @@
+"""Facts about logs: one event a line on stderr, JSON unless a person reads, the libraries' events among them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from common.telemetry import LogFormat, configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Leave logging as it was: the stream of these tests is gone after them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("log_format", ["json", "auto"])
+def test_away_from_a_terminal_each_event_is_a_json_object(
+    log_format: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Level, time in UTC, the daemon and all fields are there, each event on its line, and stdout stays free."""
+    configure_logging(log_format, "info", "cleave-edge")
+    log = structlog.get_logger()
+    log.info("plan", cut="after conv", reason="línea\nsecond")
+    log.warning("link suspected")
+    out, err = capsys.readouterr()
+    first, second = json_lines(err)
+    assert out == ""
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {
+        "event": "plan",
+        "level": "info",
+        "daemon": "cleave-edge",
+        "cut": "after conv",
+        "reason": "línea\nsecond",
+    }
+    assert second["event"] == "link suspected"
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_less_important_events_are_left_out(
+    level: Any, shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The level in the settings is the least that is logged."""
+    configure_logging("json", level, "cleave-edge")
+    log = structlog.get_logger()
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)("event")
+    assert [line["level"] for line in json_lines(capsys.readouterr().err)] == shown
+
+
+def test_the_libraries_warnings_are_events_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """What asyncio or the scheduler log comes out in the same form; their chatter does not."""
+    configure_logging("json", "info", "cleave-cloud")
+    logging.getLogger("asyncio").warning("Executing %s took %d s", "it", 3)
+    logging.getLogger("apscheduler").info("added job")
+    (line,) = json_lines(capsys.readouterr().err)
+    assert (line["event"], line["source"], line["level"]) == ("Executing it took 3 s", "asyncio", "warning")
+    assert line["daemon"] == "cleave-cloud"
+
+
+def test_an_exception_is_in_its_events_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback is a field of its event, so that it can be found by what it belongs to."""
+    configure_logging("json", "info", "cleave-cloud")
+    try:
+        raise ZeroDivisionError("a bug")
+    except ZeroDivisionError:
+        structlog.get_logger().exception("session failed", session="7")
+    (line,) = json_lines(capsys.readouterr().err)
+    assert line["session"] == "7"
+    assert "ZeroDivisionError: a bug" in line["exception"]
+
+
+def test_on_a_terminal_events_are_readable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person gets no JSON: the event, then what belongs to it."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    configure_logging("auto", "info", "cleave-edge")
+    structlog.get_logger().info("cloud connected", cloud="rack")
+    line = capsys.readouterr().err
+    assert "cloud connected" in line
+    assert "rack" in line
+    with pytest.raises(ValueError, match=r"."):
+        json.loads(line)

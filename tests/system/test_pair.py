@@ -270,6 +270,29 @@ def test_a_truncated_image_is_a_record_and_the_run_goes_on(tmp_path: Path, frame
     asyncio.run(scenario())
 
 
+def test_overload_is_told(tmp_path: Path, frames: list[Path]) -> None:
+    """A sampling rate that no cut keeps: the rate that can be sustained is in log, status and results."""
+
+    async def scenario() -> None:
+        async with make_cloud(tmp_path, free_port()) as cloud:
+            await cloud.listening()
+            async with make_edge(tmp_path, cloud.address, CLEAVE_EDGE_SAMPLING_FPS=5000) as edge:
+                edge.offer(frames[:1])
+                await edge.planned(60)
+                edge.offer(frames[1:40])
+                await edge.answered(40, 60)
+                assert edge.status()["plan"]["mode"] == "overloaded"
+                sustained = edge.status()["plan"]["sustainable_fps"]
+                assert 0 < sustained < 5000
+            (warning,) = edge.logged("overloaded: no cut keeps the sampling rate")
+            assert 0 < warning["sustainable_fps"] < 5000
+            told = [r["plan"] for r in edge.records() if r["plan"]["mode"] == "overloaded"]
+            assert told
+            assert all(0 < plan["sustainable_fps"] < 5000 for plan in told)
+
+    asyncio.run(scenario())
+
+
 def test_ctrl_c_ends_both_with_nothing_but_logs(tmp_path: Path, frames: list[Path]) -> None:
     """SIGINT in mid-run: both daemons exit with status 0, and their output holds logs only."""
 

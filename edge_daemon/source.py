@@ -111,7 +111,7 @@ class DirectorySource:
                 if not entry.is_file():
                     continue
                 stat = entry.stat()
-            except FileNotFoundError:
+            except OSError:  # gone again, or a link in a circle: no frame
                 continue
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
             if found in self._taken:

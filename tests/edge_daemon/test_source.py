@@ -1,0 +1,375 @@
+"""Facts about frames from a directory: each whole file once, in order, and nothing stops the run."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import itertools
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common import limits
+from common.errors import ConfigurationError
+from edge_daemon import source as module
+from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
+from edge_daemon.source import DirectorySource, check_directory
+from tests.event_loop import run, until
+
+END = b" to the very end\xff\xd9"
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN_MS", 50)
+    monkeypatch.setattr(module, "STABLE_S", 0.05)
+
+
+def put(directory: Path, *names: str, content: bytes = b"image") -> None:
+    for name in names:
+        (directory / name).write_bytes(content + END)
+
+
+def file_of(path: Path) -> ImageFile:
+    stat = path.stat()
+    return ImageFile(path.name, stat.st_size, stat.st_mtime_ns)
+
+
+def still_being_written(path: Path) -> None:
+    """Say that a file was written to just now, for as long as the test takes."""
+    os.utime(path, (time.time() + 3600,) * 2)
+
+
+class Run:
+    """A source and what it put into its queue."""
+
+    def __init__(self, directory: Path, *, frames_ahead: int = 100, **options: Any) -> None:
+        self.queue: LosslessFrameQueue = asyncio.Queue(frames_ahead)
+        self.stop = asyncio.Event()
+        self.source = DirectorySource(
+            directory,
+            self.queue,
+            **{
+                "sampling_fps": 0.0,
+                "done": set(),
+                "first_number": 0,
+                "exit_when_drained": True,
+                **options,
+            },
+        )
+
+    async def to_the_end(self) -> list[Frame]:
+        """Run until the source ends; return what it took."""
+        await self.source.run(self.stop)
+        frames: list[Frame] = []
+        while (frame := self.queue.get_nowait()) is not None:
+            frames.append(frame)
+        assert self.queue.empty(), "nothing comes after the end"
+        assert self.source.taken_frames == len(frames)
+        return frames
+
+    @contextlib.asynccontextmanager
+    async def going(self) -> AsyncIterator[Run]:
+        task = asyncio.create_task(self.source.run(self.stop))
+        yield self
+        self.stop.set()
+        await task
+
+    async def next(self) -> Frame:
+        frame = await self.queue.get()
+        assert frame is not None
+        return frame
+
+
+def names(frames: list[Frame]) -> list[str]:
+    return [frame.file.name for frame in frames]
+
+
+def taken(directory: Path, **options: Any) -> list[Frame]:
+    """Run a source over what is in a directory until that is drained."""
+    found: list[Frame] = []
+
+    async def main() -> None:
+        found.extend(await Run(directory, **options).to_the_end())
+
+    run(main())
+    return found
+
+
+def test_what_is_there_is_taken_once_each_in_the_order_of_names(tmp_path: Path) -> None:
+    """However files were written, names decide; numbers count on from the first one given."""
+    put(tmp_path, "c.jpg", "a.jpg", "B.png", "b.jpg")
+    frames = taken(tmp_path, first_number=7)
+    assert names(frames) == ["B.png", "a.jpg", "b.jpg", "c.jpg"]
+    assert [frame.number for frame in frames] == [7, 8, 9, 10]
+    assert all(bytes(frame.data) == b"image" + END and frame.error is None for frame in frames)
+    assert [frame.file for frame in frames] == [file_of(tmp_path / name) for name in names(frames)]
+
+
+def test_an_empty_directory_is_drained_at_once(tmp_path: Path) -> None:
+    """Nothing there, nothing to wait for."""
+    assert taken(tmp_path) == []
+
+
+def test_files_that_have_their_result_are_skipped(tmp_path: Path) -> None:
+    """A file is known by name, size and time; one that was written again is another frame."""
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    done = {file_of(tmp_path / name) for name in ("a.jpg", "b.jpg")}
+    put(tmp_path, "b.jpg", content=b"another")
+    assert names(taken(tmp_path, done=done)) == ["b.jpg", "c.jpg"]
+
+
+def test_what_arrives_is_taken_in_its_turn(tmp_path: Path) -> None:
+    """A file renamed into the directory while the source waits is the next frame; the old ones do not return."""
+    put(tmp_path, "b.jpg")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    async def main() -> None:
+        async with Run(tmp_path, exit_when_drained=False).going() as source:
+            assert (await source.next()).file.name == "b.jpg"
+            for name in ("c.jpg", "a.jpg"):
+                put(elsewhere, name, content=name.encode())
+                (elsewhere / name).rename(tmp_path / name)
+                frame = await source.next()
+                assert (frame.file.name, bytes(frame.data)) == (name, name.encode() + END)
+            assert source.queue.empty()
+
+    run(main())
+
+
+def test_a_half_written_file_is_not_taken_until_it_is_whole(tmp_path: Path) -> None:
+    """A file that changed just now and does not end like an image holds nobody up, and is taken when it does."""
+    half = tmp_path / "a.jpg"
+    half.write_bytes(b"first half")
+    still_being_written(half)
+    put(tmp_path, "b.jpg")
+
+    async def main() -> None:
+        async with Run(tmp_path, exit_when_drained=True).going() as source:
+            assert (await source.next()).file.name == "b.jpg"
+            put(tmp_path, "c.jpg")
+            assert (await source.next()).file.name == "c.jpg", "the source looked again, and left a.jpg alone"
+            with half.open("ab") as file:
+                file.write(b", second half" + END)
+            still_being_written(half)
+            frame = await source.next()
+            assert bytes(frame.data) == b"first half, second half" + END
+            assert await source.queue.get() is None, "then it is drained"
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", [b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"], ids=["jpeg", "png"])
+def test_a_whole_image_is_taken_though_just_written(tmp_path: Path, end: bytes) -> None:
+    """JPEG and PNG show their end, so a whole one is taken without waiting for it to be stable."""
+    (tmp_path / "a").write_bytes(b"something long" + end)
+    still_being_written(tmp_path / "a")
+    assert names(taken(tmp_path)) == ["a"]
+
+
+def test_any_other_file_is_taken_once_it_is_stable(tmp_path: Path) -> None:
+    """A format that shows no end counts when it has not changed for a while, and the run does not end before."""
+    (tmp_path / "a.webp").write_bytes(b"RIFF....WEBP")
+    assert names(taken(tmp_path)) == ["a.webp"]
+
+
+def test_files_somebody_is_writing_under_another_name_are_left_alone(tmp_path: Path) -> None:
+    """Hidden and temporary names, directories and links to nothing are no frames."""
+    put(tmp_path, ".a.jpg", "b.jpg.tmp", "c.jpg.part", "d.jpg~", "e.partial", "f.crdownload", "g.jpg")
+    (tmp_path / "h.jpg").mkdir()
+    (tmp_path / "i.jpg").symlink_to(tmp_path / "nothing")
+    (tmp_path / "j.jpg").symlink_to(tmp_path / "j.jpg")
+    put(tmp_path / "h.jpg", "inside.jpg")
+    assert names(taken(tmp_path)) == ["g.jpg"]
+
+
+def test_a_frame_that_cannot_be_read_is_a_frame_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty, too large, unreadable: each has its place and its reason, and the run goes on."""
+    put(tmp_path, "b-large", content=b"x" * 100)
+    put(tmp_path, "c-forbidden", "d-fine")
+    (tmp_path / "a-empty").touch()
+    os.utime(tmp_path / "a-empty", (0, 0))
+    monkeypatch.setattr(limits, "MAX_FRAME_BYTES", 50)
+    opened = builtins.open
+
+    def guarded(path: Any, *arguments: Any, **options: Any) -> Any:
+        if str(path).endswith("c-forbidden"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(module, "open", guarded, raising=False)
+    frames = taken(tmp_path)
+    assert [frame.error for frame in frames] == [
+        "the file is empty",
+        "the file has 118 bytes, 50 are allowed",
+        "the file cannot be read: Permission denied",
+        None,
+    ]
+    assert [frame.number for frame in frames] == [0, 1, 2, 3]
+    assert [bytes(frame.data) for frame in frames[:2]] == [b"", b""]
+
+
+def test_a_file_that_goes_before_it_is_read_was_never_a_frame(tmp_path: Path) -> None:
+    """Somebody may take a file away again; it uses up no number."""
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+
+    async def main() -> None:
+        async with Run(tmp_path, frames_ahead=1).going() as source:
+            await until(lambda: source.source._next_number == 2)  # b.jpg was read, and finds no room
+            (tmp_path / "c.jpg").unlink()
+            found = [await source.next() for _ in range(3)]
+            assert [(frame.number, frame.file.name) for frame in found] == [
+                (0, "a.jpg"),
+                (1, "b.jpg"),
+                (2, "d.jpg"),
+            ]
+            assert await source.queue.get() is None
+
+    run(main())
+
+
+def test_a_file_that_shrinks_before_it_is_read_is_an_error(tmp_path: Path) -> None:
+    """A file cut short after it was seen is told, and what it became is another frame."""
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+
+    async def main() -> None:
+        async with Run(tmp_path, frames_ahead=1).going() as source:
+            await until(lambda: source.source._next_number == 2)
+            (tmp_path / "c.jpg").write_bytes(END)
+            found = [await source.next() for _ in range(4)]
+            assert [frame.error for frame in found] == [
+                None,
+                None,
+                "the file became shorter while it was read",
+                None,
+            ]
+            assert bytes(found[3].data) == END
+
+    run(main())
+
+
+def test_the_source_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:
+    """A slow pipeline holds the source back: it reads one frame ahead of the queue, not more."""
+    put(tmp_path, *(f"{i:02d}.jpg" for i in range(20)))
+
+    async def main() -> None:
+        async with Run(tmp_path, frames_ahead=2).going() as source:
+            found = []
+            while (frame := await source.queue.get()) is not None:
+                found.append(frame)
+                assert source.source.taken_frames <= len(found) + 3
+            assert [frame.number for frame in found] == list(range(20))
+
+    run(main())
+
+
+def test_a_signal_ends_the_source_wherever_it_is(tmp_path: Path) -> None:
+    """Waiting for files or for its rate, it puts the end into the queue soon after the stop."""
+    put(tmp_path, "a.jpg", "b.jpg")
+
+    async def main() -> None:
+        for options in ({"sampling_fps": 0.001}, {"exit_when_drained": False}):
+            source = Run(tmp_path, **options)
+            async with source.going():
+                assert (await source.next()).file.name == "a.jpg"
+            left = [source.queue.get_nowait() for _ in range(source.queue.qsize())]
+            assert left[-1] is None
+            assert len(left) <= 2
+
+    run(main())
+
+
+class VirtualTime:
+    """A clock that only waiting moves on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        clock = SimpleNamespace(monotonic=lambda: self.now, time=time.time, perf_counter=lambda: self.now)
+        monkeypatch.setattr(module, "time", clock)
+
+        async def wait(event: asyncio.Event, seconds: float) -> bool:
+            self.now += seconds
+            return False
+
+        monkeypatch.setattr(module, "_set_within", wait)
+
+
+def test_frames_are_taken_at_the_sampling_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two frames a period passes, whatever is waiting in the directory."""
+    put(tmp_path, *(f"{i}.jpg" for i in range(6)))
+    VirtualTime(monkeypatch)
+    seen = [frame.seen_at for frame in taken(tmp_path, sampling_fps=4.0)]
+    assert [later - earlier for earlier, later in itertools.pairwise(seen)] == pytest.approx([0.25] * 5)
+
+
+def test_after_a_pause_the_source_does_not_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that was lost is not made up: after a standstill the rate is kept as before."""
+    put(tmp_path, *(f"{i}.jpg" for i in range(6)))
+    clock = VirtualTime(monkeypatch)
+    read = DirectorySource._read
+
+    def slow(self: DirectorySource, found: ImageFile) -> Frame | None:
+        frame = read(self, found)
+        if found.name == "2.jpg":
+            clock.now += 10.0
+        return frame
+
+    monkeypatch.setattr(DirectorySource, "_read", slow)
+    seen = [frame.seen_at for frame in taken(tmp_path, sampling_fps=4.0)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(seen)]
+    assert gaps[2] == pytest.approx(10.0)
+    assert sum(gaps[3:]) >= 0.25, "at most one frame is made up for"
+
+
+def test_the_first_image_is_kept_to_profile_with(tmp_path: Path) -> None:
+    """The first frame that could be read, not the first file."""
+    (tmp_path / "a").touch()
+    put(tmp_path, "b.jpg", content=b"b")
+    put(tmp_path, "c.jpg", content=b"c")
+
+    async def main() -> None:
+        source = Run(tmp_path)
+        await source.to_the_end()
+        assert await source.source.first_data == b"b" + END
+
+    run(main())
+
+
+def test_a_directory_that_goes_for_a_while_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network share that is away for a moment does not end the run."""
+    directory = tmp_path / "share"
+    directory.mkdir()
+    put(directory, "a.jpg")
+
+    async def main() -> None:
+        async with Run(directory, exit_when_drained=False).going() as source:
+            assert (await source.next()).file.name == "a.jpg"
+            shutil.move(directory, tmp_path / "away")
+            put(tmp_path / "away", "b.jpg")
+            await until(lambda: "cannot be read" in capsys.readouterr().out)
+            shutil.move(tmp_path / "away", directory)
+            assert (await source.next()).file.name == "b.jpg"
+
+    run(main())
+
+
+def test_a_source_that_is_no_directory_is_the_operators_error(tmp_path: Path) -> None:
+    """A mistyped path is told before anything starts, with what to do."""
+    put(tmp_path, "file")
+    with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_SOURCE=.*nothing: does not exist; create it"):
+        check_directory(tmp_path / "nothing")
+    with pytest.raises(ConfigurationError, match="file: is not a directory"):
+        check_directory(tmp_path / "file")
+    check_directory(tmp_path)

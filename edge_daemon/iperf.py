@@ -40,8 +40,8 @@ async def measure_bandwidth(host: str, port: int, timeout_s: float = limits.PROB
 def parse_result(out: bytes, err: bytes) -> float:
     """Read the child's result. Raises `ProbeError` for an error and for anything that is no result."""
     try:
-        result = json.loads(out.splitlines()[-1])
-    except (ValueError, IndexError):
+        result = dict(json.loads(out.splitlines()[-1]))
+    except (ValueError, TypeError, IndexError):
         said = err.decode(errors="replace").strip().splitlines()
         raise ProbeError(
             f"iperf3 ended without a result: {said[-1][:200] if said else 'it said nothing'}"

@@ -93,7 +93,10 @@ class FrameRecord:
             document["fallback"] = self.fallback
         if self.weights.startswith("random:"):
             document["weights"] = f"{self.weights}: the answer means nothing"
-        return json.dumps(document, ensure_ascii=False)
+        text = json.dumps(document, ensure_ascii=False)
+        return text.encode(
+            "utf-8", "backslashreplace"
+        ).decode()  # a name's bytes that are no text: as \\udcff
 
 
 def _round(value: float | None) -> float | None:
@@ -145,10 +148,11 @@ class JsonLinesSink:
                 try:
                     record = json.loads(line)
                     found = ImageFile(record["name"], record["file"]["size"], record["file"]["mtime_ns"])
-                    self.last_number = max(self.last_number, int(record["frame"]))
-                except (ValueError, KeyError, TypeError):
+                    number = int(record["frame"])
+                    self.answered.add(found)
+                except (ValueError, KeyError, TypeError, OverflowError):
                     continue  # not ours; leave it
-                self.answered.add(found)
+                self.last_number = max(self.last_number, number)
         return None
 
 

@@ -1,0 +1,100 @@
+"""Facts about what the link carries now, from iperf3 and from the traffic's own goodput."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import limits
+from edge_daemon.link_estimate import RECENT, STALE_S, BandwidthSample, LinkEstimate, Origin, goodput
+
+
+def sample(bps: float, at: float = 0.0, origin: Origin = "traffic") -> BandwidthSample:
+    return BandwidthSample(bps, at, origin)
+
+
+def estimate(*samples: BandwidthSample) -> LinkEstimate:
+    found = LinkEstimate()
+    for one in samples:
+        found.add(one)
+    return found
+
+
+def test_goodput_is_bytes_over_time() -> None:
+    """A megabyte that arrived in a second is 8 Mbit/s."""
+    found = goodput(1000.0, 1_000_000, 5.0, "traffic")
+    assert found == BandwidthSample(8e6, 5.0, "traffic")
+
+
+def test_what_arrived_at_once_tells_no_bandwidth() -> None:
+    """A few bytes, or no time between them, would tell the kernel's buffers and not the link."""
+    assert goodput(10.0, limits.MIN_GOODPUT_BYTES - 1, 0.0, "ping") is None
+    assert goodput(0.05, 10**6, 0.0, "ping") is None
+    assert goodput(0.0, 0, 0.0, "ping") is None
+    assert goodput(0.06, limits.MIN_GOODPUT_BYTES, 0.0, "ping") is not None
+
+
+def test_nothing_is_known_at_first_nor_after_forgetting() -> None:
+    """No bandwidth is none, not zero; when the link was gone nothing measured before it holds."""
+    found = LinkEstimate()
+    assert (found.bandwidth_bps, found.rtt_ms, found.newest_at(), found.origin) == (None, 0.0, None, None)
+    found.add(sample(5e6, 1.0))
+    found.add_round_trip(3.0)
+    found.forget()
+    assert (found.bandwidth_bps, found.rtt_ms, found.newest_at(), found.origin) == (None, 0.0, None, None)
+
+
+def test_one_outlier_does_not_move_the_estimate_and_three_of_a_change_do() -> None:
+    """The median of the last five: noise is not chased, a new bandwidth is believed after three frames."""
+    found = estimate(*(sample(10e6, i) for i in range(RECENT)))
+    found.add(sample(1e6, 6.0))
+    assert found.bandwidth_bps == 10e6
+    found.add(sample(1e6, 7.0))
+    assert found.bandwidth_bps == 10e6
+    found.add(sample(1e6, 8.0))
+    assert found.bandwidth_bps == 1e6
+
+
+def test_iperf3_outweighs_all_before_it() -> None:
+    """It looked longer and at nothing else; the traffic after it counts again."""
+    found = estimate(*(sample(10e6, i) for i in range(RECENT)), sample(2e6, 6.0, "iperf3"))
+    assert (found.bandwidth_bps, found.origin, found.newest_at()) == (2e6, "iperf3", 6.0)
+    found.add(sample(4e6, 7.0))
+    assert (found.bandwidth_bps, found.origin) == (3e6, "traffic")
+
+
+def test_old_samples_count_only_while_there_are_no_newer_ones() -> None:
+    """After a pause the first new sample stands alone."""
+    found = estimate(sample(10e6, 0.0), sample(10e6, 1.0), sample(10e6, 2.0))
+    assert found.bandwidth_bps == 10e6
+    found.add(sample(1e6, 2.5 + STALE_S))
+    assert found.bandwidth_bps == 1e6
+
+
+def test_the_least_of_the_last_round_trips_counts() -> None:
+    """The others waited behind tensors; a route that became longer shows after ten pings."""
+    found = LinkEstimate()
+    for ms in (20.0, 5.0, 80.0):
+        found.add_round_trip(ms)
+    assert found.rtt_ms == 5.0
+    for _ in range(10):
+        found.add_round_trip(30.0)
+    assert found.rtt_ms == 30.0
+
+
+@given(st.lists(st.tuples(st.floats(1e3, 1e10), st.floats(0, 100)), min_size=1, max_size=20))
+def test_the_estimate_lies_among_its_samples(samples: list[tuple[float, float]]) -> None:
+    """Whatever was measured, the estimate is not outside of it, and the newest one is always counted."""
+    ordered = sorted(samples, key=lambda pair: pair[1])
+    found = estimate(*(sample(bps, at) for bps, at in ordered))
+    recent = [bps for bps, _ in ordered[-RECENT:]]
+    assert found.bandwidth_bps is not None
+    assert min(recent) <= found.bandwidth_bps <= max(recent)
+    assert found.newest_at() == ordered[-1][1]
+
+
+@pytest.mark.parametrize("origin", ["iperf3", "traffic", "ping"])
+def test_the_origin_is_the_newest_samples(origin: Origin) -> None:
+    """The status shows how the present figure came about."""
+    assert estimate(sample(1e6, 0.0), sample(1e6, 1.0, origin)).origin == origin

@@ -170,9 +170,7 @@ class Demo:
         split: dict[Phase, list[dict[str, Any]]] = {}
         link.set_rate(WALK[0].mbit * 1e6)
         async with edge:
-            await edge.until(
-                "cloud plan", lambda: edge.status().get("plan", {}).get("cut") == "cloud-only", 60
-            )
+            await edge.until("cloud plan", lambda: edge.cut == "cloud-only", 60)
             done = answered = 0
             for phase in WALK:
                 if phase.mbit:

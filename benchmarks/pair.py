@@ -151,6 +151,12 @@ class Edge(Daemon):
             return {}
         return document
 
+    @property
+    def cut(self) -> str | None:
+        """The label of the cut that frames run under now; none before there is one."""
+        label: str | None = self.status().get("plan", {}).get("cut")
+        return label
+
     async def answered(self, count: int, timeout_s: float) -> None:
         await self.until(f"{count} records", lambda: len(self.records()) >= count, timeout_s)
 

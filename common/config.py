@@ -20,9 +20,15 @@ from common.errors import ConfigurationError
 PREFIX = "CLEAVE_"
 
 
-def setting(name: str, default: Any = ..., *, help: str, **constraints: Any) -> Any:
-    """Declare a field set by the variable `CLEAVE_<name>`; `constraints` are pydantic's (`ge`, `gt`, …)."""
-    return Field(default, alias=PREFIX + name, description=help, **constraints)
+def setting(
+    name: str, default: Any = ..., *, help: str, values: str | None = None, **constraints: Any
+) -> Any:
+    """Declare a field set by the variable `CLEAVE_<name>`; `constraints` are pydantic's (`ge`, `gt`, …).
+
+    `values` says in words what is valid, where type and constraints do not.
+    """
+    extra: dict[str, Any] | None = {"values": values} if values else None
+    return Field(default, alias=PREFIX + name, description=help, json_schema_extra=extra, **constraints)
 
 
 class Address(BaseModel):
@@ -157,12 +163,14 @@ def _explain(cls: type[Settings], details: Mapping[str, Any]) -> str:
     if details["type"] == "missing":
         return f"{alias}: is required ({_describe(cls, alias)})"
     message = str(details["msg"]).removeprefix("Value error, ")
+    if details["type"] == "string_pattern_mismatch":
+        message = "has none of the valid forms"
     return f"{alias}={details['input']}: {message[0].lower() + message[1:]} ({_describe(cls, alias)})"
 
 
 def _describe(cls: type[Settings], alias: str) -> str:
     field = next(f for f in cls.model_fields.values() if f.alias == alias)
-    return f"valid: {_values(field)}"
+    return f"valid: {_values(field)}".replace("`", "")
 
 
 _NAMES: Mapping[Any, str] = {int: "whole number", float: "number", bool: "1 or 0", Path: "path", str: "text"}
@@ -173,6 +181,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _values(field: FieldInfo) -> str:
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["values"])
     annotation = field.annotation
     bounds = [
         f"{sign} {getattr(rule, name)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,6 +64,36 @@ class Cut:
     @classmethod
     def cloud_only(cls, graph: ModelGraph) -> Cut:
         return cls.of(graph, [graph.source])
+
+    @classmethod
+    def from_label(cls, graph: ModelGraph, label: str) -> Cut:
+        """Build the cut that `label` names: the crossing units determine it, with all that they read from.
+
+        Raises `PlanError` for unknown units, and for units that do not all cross the cut they make.
+        """
+        if label == "edge-only":
+            return cls.edge_only(graph)
+        if label == "cloud-only":
+            return cls.cloud_only(graph)
+        if not label.startswith("after "):
+            raise PlanError(f"{label!r} is not edge-only, cloud-only, or after UNIT [+ UNIT …]")
+        wanted = [name.strip() for name in label.removeprefix("after ").split("+")]
+        members: set[str] = set()
+        pending = list(wanted)
+        while pending:
+            name = pending.pop()
+            if name not in graph.index:
+                near = difflib.get_close_matches(name, graph.names, n=3)
+                raise PlanError(
+                    f"{name!r} is no unit of this graph; the nearest are {', '.join(near) or 'none'}"
+                )
+            if name not in members:
+                members.add(name)
+                pending += graph[name].inputs
+        cut = cls.of(graph, members)
+        if set(cut.crossing) != set(wanted):
+            raise PlanError(f"{label!r} is no cut: {cut.label!r} is what these units make")
+        return cut
 
     @property
     def label(self) -> str:

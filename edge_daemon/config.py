@@ -10,8 +10,6 @@ from common.telemetry import LogFormat, LogLevel
 
 STATE_HOME = Path("~/.local/state")
 
-PlanPolicy = Literal["auto", "edge-only", "cloud-only"]
-
 
 class EdgeSettings(Settings):
     """What `cleave-edge` is tuned by."""
@@ -45,8 +43,13 @@ class EdgeSettings(Settings):
     when_drained: Literal["wait", "exit"] = setting(
         "EDGE_WHEN_DRAINED", "wait", help="once every file there is has its result: wait for more, or exit"
     )
-    plan: PlanPolicy = setting(
-        "EDGE_PLAN", "auto", help="`auto`: cut where it is best now; the others fix the plan"
+    plan: str = setting(
+        "EDGE_PLAN",
+        "auto",
+        pattern=r"^(auto|edge-only|cloud-only|after .+|@.+)$",
+        values="`auto`, `edge-only`, `cloud-only`, `after UNIT [+ UNIT …]`, `@FILE`",
+        help="`auto`: cut where it is best now; the others fix the plan. `after` names the units whose tensors "
+        "cross; `@FILE` is a file that holds one of these and may change",
     )
     replan_interval_s: float = setting(
         "EDGE_REPLAN_INTERVAL_S", 5.0, ge=0.2, help="seconds between two looks at link and load"

@@ -26,7 +26,7 @@ from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
-from edge_daemon.config import PlanPolicy
+from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.prober import Prober
 from edge_daemon.uplink import Uplink
@@ -48,7 +48,7 @@ class Controller:
     def __init__(
         self,
         *,
-        policy: PlanPolicy,
+        fixed: FixedPlan | None,
         model: Model,
         stages: Stages,
         compute: ComputeThread,
@@ -59,7 +59,7 @@ class Controller:
         interval_s: float,
         changed: Callable[[], None],
     ) -> None:
-        self._policy = policy
+        self._fixed = fixed
         self._model = model
         self._stages = stages
         self._compute = compute
@@ -142,16 +142,17 @@ class Controller:
             scheduler.shutdown(wait=False)
 
     async def _replan(self) -> None:
-        if self._policy == "edge-only":
-            return
-        if not self._uplink.available:
+        if self._fixed is not None:
+            cut = self._fixed.cut()
+            if self._uplink.available or not cut.cloud_units:
+                await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
+        elif not self._uplink.available:
             self._consider_rate_without_cloud()
-        elif self._policy == "cloud-only":
-            await self._use_cloud_only(Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
         elif not self.has_profiles:
             if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way
                 return
-            await self._use_cloud_only(Mode.STARTING, "profiling; the cloud computes meanwhile")
+            cut = Cut.cloud_only(self._model.graph)
+            await self._use(cut, Mode.STARTING, "profiling; the cloud computes meanwhile")
         else:
             await self._prober.measure_if_needed(self.active.uses_cloud)
             if self._estimate.bandwidth_bps is not None and self._uplink.available:
@@ -175,7 +176,7 @@ class Controller:
 
     def _consider_rate_without_cloud(self) -> None:
         """Say what the edge alone can sustain, once that is known."""
-        if not self.has_profiles or self._policy != "auto":
+        if not self.has_profiles:
             return
         before = self.active.plan
         decision = decide(self._present_frontier(), self._conditions(0.0))
@@ -223,8 +224,8 @@ class Controller:
         )
 
     # --- switching --------------------------------------------------------------------------------------
-    async def _use_cloud_only(self, mode: Mode, reason: str) -> None:
-        cut = Cut.cloud_only(self._model.graph)
+    async def _use(self, cut: Cut, mode: Mode, reason: str) -> None:
+        """Run `cut`, without a decision."""
         if self.active.plan.cut != cut:
             stages = stages_of(cut, self._model.graph.sink)
             plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
@@ -250,8 +251,9 @@ class Controller:
         assert self._edge_only is not None
         cut = Cut.edge_only(self._model.graph)
         if plan is None:
-            mode = Mode.STARTING if self._policy == "auto" and not self.has_profiles else Mode.PINNED
-            mode = Mode.LIGHT if self.has_profiles and self._policy == "auto" else mode
+            mode = Mode.LIGHT if self.has_profiles else Mode.STARTING
+            if self._fixed is not None:
+                mode = Mode.PINNED
             stages = stages_of(cut, self._model.graph.sink)
             plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
         self._epoch += 1

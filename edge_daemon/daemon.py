@@ -15,6 +15,7 @@ from common.signals import stop_event
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
+from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.frame import QUEUE_FRAMES, LosslessFrameQueue
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
@@ -62,8 +63,9 @@ class EdgeDaemon:
         self._compute = ComputeThread("head")
         self._estimate = LinkEstimate()
         self._uplink = Uplink(settings.cloud, self._hello(), self._events())
+        self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
         self._controller = Controller(
-            policy=settings.plan,
+            fixed=self._fixed,
             model=model,
             stages=Stages(model, executor, sample_frame()),
             compute=self._compute,
@@ -90,9 +92,9 @@ class EdgeDaemon:
             await self._controller.start()
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._controller.run())]
-                if self._settings.plan != "edge-only":
+                if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
-                if self._settings.plan == "auto":
+                if self._fixed is None:
                     background.append(tasks.create_task(self._profile()))
                 frames = tasks.create_task(self._frames())
                 await frames

@@ -64,11 +64,8 @@ class Solution:
 
     @property
     def gap(self) -> float:
-        """The share of the bound by which a better cut might still beat this one; 0 where optimal."""
-        if self.optimal:
-            return 0.0
-        above_ms = self.value_ms - self.lower_bound_ms
-        return above_ms / self.lower_bound_ms if self.lower_bound_ms else float("inf")
+        """The share of the value that a better cut could still save at most; 0 where optimal."""
+        return 0.0 if self.optimal else 1.0 - self.lower_bound_ms / self.value_ms
 
     @property
     def sustainable_fps(self) -> float:

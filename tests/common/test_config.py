@@ -102,7 +102,7 @@ def test_all_errors_are_reported_together_with_the_valid_values() -> None:
             "CLEAVE_EDGE_FPS=fast: input should be a valid number, unable to parse string as a number "
             "(valid: number ≥ 0)",
             "CLEAVE_EDGE_LANES=9: input should be less than or equal to 4 (valid: whole number ≥ 1 ≤ 4)",
-            "CLEAVE_EDGE_PLAN=best: input should be 'auto' or 'fixed' (valid: `auto`, `fixed`)",
+            "CLEAVE_EDGE_PLAN=best: input should be 'auto' or 'fixed' (valid: auto, fixed)",
         ]
     )
 

@@ -6,7 +6,9 @@ from common.plan import ANSWER, Cut, Output, Stage, stages_of
 
 
 def diamond() -> ModelGraph:
-    return ModelGraph.from_links({"s": 8, "a": 4, "b": 2, "t": 1}, [("s", "a"), ("s", "b"), ("a", "t"), ("b", "t")])
+    return ModelGraph.from_links(
+        {"s": 8, "a": 4, "b": 2, "t": 1}, [("s", "a"), ("s", "b"), ("a", "t"), ("b", "t")]
+    )
 
 
 def test_links_in_any_order_become_topological_order() -> None:
@@ -64,6 +66,29 @@ def test_labels_say_what_a_cut_is() -> None:
     assert Cut.edge_only(graph).label == "edge-only"
     assert Cut.cloud_only(graph).label == "cloud-only"
     assert Cut.of(graph, ["s", "a", "b"]).label == "after a + b"
+
+
+def test_a_label_names_its_cut() -> None:
+    """The crossing units determine the cut: every legal cut is found again from its label."""
+    graph = diamond()
+    sets = [["s"], ["s", "a"], ["s", "b"], ["s", "a", "b"], ["s", "a", "b", "t"]]
+    for members in sets:
+        cut = Cut.of(graph, members)
+        assert Cut.from_label(graph, cut.label) == cut
+
+
+@pytest.mark.parametrize(
+    ("label", "complaint"),
+    [
+        ("after z", "'z' is no unit of this graph"),
+        ("before a", "is not edge-only, cloud-only, or after UNIT"),
+        ("after a", "is no cut: 'after s \\+ a' is what these units make"),
+    ],
+)
+def test_a_label_that_names_no_cut_is_refused(label: str, complaint: str) -> None:
+    """Unknown units and units that do not cross by themselves are told, with what would."""
+    with pytest.raises(PlanError, match=complaint):
+        Cut.from_label(diamond(), label)
 
 
 def test_stages_hand_the_crossing_tensors_on() -> None:

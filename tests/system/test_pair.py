@@ -78,7 +78,7 @@ def test_both_places_give_the_same_answers(tmp_path: Path, frames: list[Path]) -
 
 
 def uses_cloud(edge: Edge) -> bool:
-    return bool(edge.status().get("plan", {}).get("cut", "edge-only") != "edge-only")
+    return edge.cut not in (None, "edge-only")
 
 
 def test_order_of_starting_does_not_matter(tmp_path: Path, frames: list[Path]) -> None:
@@ -266,6 +266,25 @@ def test_a_truncated_image_is_a_record_and_the_run_goes_on(tmp_path: Path, frame
                 assert "truncated" in errors["frame-torn.jpg"]
                 assert "not a readable image" in errors["notes.txt"]
                 logs_only(edge.log)
+
+    asyncio.run(scenario())
+
+
+def test_a_fixed_plan_may_change_by_its_file(tmp_path: Path, frames: list[Path]) -> None:
+    """`@FILE` fixes the cut the file names; another name in it moves the cut, without a restart."""
+    plan = tmp_path / "plan"
+    plan.write_text("after features.5\n")
+
+    async def scenario() -> None:
+        async with make_cloud(tmp_path, free_port()) as cloud:
+            await cloud.listening()
+            async with make_edge(tmp_path, cloud.address, CLEAVE_EDGE_PLAN=f"@{plan}") as edge:
+                for count, label in ((3, "after features.5"), (6, "cloud-only"), (9, "edge-only")):
+                    plan.write_text(label)
+                    await edge.until(label, lambda to=label: edge.cut == to, 60)
+                    edge.offer(frames[count - 3 : count])
+                    await edge.answered(count, 60)
+                    assert {r["plan"]["cut"] for r in edge.records()[-3:]} == {label}
 
     asyncio.run(scenario())
 

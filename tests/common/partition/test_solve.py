@@ -203,7 +203,7 @@ def test_out_of_time_the_gap_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not drained.optimal
     assert drained.value_ms == 10.0
     assert drained.lower_bound_ms == 4.0
-    assert drained.gap == pytest.approx(1.5)
+    assert drained.gap == pytest.approx(0.6)
 
 
 def test_the_time_limit_holds_for_all_programs_together() -> None:

@@ -94,9 +94,8 @@ class FrameRecord:
         if self.weights.startswith("random:"):
             document["weights"] = f"{self.weights}: the answer means nothing"
         text = json.dumps(document, ensure_ascii=False)
-        return text.encode(
-            "utf-8", "backslashreplace"
-        ).decode()  # a name's bytes that are no text: as \\udcff
+        # A name's bytes that are no text leave as JSON's escapes, which are read back as they were.
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _round(value: float | None) -> float | None:

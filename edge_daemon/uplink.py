@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -48,6 +48,18 @@ def next_delay_s(attempt: int, rng: random.Random) -> float:
         return rng.uniform(0.0, limits.RECONNECT_FIRST_S)
     grown = limits.RECONNECT_FIRST_S * limits.RECONNECT_FACTOR ** (attempt - 1)
     return min(grown * rng.uniform(0.8, 1.2), limits.RECONNECT_MAX_S)
+
+
+async def _room(line: Line, reply: asyncio.Future[Reply]) -> None:
+    """Wait until the line has room for a frame. Raises what `reply` is told meanwhile: the line is suspected."""
+    room = asyncio.ensure_future(line.channel.writable())
+    waiting: set[asyncio.Future[Any]] = {room, reply}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (reply if reply.done() else room).result()
+    finally:
+        if not room.cancel():
+            room.exception()  # taken note of
 
 
 class Uplink:
@@ -152,7 +164,7 @@ class Uplink:
         line.frames[frame, epoch] = (started, reply)
         try:
             async with asyncio.timeout(timeout_s):
-                await line.channel.writable()
+                await _room(line, reply)
                 line.channel.send(infer, chunks)
                 return await reply
         except TimeoutError:

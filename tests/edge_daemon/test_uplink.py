@@ -1,0 +1,540 @@
+"""Facts about the edge's line to the cloud, against a cloud in the same process on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import limits
+from common.config import Address
+from common.errors import (
+    ConfigurationError,
+    FrameError,
+    LinkLostError,
+    ModelMismatchError,
+    ProbeError,
+    RemoteProtocolError,
+)
+from common.profile import ModelFingerprint, Profile, ProfileKey
+from common.wire.connection import Received
+from common.wire.messages import (
+    Busy,
+    Bye,
+    Drain,
+    Failed,
+    Infer,
+    Ping,
+    Pong,
+    Prepare,
+    Prepared,
+    ProbeDenied,
+    ProbeGrant,
+    ProbeRequest,
+    ProfileReply,
+    ProfileRequest,
+    Refused,
+    Welcome,
+)
+from common.wire.tensors import TensorEntry
+from edge_daemon import line
+from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
+from edge_daemon.uplink import Uplink, next_delay_s
+from tests.common.wire.samples import packed
+from tests.edge_daemon.fake_cloud import (
+    DIGEST,
+    HELLO,
+    WELCOME,
+    FakeCloud,
+    FakeSession,
+    Heard,
+    answer_to,
+    connected,
+    hurry,
+)
+from tests.event_loop import run, until
+
+ENTRIES = (TensorEntry(1, "uint8", (5,), 5),)
+KEY = ProfileKey(ModelFingerprint(DIGEST, DIGEST, DIGEST), "a GPU", "torch", 1, 1.0, "4x3")
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
+
+async def infer(line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float = 20.0) -> Reply:
+    return await line_.infer(frame, epoch, ENTRIES, [b"12345"], timeout_s)
+
+
+def of(event: Received) -> Infer:
+    assert isinstance(event.message, Infer)
+    return event.message
+
+
+# --- waiting between attempts -----------------------------------------------------------------------------
+@given(st.integers(0, 500), st.integers(0, 2**32))
+def test_the_wait_before_a_retry_is_bounded(attempt: int, seed: int) -> None:
+    """Never negative, never above the maximum, however many attempts have failed."""
+    assert 0.0 <= next_delay_s(attempt, random.Random(seed)) <= 5.0
+
+
+def test_the_wait_grows_with_the_attempts_and_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first retry comes within a second, later ones later; edges that lost one cloud do not come together."""
+    monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 1.0)
+    monkeypatch.setattr(limits, "RECONNECT_MAX_S", 5.0)
+    waits = {n: [next_delay_s(n, random.Random(seed)) for seed in range(200)] for n in (1, 2, 3, 9)}
+    assert max(waits[1]) <= 1.0 < min(waits[2])
+    assert max(waits[2]) < min(waits[3]) * 1.2
+    assert set(waits[9]) == {5.0}
+    assert max(waits[1]) - min(waits[1]) > 0.9
+    assert max(waits[2]) / min(waits[2]) > 1.3
+
+
+# --- connecting -------------------------------------------------------------------------------------------
+def test_a_connection_is_greeted_and_told() -> None:
+    """The edge says who it is and which model it holds; the owner hears that the line is up."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            assert cloud.session.received[0].message == HELLO
+            assert line_.cloud == WELCOME
+            assert (heard.ups, heard.downs, line_.counts.connections) == (1, [], 1)
+            assert line_.last_error is None
+            assert line_.bytes_up > 0
+
+    run(main())
+
+
+def test_another_model_is_fatal_and_shows_both_fingerprints() -> None:
+    """No retry mends it: the error that ends the daemon says what the cloud said."""
+    reason = "edge and cloud hold different models (weights differ). Edge: aaa. Cloud: bbb"
+
+    async def main() -> None:
+        cloud = FakeCloud()
+        cloud.refusal = Refused(kind="model", reason=reason)
+        with pytest.raises(ModelMismatchError) as error:
+            async with connected(cloud):
+                raise AssertionError("it must not connect")
+        assert str(error.value) == reason
+        assert len(cloud.sessions) == 1
+        await cloud.stop()
+
+    run(main())
+
+
+def test_another_protocol_is_fatal_too() -> None:
+    """The operator must bring both sides to one version."""
+
+    async def main() -> None:
+        cloud = FakeCloud()
+        cloud.refusal = Refused(kind="protocol", reason="the edge speaks protocol 1, this cloud 2")
+        with pytest.raises(ConfigurationError, match="protocol 1, this cloud 2"):
+            async with connected(cloud):
+                raise AssertionError("it must not connect")
+        await cloud.stop()
+
+    run(main())
+
+
+def test_a_busy_cloud_is_tried_again() -> None:
+    """Being full is no fault of the operator's: the edge comes back until it is taken."""
+
+    async def main() -> None:
+        cloud, heard = FakeCloud(), Heard()
+        cloud.refusal = Refused(kind="busy", reason="no room")
+        await cloud.start()
+        line_ = Uplink(cloud.address, HELLO, heard.events)
+        task = asyncio.create_task(line_.run())
+        await until(lambda: len(cloud.sessions) >= 3)
+        assert line_.last_error == "no room"
+        assert not line_.available
+        cloud.refusal = None
+        await until(lambda: line_.available)
+        assert heard.downs == [], "what was never up does not go down"
+        task.cancel()
+        await asyncio.wait([task])
+        await cloud.stop()
+
+    run(main())
+
+
+def test_a_cloud_that_is_not_there_is_waited_for() -> None:
+    """The edge starts first, says once why there is no connection, and connects when the cloud comes."""
+
+    async def main() -> None:
+        cloud, heard = FakeCloud(), Heard()
+        await cloud.start()
+        await cloud.stop()  # now its address is known, and nobody listens there
+        line_ = Uplink(cloud.address, HELLO, heard.events)
+        task = asyncio.create_task(line_.run())
+        await until(lambda: line_.last_error is not None)
+        with pytest.raises(LinkLostError, match="no connection"):
+            await infer(line_)
+        assert line_.cloud is None
+        await cloud.start()
+        await until(lambda: line_.available)
+        task.cancel()
+        await asyncio.wait([task])
+        await cloud.stop()
+
+    run(main())
+
+
+def test_the_line_comes_back_when_the_cloud_does() -> None:
+    """A cloud that is killed and started again is found again, as a new session; the owner hears both."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            await cloud.stop()
+            await until(lambda: not line_.available)
+            await until(lambda: len(heard.downs) == 1)
+            await cloud.start()
+            await until(lambda: line_.available)
+            assert heard.ups == 2
+            assert line_.counts.connections == 2
+
+    run(main())
+
+
+def test_who_waits_is_told_when_the_line_goes() -> None:
+    """Frames, plans, profiles, turns and pings: nobody waits for an answer that cannot come."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Prepare] = lambda session, event: None
+            cloud.on[Ping] = lambda session, event: None
+            waiting = [
+                asyncio.ensure_future(work)
+                for work in (
+                    infer(line_, 1),
+                    infer(line_, 2),
+                    line_.prepare(Prepare(epoch=1, units=(), inputs=(), outputs=())),
+                    line_.profile(b"frame"),
+                    line_.probe_turn(),
+                    line_.probe_by_ping(),
+                )
+            ]
+            await until(lambda: len(cloud.session.all(ProbeRequest)) == 1)
+            cloud.session.channel.abort()
+            for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+                assert isinstance(outcome, LinkLostError)
+
+    run(main())
+
+
+def test_an_upload_that_waits_for_room_is_told_too() -> None:
+    """A frame that could not even be handed over, because the line is full, does not wait out its patience."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            assert cloud.session.channel._transport is not None
+            cloud.session.channel._transport.pause_reading()
+            tensor = bytes(30_000_000)
+            entries = (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),)
+            first = asyncio.ensure_future(line_.infer(1, 1, entries, [tensor], 20.0))
+            await until(lambda: line_.bytes_up > len(tensor))
+            second = asyncio.ensure_future(infer(line_, 2))
+            await asyncio.sleep(0)
+            assert line_._line is not None
+            line_._line.suspect("a test says so")
+            for waiting in (first, second):
+                with pytest.raises(LinkLostError, match="a test says so"):
+                    await waiting
+
+    run(main())
+
+
+# --- frames -----------------------------------------------------------------------------------------------
+def test_a_frame_gets_its_answer() -> None:
+    """Tensors go up under frame and epoch, the answer comes with its payload and the whole round trip."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        assert bytes(event.payload) == b"12345"
+        session.channel.send(answer_to(of(event)), [b"answer"])
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.on[Infer] = reply
+            found = await infer(line_, 7, 3)
+            assert (found.answer.frame, found.answer.epoch) == (7, 3)
+            assert bytes(found.payload) == b"answer"
+            assert found.round_trip_ms > 0
+            assert [sample.origin for sample in heard.samples] == ["traffic"]
+            assert heard.samples[0].bps == pytest.approx(50_000 * 8 / 0.01)
+            assert cloud.session.all(Infer)[0] == Infer(
+                frame=7, epoch=3, deadline_ms=20_000.0, tensors=ENTRIES
+            )
+
+    run(main())
+
+
+def test_answers_find_their_frames_in_any_order() -> None:
+    """Four frames in flight, answered backwards."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            waiting = [asyncio.ensure_future(infer(line_, frame)) for frame in range(4)]
+            await until(lambda: len(cloud.session.all(Infer)) == 4)
+            for event in [e for e in cloud.session.received if isinstance(e.message, Infer)][::-1]:
+                cloud.session.channel.send(answer_to(of(event)), [b"%d" % of(event).frame])
+            for frame, reply in enumerate(await asyncio.gather(*waiting)):
+                assert reply.answer.frame == frame
+                assert bytes(reply.payload) == b"%d" % frame
+
+    run(main())
+
+
+def test_stale_answers_are_dropped_and_counted() -> None:
+    """An answer for another epoch, for a frame nobody waits for, or for the second time, reaches nobody."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        message = of(event)
+        session.channel.send(answer_to(message, epoch=message.epoch + 1))
+        session.channel.send(answer_to(Infer(frame=99, epoch=1, deadline_ms=0, tensors=())))
+        session.channel.send(answer_to(message), [b"right"])
+        session.channel.send(answer_to(message), [b"again"])
+        session.channel.send(Busy(frame=99, epoch=1, retry_after_ms=0))
+        session.channel.send(Failed(frame=99, epoch=1, frame_at_fault=True, reason="?"))
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = reply
+            assert bytes((await infer(line_)).payload) == b"right"
+            await until(lambda: line_.counts.stale_answers == 3)
+            assert line_.available
+
+    run(main())
+
+
+def test_busy_and_failed_say_whose_fault_it_was() -> None:
+    """A busy cloud and a failing one let the frame be finished here; a frame at fault fails anywhere."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            for reply, error in (
+                (Busy(frame=1, epoch=1, retry_after_ms=5.0), CloudBusyError),
+                (Failed(frame=1, epoch=1, frame_at_fault=False, reason="no memory"), CloudFailedError),
+                (Failed(frame=1, epoch=1, frame_at_fault=True, reason="no memory"), FrameError),
+            ):
+                cloud.on[Infer] = lambda session, event, reply=reply: session.channel.send(reply)  # type: ignore[misc]
+                with pytest.raises(error, match=r"busy|no memory"):
+                    await infer(line_)
+            assert line_.available
+            assert heard.downs == []
+
+    run(main())
+
+
+def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
+    """Frames go on without the cloud at once, on no connection anew; one word of the cloud ends the suspicion."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            other = asyncio.ensure_future(infer(line_, 2))
+            with pytest.raises(LinkLostError, match=r"no answer to frame 1 within 0.1 s"):
+                await infer(line_, 1, timeout_s=0.05)
+            assert not line_.available
+            assert heard.downs == ["no answer to frame 1 within 0.1 s"]
+            assert line_.counts.suspicions == 1
+            with pytest.raises(LinkLostError, match="frame 1"):  # whoever else waited
+                await other
+            with pytest.raises(LinkLostError, match="no connection"):
+                await infer(line_, 3)
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+            assert (heard.ups, line_.counts.connections) == (2, 1)
+            cloud.on[Infer] = lambda session, event: session.channel.send(answer_to(of(event)))
+            assert (await infer(line_, 3)).answer.frame == 3
+
+    run(main())
+
+
+def test_a_silent_cloud_is_suspected_without_any_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unanswered pings are enough: the next frame does not have to find out."""
+    monkeypatch.setattr(line, "SILENCE_S", 0.1)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            await until(lambda: not line_.available)
+            assert "the cloud has been silent" in heard.downs[0]
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+
+    run(main())
+
+
+def test_a_dead_line_is_given_up_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the deadline the old connection is closed, and a new one tried."""
+    monkeypatch.setattr(limits, "DEAD_AFTER_S", 0.3)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            await until(lambda: len(cloud.sessions) >= 2)
+            assert cloud.sessions[0].gone
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+            assert "silent" in heard.downs[0]
+
+    run(main())
+
+
+def test_a_draining_cloud_gets_no_new_frames_and_answers_the_old() -> None:
+    """On the cloud's word that it is finishing, frames stay here; what it has, it still answers."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            waiting = asyncio.ensure_future(infer(line_))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            cloud.session.channel.send(Drain(reason="shutting down"))
+            await until(lambda: not line_.available)
+            assert heard.downs == ["shutting down"]
+            with pytest.raises(LinkLostError):
+                await infer(line_, 2)
+            cloud.session.channel.send(
+                answer_to(Infer(frame=1, epoch=1, deadline_ms=0, tensors=())), [b"late"]
+            )
+            assert bytes((await waiting).payload) == b"late"
+            cloud.session.channel.send(Bye(reason="gone"))
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Welcome(session="2", cloud="", device="", credit=1), Pong(number=99, receive_ms=0, spaced_bytes=0)],
+)
+def test_a_cloud_that_breaks_the_protocol_is_left_and_tried_anew(message: Welcome | Pong) -> None:
+    """Its connection is closed for the reason, and nothing else comes of it."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            transport = cloud.session.channel._transport
+            assert transport is not None
+            transport.write(packed(message))
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+            assert heard.downs[0] in ("Welcome from the CLOUD in OPEN", "Pong 99 answers no ping")
+
+    run(main())
+
+
+# --- plans, profiles, probes ------------------------------------------------------------------------------
+def test_a_plan_is_prepared_or_refused_with_a_reason() -> None:
+    """Either way the cloud's word comes back, matched by epoch."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        assert isinstance(event.message, Prepare)
+        epoch = event.message.epoch
+        session.channel.send(Prepared(epoch=epoch + 1, ready=True, reason="", prepare_ms=0))  # for nobody
+        session.channel.send(Prepared(epoch=epoch, ready=False, reason="no such unit", prepare_ms=0))
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            request = Prepare(epoch=5, units=(1,), inputs=(0,), outputs=((1, "answer"),))
+            assert (await line_.prepare(request)).ready
+            assert cloud.session.all(Prepare) == [request]
+            cloud.on[Prepare] = reply
+            assert (await line_.prepare(request)).reason == "no such unit"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"nonsense", b"[]", b'{"format": 99}', b"\xff", Profile(KEY, {}).to_json().encode()[:-3]]
+)
+def test_a_profile_that_is_none_is_the_clouds_error(payload: bytes) -> None:
+    """What comes instead of a profile breaks the protocol, and says so."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[ProfileRequest] = lambda session, event: session.channel.send(ProfileReply(), [payload])
+            with pytest.raises(RemoteProtocolError, match="no valid profile"):
+                await line_.profile(b"frame")
+
+    run(main())
+
+
+def test_a_profile_is_asked_for_with_a_frame() -> None:
+    """The cloud measures with what the edge will send; a frame longer than a read arrives whole."""
+    profile = Profile(KEY, {"conv": 1.25})
+    frame = random.Random(0).randbytes(100_000)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[ProfileRequest] = lambda session, event: session.channel.send(
+                ProfileReply(), [profile.to_json().encode()]
+            )
+            assert await line_.profile(frame) == profile
+            assert bytes(cloud.session.received[-1].payload) == frame
+
+    run(main())
+
+
+def test_a_turn_to_probe_is_granted_or_denied() -> None:
+    """A grant says where; a denial is a probe that did not come off, with the cloud's reason."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            grant = ProbeGrant(port=5201, seconds=4.0)
+            cloud.on[ProbeRequest] = lambda session, event: session.channel.send(grant)
+            assert await line_.probe_turn() == grant
+            cloud.on[ProbeRequest] = lambda session, event: session.channel.send(
+                ProbeDenied(reason="another edge is measuring now")
+            )
+            with pytest.raises(ProbeError, match="no turn: another edge"):
+                await line_.probe_turn()
+
+    run(main())
+
+
+def test_a_long_ping_measures_the_bandwidth() -> None:
+    """It carries a payload, its pong tells how that arrived, and its round trip does not count as the link's."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            await line_.probe_by_ping()
+            pings = [e for e in cloud.session.received if isinstance(e.message, Ping) and e.payload.nbytes]
+            assert [event.payload.nbytes for event in pings] == [limits.CHANNEL_PROBE_BYTES]
+            assert [(sample.origin, sample.bps) for sample in heard.samples] == [("ping", 40e6)]
+            before = len(heard.round_trips)
+            await until(lambda: len(heard.round_trips) > before)  # the small pings' do
+
+    run(main())
+
+
+def test_an_answer_that_never_comes_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is no frame has a deadline too, and its late answer reaches nobody."""
+    monkeypatch.setattr(line, "ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(line.Line.ask, "__defaults__", ((), 0.05))
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Prepare] = lambda session, event: None
+            with pytest.raises(LinkLostError, match=r"no answer to Prepare within 0.05 s"):
+                await line_.prepare(Prepare(epoch=1, units=(), inputs=(), outputs=()))
+            cloud.session.channel.send(Prepared(epoch=1, ready=True, reason="", prepare_ms=0))
+            cloud.on[Prepare] = lambda session, event: session.say_ready(event)
+            assert (await line_.prepare(Prepare(epoch=2, units=(), inputs=(), outputs=()))).epoch == 2
+
+    run(main())
+
+
+def test_a_name_that_nobody_has_is_tried_again() -> None:
+    """A host that does not exist is one more reason to try again later, not an end."""
+
+    async def main() -> None:
+        line_ = Uplink(Address(host="no-such-host.invalid", port=1), HELLO, Heard().events)
+        task = asyncio.create_task(line_.run())
+        await until(lambda: line_.last_error is not None or task.done())
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+
+    run(main())

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from common.errors import ConfigurationError, PlanError
 from common.graph import ModelGraph
 from common.partition.problem import MOST_OUTPUT_BYTES, MOST_UNIT_MS, PlanningProblem
-from common.profile import write_atomically
 
 _DOCUMENT_KEYS = ("units", "links", "source", "sink")
 _UNIT_KEYS = ("edge_ms", "cloud_ms", "output_bytes")
@@ -42,9 +41,9 @@ def read_problem(path: Path) -> PlanningProblem:
 
 
 def write_problem(path: Path, problem: PlanningProblem) -> None:
-    """Write a problem file; a reader finds the old one or the whole new one."""
+    """Write a problem file. Raises `ProblemFileError`, one line that starts with the path."""
     try:
-        write_atomically(path, format_problem(problem))
+        path.write_text(format_problem(problem), encoding="utf-8")
     except OSError as error:
         raise ProblemFileError(f"{path}: {error.strerror}") from error
 

@@ -1,0 +1,110 @@
+"""What the commands share: arguments that are checked, errors of one line, and a clean standard output."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from common.errors import CleaveError
+from common.quantities import parse_bandwidth
+from edge_daemon.commands import USAGE_ERROR
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage, and that guesses no abbreviations."""
+
+    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"cleave-edge {command}",
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {' '.join(message.split())}\n")
+
+
+def bandwidth(text: str) -> float:
+    """Read a bandwidth (`8mbit`) for argparse, in bit/s."""
+    try:
+        value = parse_bandwidth(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"not a bandwidth: {text!r} is too large")
+    return value
+
+
+def number(
+    *, above: float = -math.inf, at_least: float = -math.inf, at_most: float
+) -> Callable[[str], float]:
+    """Return a reader of numbers in a range, for argparse."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (above < value and at_least <= value <= at_most):
+            low = f"above {above:g}" if math.isfinite(above) else f"from {at_least:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {low} to {at_most:g}")
+        return value
+
+    return read
+
+
+duration_ms = number(at_least=0, at_most=1e9)
+duration_s = number(above=0, at_most=1e6)
+rate_fps = number(above=0, at_most=1e6)
+
+
+def run(program: str, work: Callable[[], None]) -> int:
+    """Do a command's work; return the exit status. What goes wrong on purpose is one line on stderr."""
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name still gets it
+    try:
+        work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except CleaveError as error:
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Discard what is printed meanwhile, also by native code: HiGHS writes to file descriptor 1 at will.
+
+    The descriptor belongs to the process: only for commands, which have no threads that print.
+    """
+    if sys.stdout is None:  # started with standard output closed
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        ctypes.CDLL(None).fflush(
+            None
+        )  # into a pipe C prints late: it would come out after the descriptor is back
+        os.dup2(kept, 1)
+        os.close(kept)

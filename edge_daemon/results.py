@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -50,7 +51,8 @@ class Durations:
 class FrameRecord:
     """What came of one frame.
 
-    `ran` says where: edge, cloud, split, or `edge after cloud` when the cloud let it down (`fallback` says how).
+    `answered_at` is in Unix seconds. `ran` says where: edge, cloud, split, or `edge after cloud` when the cloud
+    let the frame down (`fallback` says how).
     """
 
     frame: Frame
@@ -64,7 +66,8 @@ class FrameRecord:
     bytes_up: int = 0
     durations: Durations
     error: str | None = None
-    weights: str = field(default="default")
+    weights: str = "default"
+    answered_at: float = field(default_factory=time.time)
 
     def to_json(self) -> str:
         times = {name: _round(ms) for name, ms in asdict(self.durations).items()}
@@ -73,6 +76,7 @@ class FrameRecord:
             "frame": self.frame.number,
             "name": self.frame.file.name,
             "captured_at": captured_at.isoformat(timespec="milliseconds"),
+            "answered_at": datetime.fromtimestamp(self.answered_at, UTC).isoformat(timespec="milliseconds"),
             "top5": [
                 {"index": t.index, "label": t.label, "probability": round(t.probability, 6)}
                 for t in self.top5

@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import torch
 
 from common import limits
-from common.errors import CleaveError, FrameError, LinkError
+from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolError
+from common.graph import ModelGraph
 from common.plan import Mode
+from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, run_head
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, LosslessFrameQueue
@@ -129,9 +131,21 @@ class FramePipeline:
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
         journey.cloud_queue_ms, journey.tail_ms = answer.queue_ms, answer.tail_ms
-        tensors = from_wire(self._model.graph, answer.tensors, reply.payload)
+        tensors = from_wire(self._model.graph, check_answer(self._model.graph, answer.tensors), reply.payload)
         ran = "cloud" if journey.active.parts.head is None else "split"
-        return journey.answered(tensors[self._model.graph.sink], ran, self._clock())
+        try:
+            return journey.answered(tensors[self._model.graph.sink], ran, self._clock())
+        except FrameError as error:  # not the frame's fault here, but the cloud's
+            raise RemoteProtocolError(str(error)) from None
+
+
+def check_answer(graph: ModelGraph, entries: Sequence[TensorEntry]) -> Sequence[TensorEntry]:
+    """Return `entries` if they are the model's answer and nothing else. Raises `RemoteProtocolError`."""
+    wanted = [(graph.index[graph.sink], graph[graph.sink].output)]
+    if [(entry.unit, entry.spec) for entry in entries] != wanted:
+        shown = ", ".join(f"unit {entry.unit}: {entry.dtype}{list(entry.shape)}" for entry in entries[:4])
+        raise RemoteProtocolError(f"the cloud's answer is not the model's: {shown or 'no tensor'}")
+    return entries
 
 
 def patience_s(active: ActivePlan) -> float:

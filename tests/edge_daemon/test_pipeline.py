@@ -1,0 +1,399 @@
+"""Facts about the way of a frame: one record for each, whichever way the cloud lets it down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
+from common.plan import Cut, Mode, Prediction
+from common.wire.tensors import TensorEntry
+from edge_daemon.active_plan import ActivePlan
+from edge_daemon.controller import Controller
+from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
+from edge_daemon.pipeline import FramePipeline, patience_s
+from edge_daemon.results import FrameRecord
+from edge_daemon.uplink import Uplink
+from tests.edge_daemon.bench import Bench, bench, classes_of, frame_of
+from tests.event_loop import run, until
+from tests.tiny_model import jpeg, tiny_model
+
+GRAPH = tiny_model().graph
+CLOUD_ONLY, EDGE_ONLY = Cut.cloud_only(GRAPH), Cut.edge_only(GRAPH)
+SPLIT = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
+"""Two tensors cross: a unit's output goes on the edge and past it."""
+
+Infer = Callable[[int, int, Sequence[TensorEntry], bytes], Awaitable[Reply]]
+
+
+class FakeController:
+    def __init__(self, active: ActivePlan) -> None:
+        self.active = active
+        self.sizes: list[int] = []
+
+    def saw_frame(self, nbytes: int) -> None:
+        self.sizes.append(nbytes)
+
+
+class FakeUplink:
+    """A cloud that does with each frame what the test says."""
+
+    def __init__(self, answer: Infer) -> None:
+        self._answer = answer
+        self.now = 0
+        self.most = 0
+
+    async def infer(
+        self,
+        frame: int,
+        epoch: int,
+        entries: tuple[TensorEntry, ...],
+        chunks: Sequence[memoryview | bytes],
+        timeout_s: float,
+    ) -> Reply:
+        assert timeout_s > 0
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return await self._answer(frame, epoch, entries, b"".join(chunks))
+        finally:
+            self.now -= 1
+
+
+class Line:
+    """A pipeline between a queue and its records."""
+
+    def __init__(self, bench: Bench, active: ActivePlan, answer: Infer | None = None) -> None:
+        self.queue: LosslessFrameQueue = asyncio.Queue(100)
+        self.controller = FakeController(active)
+        self.uplink = FakeUplink(answer or self._right)
+        self.records: list[FrameRecord] = []
+        self.stop = asyncio.Event()
+        self._bench = bench
+        self.pipeline = FramePipeline(
+            model=bench.model,
+            queue=self.queue,
+            compute=bench.compute,
+            controller=cast(Controller, self.controller),
+            uplink=cast(Uplink, self.uplink),
+            record=self.records.append,
+        )
+
+    async def _right(self, frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+        cut = self.controller.active.plan.cut
+        return self._bench.reply(frame, epoch, self._bench.tail(cut, entries, payload))
+
+    async def give(self, frames: Sequence[Frame], lanes: int = 4) -> list[FrameRecord]:
+        """Run frames through to the queue's end; return the records by frame."""
+        for frame in frames:
+            self.queue.put_nowait(frame)
+        self.queue.put_nowait(None)
+        await self.pipeline.run(lanes, self.stop)
+        assert self.pipeline.in_flight == 0
+        return sorted(self.records, key=lambda record: record.frame.number)
+
+
+def frames(count: int) -> list[Frame]:
+    return [frame_of(i, jpeg(i)) for i in range(count)]
+
+
+def assert_right(record: FrameRecord) -> None:
+    """The answer is the unsplit model's."""
+    assert record.error is None
+    assert tuple(label.index for label in record.top5) == classes_of(bytes(record.frame.data))
+
+
+@pytest.mark.parametrize("cut", [EDGE_ONLY, CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
+def test_every_frame_has_its_answer_wherever_it_ran(cut: Cut) -> None:
+    """On the edge, in the cloud or split, the answer is the unsplit model's, and the record says where."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(cut, epoch=9))
+            records = await line.give(frames(8))
+            assert [record.frame.number for record in records] == list(range(8))
+            for record in records:
+                assert_right(record)
+                assert record.ran == {"edge-only": "edge", "cloud-only": "cloud"}.get(cut.label, "split")
+                assert (record.epoch, record.cut, record.mode) == (9, cut.label, "light")
+                assert record.fallback is None
+                assert (record.bytes_up > 0) == bool(cut.cloud_units)
+            assert line.pipeline.counts == {"answered": 8}
+            assert sorted(line.controller.sizes) == sorted(len(jpeg(i)) for i in range(8))
+
+    run(main())
+
+
+def test_durations_say_where_the_time_went() -> None:
+    """The link is the round trip less the cloud's own time; what did not happen has no duration."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            split, edge, cloud = [
+                (await Line(tiny, await tiny.plan(cut)).give(frames(1)))[0].durations
+                for cut in (SPLIT, EDGE_ONLY, CLOUD_ONLY)
+            ]
+            assert (split.link_ms, split.tail_ms, split.cloud_queue_ms) == (7.0, 2.0, 0.5)
+            assert split.head_ms is not None
+            assert 0 < split.head_ms <= split.total_ms
+            assert split.encode_ms is not None
+            assert (edge.link_ms, edge.tail_ms, edge.encode_ms, edge.cloud_queue_ms) == (None,) * 4
+            assert cloud.head_ms is None
+            assert min(split.queue_ms, edge.queue_ms, cloud.queue_ms) >= 0
+
+    run(main())
+
+
+def other_answer(make: Callable[[Bench, int, int], Reply]) -> Callable[[Bench], Infer]:
+    def cloud(tiny: Bench) -> Infer:
+        async def infer(frame: int, epoch: int, *_: Any) -> Reply:
+            return make(tiny, frame, epoch)
+
+        return infer
+
+    return cloud
+
+
+def raising(error: CleaveError) -> Callable[[Bench], Infer]:
+    def cloud(_: Bench) -> Infer:
+        async def infer(*_: Any) -> Reply:
+            raise error
+
+        return infer
+
+    return cloud
+
+
+def torn(tiny: Bench, frame: int, epoch: int) -> Reply:
+    whole = tiny.reply(frame, epoch, torch.zeros(1, 5, 2, dtype=torch.float64))
+    return Reply(whole.answer, whole.payload[:-1], 1.0)
+
+
+def empty(tiny: Bench, frame: int, epoch: int) -> Reply:
+    whole = tiny.reply(frame, epoch, torch.zeros(1, 5, 2, dtype=torch.float64))
+    answer = type(whole.answer)(**{**whole.answer.header(), "tensors": ()})
+    return Reply(answer, memoryview(b""), 1.0)
+
+
+LET_DOWN: dict[str, Callable[[Bench], Infer]] = {
+    "lost": raising(LinkLostError("gone")),
+    "busy": raising(CloudBusyError("the cloud is busy")),
+    "failed": raising(CloudFailedError("out of memory")),
+    "protocol": raising(RemoteProtocolError("nonsense")),
+    "answer torn": other_answer(torn),
+    "answer empty": other_answer(empty),
+    "answer of another unit": other_answer(
+        lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.zeros(1, 7), "classify")
+    ),
+    "answer of another type": other_answer(
+        lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.zeros(1, 5, 2))
+    ),
+    "answer of another shape": other_answer(
+        lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.zeros(0, 5, 2, dtype=torch.float64))
+    ),
+    "answer of three columns": other_answer(
+        lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.zeros(1, 5, 3, dtype=torch.float64))
+    ),
+    "no such class": other_answer(
+        lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.full((1, 5, 2), 7.0, dtype=torch.float64))
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LET_DOWN)
+@pytest.mark.parametrize("cut", [CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
+def test_a_frame_that_the_cloud_lets_down_is_finished_on_the_edge(cut: Cut, way: str) -> None:
+    """Whether the link, the cloud or its answer failed: the right answer, once, and the record says why."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(cut), LET_DOWN[way](tiny))
+            records = await line.give(frames(3))
+            assert len(records) == 3
+            for record in records:
+                assert_right(record)
+                assert record.ran == "edge after cloud"
+                assert record.fallback
+                assert record.durations.head_ms is not None
+            assert line.pipeline.counts == {"answered": 3, "finished on the edge": 3}
+
+    run(main())
+
+
+def test_a_frame_at_fault_is_a_failed_record_and_no_more() -> None:
+    """What is no image fails, here or in the cloud, with its reason; the frames around it do not."""
+
+    async def no_image(*_: Any) -> Reply:
+        raise FrameError("frame of 9 bytes: not a readable image")
+
+    async def main() -> None:
+        with bench() as tiny:
+            bad = [
+                frame_of(0, jpeg(0)),
+                frame_of(1, b"no image!"),
+                frame_of(2, jpeg(2)[: len(jpeg(2)) // 2]),
+                frame_of(3, b"", "the file is empty"),
+                frame_of(4, jpeg(4)),
+            ]
+            for cut in (EDGE_ONLY, SPLIT):
+                line = Line(tiny, await tiny.plan(cut))
+                records = await line.give(bad)
+                assert [record.error is None for record in records] == [True, False, False, False, True]
+                assert "not a readable image" in str(records[1].error)
+                assert "damaged JPEG" in str(records[2].error)
+                assert records[3].error == "the file is empty"
+                assert {record.ran for record in records[1:4]} == {"nowhere"}
+                assert line.pipeline.counts == {"answered": 2, "failed": 3}
+                assert len(line.controller.sizes) == 4, "a frame without data tells no size"
+            line = Line(tiny, await tiny.plan(CLOUD_ONLY), no_image)
+            (record,) = await line.give([frame_of(0, b"no image!")])
+            assert record.error == "frame of 9 bytes: not a readable image"
+
+    run(main())
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.sampled_from(["right", "frame", "plan", *LET_DOWN]), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_every_frame_has_exactly_one_record(ways: list[str], lanes: int, rng: Any) -> None:
+    """Whatever happens to each frame, in whatever order, there is one record a frame, and the counts add up."""
+
+    async def main() -> None:
+        with bench() as tiny:
+
+            async def infer(frame: int, epoch: int, entries: Any, payload: bytes) -> Reply:
+                for _ in range(rng.randrange(5)):
+                    await asyncio.sleep(0)
+                way = ways[frame]
+                if way == "frame":
+                    raise FrameError("no image")
+                if way == "plan":
+                    raise PlanError("odd")
+                if way == "right":
+                    return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+                return await LET_DOWN[way](tiny)(frame, epoch, entries, payload)
+
+            line = Line(tiny, await tiny.plan(SPLIT), infer)
+            records = await line.give(frames(len(ways)), lanes)
+            assert [record.frame.number for record in records] == list(range(len(ways)))
+            for way, record in zip(ways, records, strict=True):
+                if way in ("frame", "plan"):
+                    assert record.error
+                else:
+                    assert_right(record)
+                    assert bool(record.fallback) == (way != "right")
+            failed = sum(way in ("frame", "plan") for way in ways)
+            expected = Counter({"answered": len(ways) - failed, "failed": failed})
+            expected["finished on the edge"] = sum(way in LET_DOWN for way in ways)
+            assert +line.pipeline.counts == +expected
+            assert line.uplink.most <= lanes
+
+    run(main())
+
+
+def test_lanes_overlap_and_one_lane_does_not() -> None:
+    """With four lanes four frames are in the cloud at a time; with one, each waits for the one before."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            for lanes in (4, 1):
+                gate = asyncio.Event()
+
+                async def infer(
+                    frame: int, epoch: int, entries: Any, payload: bytes, gate: asyncio.Event = gate
+                ) -> Reply:
+                    await gate.wait()
+                    return tiny.reply(frame, epoch, tiny.tail(CLOUD_ONLY, entries, payload))
+
+                line = Line(tiny, await tiny.plan(CLOUD_ONLY), infer)
+                task = asyncio.create_task(line.give(frames(6), lanes))
+                await until(lambda line=line, lanes=lanes: line.uplink.now == lanes)  # type: ignore[misc]
+                assert line.pipeline.in_flight == lanes
+                gate.set()
+                assert len(await task) == 6
+                assert line.uplink.most == lanes
+
+    run(main())
+
+
+def test_a_frame_keeps_the_plan_it_began_with() -> None:
+    """When the plan changes while a frame is in the cloud, its rest runs as its own plan says; the next is new."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            old, new = await tiny.plan(SPLIT, epoch=1), await tiny.plan(EDGE_ONLY, epoch=2)
+
+            async def infer(*_: Any) -> Reply:
+                line.controller.active = new
+                raise LinkLostError("gone")
+
+            line = Line(tiny, old, infer)
+            first, second = await line.give(frames(2), lanes=1)
+            assert_right(first)
+            assert_right(second)
+            assert (first.epoch, first.cut, first.ran) == (1, SPLIT.label, "edge after cloud")
+            assert (second.epoch, second.cut, second.ran) == (2, "edge-only", "edge")
+
+    run(main())
+
+
+def test_on_a_stop_lanes_end_after_the_frames_they_have() -> None:
+    """Frames in work have their record; those still waiting are left for the next start."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            gate = asyncio.Event()
+
+            async def infer(frame: int, epoch: int, entries: Any, payload: bytes) -> Reply:
+                await gate.wait()
+                return tiny.reply(frame, epoch, tiny.tail(CLOUD_ONLY, entries, payload))
+
+            line = Line(tiny, await tiny.plan(CLOUD_ONLY), infer)
+            task = asyncio.create_task(line.give(frames(10), lanes=2))
+            await until(lambda: line.uplink.now == 2)
+            line.stop.set()
+            gate.set()
+            assert [record.frame.number for record in await task] == [0, 1]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("prediction", "mode", "seconds"),
+    [
+        (None, Mode.STARTING, 10.0),
+        (None, Mode.PINNED, 10.0),
+        ((10.0, 20.0, 30.0, 65.0), Mode.LIGHT, 1.0),
+        ((10.0, 400.0, 100.0, 520.0), Mode.LIGHT, 4 * 0.510),
+        ((10.0, 400.0, 100.0, 520.0), Mode.HEAVY, 4 * (0.510 + 4 * 0.4)),
+        ((900.0, 400.0, 100.0, 1410.0), Mode.DRAIN, 4 * (0.510 + 4 * 0.9)),
+    ],
+)
+def test_patience_follows_what_is_predicted_beyond_the_edge(
+    prediction: tuple[float, float, float, float] | None, mode: Mode, seconds: float
+) -> None:
+    """Four times link, tail and the frames in line before it; at least a second, and ten while nothing is known."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            active = await tiny.plan(SPLIT, mode=mode)
+            times = None
+            if prediction is not None:
+                edge, link, cloud, latency = prediction
+                times = Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=latency)
+            active = replace(active, plan=replace(active.plan, prediction=times))
+            assert patience_s(active) == pytest.approx(seconds)
+
+    run(main())

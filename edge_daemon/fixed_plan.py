@@ -25,7 +25,7 @@ class FixedPlan:
         try:
             self._label = self._read()
             self._cut = Cut.from_label(graph, self._label)
-        except (PlanError, OSError) as error:
+        except (PlanError, OSError, UnicodeError) as error:
             raise ConfigurationError(f"CLEAVE_EDGE_PLAN={text}: {error}") from None
 
     @property
@@ -39,7 +39,7 @@ class FixedPlan:
             if label != self._label:
                 self._label = label
                 self._cut = Cut.from_label(self._graph, label)
-        except (PlanError, OSError) as error:
+        except (PlanError, OSError, UnicodeError) as error:
             log.warning("the fixed plan cannot be read, the last one stays", reason=str(error))
         return self._cut
 

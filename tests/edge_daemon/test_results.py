@@ -23,6 +23,7 @@ def record(number: int = 3, name: str = "a.jpg", **changes: Any) -> FrameRecord:
     fields: dict[str, Any] = {
         "frame": frame,
         "top5": top5_of([(7, "hen", 0.98765432), (8, "cock", 0.01)]),
+        "answered_at": 1_700_000_001.5,
         "epoch": 2,
         "cut": "after conv1",
         "mode": "light",
@@ -48,6 +49,7 @@ def test_a_record_has_exactly_these_fields() -> None:
         "frame": 3,
         "name": "a.jpg",
         "captured_at": "2023-11-14T22:13:20.123+00:00",
+        "answered_at": "2023-11-14T22:13:21.500+00:00",
         "top5": [
             {"index": 7, "label": "hen", "probability": 0.987654},
             {"index": 8, "label": "cock", "probability": 0.01},

@@ -1,0 +1,142 @@
+"""Facts about when the bandwidth is measured, and how."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from common.config import Address
+from common.errors import LinkLostError, ProbeError
+from common.wire.messages import ProbeGrant
+from edge_daemon import prober as module
+from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
+from edge_daemon.prober import Prober
+from edge_daemon.uplink import Uplink
+from tests.event_loop import run
+
+
+class FakeUplink:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.turns = 0
+        self.pings = 0
+
+    async def probe_turn(self) -> ProbeGrant:
+        self.turns += 1
+        if self.error is not None:
+            raise self.error
+        return ProbeGrant(port=5201, seconds=4.0)
+
+    async def probe_by_ping(self) -> None:
+        self.pings += 1
+
+
+def prober(
+    estimate: LinkEstimate | None = None, uplink: FakeUplink | None = None, interval_s: float = 5.0
+) -> Prober:
+    return Prober(
+        cast(Uplink, uplink or FakeUplink()),
+        estimate or LinkEstimate(),
+        Address(host="rack", port=7400),
+        interval_s,
+    )
+
+
+def known(at: float) -> LinkEstimate:
+    estimate = LinkEstimate()
+    estimate.add(BandwidthSample(1e6, at, "traffic"))
+    return estimate
+
+
+@pytest.mark.parametrize("uses_cloud", [True, False])
+def test_an_unknown_bandwidth_is_measured(uses_cloud: bool) -> None:
+    """Nothing can be planned without it."""
+    assert prober().needed(uses_cloud, 0.0)
+
+
+def test_traffic_that_tells_the_bandwidth_saves_the_probe() -> None:
+    """While frames go to the cloud their own arrival is the measurement, as long as it is fresh."""
+    for interval_s, fresh_s in ((5.0, 10.0), (0.5, 5.0)):
+        found = prober(known(100.0), interval_s=interval_s)
+        assert not found.needed(True, 100.0 + fresh_s)
+        assert found.needed(True, 100.1 + fresh_s)
+
+
+def test_without_traffic_to_the_cloud_each_look_measures() -> None:
+    """Frames that stay on the edge tell nothing of the link, so a return to the cloud needs a probe."""
+    assert prober(known(100.0)).needed(False, 100.1)
+
+
+def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One probe after the last frame, then quiet until the next."""
+
+    async def measure(host: str, port: int) -> float:
+        return 1e6
+
+    monkeypatch.setattr(module, "measure_bandwidth", measure)
+    uplink = FakeUplink()
+    found = prober(known(0.0), uplink)
+
+    async def main() -> None:
+        for _ in range(3):
+            await found.measure_if_needed(False)
+        assert uplink.turns == 1
+        found.saw_traffic()
+        await found.measure_if_needed(False)
+        assert uplink.turns == 2
+
+    run(main())
+
+
+def test_iperf3_measures_in_the_clouds_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test goes to the granted port of the cloud's host, and its figure outweighs what was before it."""
+    asked: list[tuple[str, int]] = []
+
+    async def measure(host: str, port: int) -> float:
+        asked.append((host, port))
+        return 25e6
+
+    monkeypatch.setattr(module, "measure_bandwidth", measure)
+    estimate, uplink = known(0.0), FakeUplink()
+
+    async def main() -> None:
+        await prober(estimate, uplink).measure_if_needed(False)
+        assert asked == [("rack", 5201)]
+        assert (estimate.bandwidth_bps, estimate.origin) == (25e6, "iperf3")
+        assert uplink.pings == 0
+
+    run(main())
+
+
+def test_a_ping_measures_where_iperf3_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No turn, or a test that failed: a long ping instead, and the same reason is logged once."""
+
+    async def fail(host: str, port: int) -> float:
+        raise ProbeError("iperf3: no iperf3")
+
+    monkeypatch.setattr(module, "measure_bandwidth", fail)
+
+    async def main() -> None:
+        for uplink in (FakeUplink(ProbeError("another edge is measuring now")), FakeUplink()):
+            found = prober(uplink=uplink)
+            for _ in range(3):
+                await found.measure_if_needed(True)
+            assert uplink.pings == 3
+            assert capsys.readouterr().out.count("measuring by ping instead") == 1
+
+    run(main())
+
+
+def test_a_line_that_goes_while_probing_is_told() -> None:
+    """No ping is tried on a line that is gone."""
+    uplink = FakeUplink(LinkLostError("gone"))
+
+    async def main() -> None:
+        with pytest.raises(LinkLostError):
+            await prober(uplink=uplink).measure_if_needed(True)
+        assert uplink.pings == 0
+
+    run(main())

@@ -26,7 +26,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "plan": Command("edge_daemon.commands.plan", "say where to cut at one bandwidth, with a proof"),
     "map": Command(
-        "edge_daemon.commands.map", "say where to cut at every bandwidth, as a table or a picture"
+        "edge_daemon.commands.map_bandwidth", "say where to cut at every bandwidth, as a table or a picture"
     ),
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.partition.problem_file import write_problem
-from edge_daemon.commands import map as map_command
+from edge_daemon.commands import map_bandwidth
 from edge_daemon.commands.bandwidth_chart import Curve, Panel, draw
 from tests.graphs import inception_problem, wide_problem
 
@@ -24,7 +24,7 @@ def inception(tmp_path: Path) -> Path:
 
 
 def run_map(*arguments: str | Path) -> int:
-    return map_command.main([str(argument) for argument in arguments])
+    return map_bandwidth.main([str(argument) for argument in arguments])
 
 
 def test_the_table_tells_intervals_and_both_ends(inception: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -47,6 +46,7 @@ class DirectorySource:
         self._taken = done
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
+        self._readable = True
         self.taken_frames = 0
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
@@ -72,16 +72,8 @@ class DirectorySource:
         await self._queue.put(None)
 
     async def _files(self, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
-        changes = watchfiles.awatch(
-            self._directory,
-            stop_event=stop,
-            rust_timeout=LOOK_AGAIN_MS,
-            yield_on_timeout=True,
-            recursive=False,
-            debounce=50,
-            step=20,
-        )
-        async with contextlib.aclosing(changes):
+        changes = self._watch(stop)
+        try:
             while not stop.is_set():
                 ready, unripe = await asyncio.to_thread(self._look)
                 for found in ready:
@@ -93,7 +85,24 @@ class DirectorySource:
                 elif not ready and self._exit_when_drained:
                     return
                 elif not ready:
-                    await anext(changes, None)
+                    try:
+                        await anext(changes, None)
+                    except OSError:  # gone before it could be watched; `_look` will say so
+                        changes = self._watch(stop)
+                        await _set_within(stop, STABLE_S / 2)
+        finally:
+            await changes.aclose()
+
+    def _watch(self, stop: asyncio.Event) -> AsyncGenerator[set[watchfiles.main.FileChange], None]:
+        return watchfiles.awatch(
+            self._directory,
+            stop_event=stop,
+            rust_timeout=LOOK_AGAIN_MS,
+            yield_on_timeout=True,
+            recursive=False,
+            debounce=50,
+            step=20,
+        )
 
     def _look(self) -> tuple[list[ImageFile], bool]:
         """Return the new whole files in the order of names, and whether some are still being written."""
@@ -102,8 +111,13 @@ class DirectorySource:
         try:
             entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
         except OSError as error:
-            log.warning("source directory cannot be read", path=str(self._directory), reason=error.strerror)
+            if self._readable:
+                log.warning("source directory cannot be read", path=str(self._directory), reason=error.strerror)
+            self._readable = False
             return [], True
+        if not self._readable:
+            log.info("source directory can be read again", path=str(self._directory))
+        self._readable = True
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(TEMPORARY):
                 continue

@@ -236,9 +236,9 @@ class Controller:
         if not cut.cloud_units:
             self._run_edge_only(plan.reason, plan)
             return
-        self._epoch += 1
-        plan = replace(plan, epoch=self._epoch)
         parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
+        self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
+        plan = replace(plan, epoch=self._epoch)
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
         if not prepared.ready:
             log.error(

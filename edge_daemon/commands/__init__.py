@@ -28,6 +28,9 @@ COMMANDS: Mapping[str, Command] = {
     "map": Command(
         "edge_daemon.commands.map_bandwidth", "say where to cut at every bandwidth, as a table or a picture"
     ),
+    "profile": Command("edge_daemon.commands.profile", "measure what a model costs on this machine"),
+    "verify": Command("edge_daemon.commands.verify", "check that no cut changes a model's answers"),
+    "pareto": Command("benchmarks.pareto", "run every cut for real on a grid of links"),
 }
 
 

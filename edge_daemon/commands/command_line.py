@@ -103,8 +103,7 @@ def unprinted() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        ctypes.CDLL(None).fflush(
-            None
-        )  # into a pipe C prints late: it would come out after the descriptor is back
+        # Into a pipe C prints late: without this it would come out once the descriptor is back.
+        ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)

@@ -71,7 +71,7 @@ def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS
 
     Raises `TooManyClosedSetsError` when there are more than `limit`.
     """
-    if _closed_sets_at_least(graph) > limit:
+    if closed_sets_at_least(graph) > limit:
         raise _too_many(graph, limit)
     parents = [sum(1 << graph.index[name] for name in set(unit.inputs)) for unit in graph.units]
     children = [[graph.index[name] for name in graph.successors[unit.name]] for unit in graph.units]
@@ -99,7 +99,7 @@ def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS
     return _as_arrays(graph, sorted(found, key=lambda mask: (mask.bit_count(), mask)))
 
 
-def _closed_sets_at_least(graph: ModelGraph) -> int:
+def closed_sets_at_least(graph: ModelGraph) -> int:
     """Count some of the closed sets: a level's subsets, each with all of the levels before it.
 
     A unit's level is the longest way to it; no unit leads to another one of its level.

@@ -112,7 +112,7 @@ class _Network:
     def push(self, gap_ms: float) -> tuple[_Network, float, list[NDArray[np.bool_]]]:
         """Push a maximum flow; at most `gap_ms` can still be pushed.
 
-        Returns what is left, how much was pushed (ms), and two sets of edge units that the flow cuts at.
+        Returns what is left, how much was pushed (ms), and sets of edge units that the flow cuts at.
         """
         from scipy.sparse import csr_array  # here: scipy takes 0.3 s to import, and small problems need none
         from scipy.sparse.csgraph import breadth_first_order, maximum_flow
@@ -123,21 +123,24 @@ class _Network:
         capacity = csr_array((whole, (self.tails, self.heads)), shape=shape)
         result = maximum_flow(capacity, _EDGE, _CLOUD)
         flow = csr_array(result.flow)
-        residual = csr_array(capacity - flow)
-        residual.eliminate_zeros()
-        from_edge = breadth_first_order(residual, _EDGE, return_predecessors=False)
-        to_cloud = breadth_first_order(csr_array(residual.T), _CLOUD, return_predecessors=False)
-        fewest = np.zeros(self.vertices, dtype=np.bool_)
-        fewest[from_edge] = True
-        most = np.ones(self.vertices, dtype=np.bool_)
-        most[to_cloud] = False
         units = slice(2, 2 + self.units)
+        sets = []
+        # Rounding leaves up to a quantum an arc, which hides ties: arcs with no more left count as full, too.
+        for rest in (0, self.vertices):
+            residual = csr_array(capacity - flow)
+            residual.data[residual.data <= rest] = 0
+            residual.eliminate_zeros()
+            fewest = np.zeros(self.vertices, dtype=np.bool_)
+            fewest[breadth_first_order(residual, _EDGE, return_predecessors=False)] = True
+            most = np.ones(self.vertices, dtype=np.bool_)
+            most[breadth_first_order(csr_array(residual.T), _CLOUD, return_predecessors=False)] = False
+            sets += [fewest[units], most[units]]
         flows = flow.tocoo()
         values = flows.data.astype(np.float64)
         pushed = _look_up(self._keys(flows.row, flows.col), values, self._keys(self.tails, self.heads))
         left_ms = np.maximum(self.left_ms - pushed * quantum_ms, 0.0)
         pushed_ms = float(result.flow_value) * quantum_ms
-        return replace(self, left_ms=left_ms), pushed_ms, [fewest[units], most[units]]
+        return replace(self, left_ms=left_ms), pushed_ms, sets
 
     def _keys(self, tails: NDArray[np.integer], heads: NDArray[np.integer]) -> NDArray[np.int64]:
         return tails.astype(np.int64) * self.vertices + heads

@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from common.graph import ModelGraph
-from common.partition.closed_sets import TooManyClosedSetsError, enumerate_closed_sets
+from common.partition.closed_sets import (
+    TooManyClosedSetsError,
+    closed_sets_at_least,
+    enumerate_closed_sets,
+)
 from common.partition.decide import Conditions
 from tests.graphs import brute_force, closure_problem, random_problem
+
+
+def branches(count: int) -> ModelGraph:
+    middle = {f"m{i}": i for i in range(count)}
+    links = [("s", m) for m in middle] + [(m, "t") for m in middle]
+    return ModelGraph.from_links({"s": 1, **middle, "t": 1}, links)
 
 
 def test_exactly_the_closed_sets_are_enumerated() -> None:
@@ -34,8 +44,29 @@ def test_crossing_agrees_with_the_graph() -> None:
 
 def test_too_many_sets_are_refused_not_enumerated() -> None:
     """A graph of 20 parallel branches has a million closed sets: the limit is met, and said."""
-    middle = {f"m{i}": 1 for i in range(20)}
-    links = [("s", m) for m in middle] + [(m, "t") for m in middle]
-    graph = ModelGraph.from_links({"s": 1, **middle, "t": 1}, links)
     with pytest.raises(TooManyClosedSetsError, match="22 units have more than 1000 closed sets"):
-        enumerate_closed_sets(graph, limit=1000)
+        enumerate_closed_sets(branches(20), limit=1000)
+
+
+def test_the_levels_never_count_too_many() -> None:
+    """What is refused unseen, by its levels' width, has as many closed sets indeed."""
+    rng = random.Random(13)
+    for _ in range(200):
+        graph = random_problem(rng, 10).graph
+        assert closed_sets_at_least(graph) <= len(enumerate_closed_sets(graph))
+    assert closed_sets_at_least(branches(20)) == 2**20 + 1
+
+
+def test_costs_of_many_sets_are_those_of_few() -> None:
+    """8,193 sets are summed in blocks, each row by itself."""
+    graph = branches(13)
+    sets = enumerate_closed_sets(graph)
+    edge = {name: float(i) for i, name in enumerate(graph.names)}
+    cloud = {name: float(i % 7) for i, name in enumerate(graph.names)}
+    edge_ms, payload_bytes, cloud_ms = sets.costs(edge, cloud)
+    assert len(edge_ms) == len(payload_bytes) == len(cloud_ms) == 2**13 + 1
+    for row in (0, 4095, 4096, 8191, 8192):
+        cut = sets.cut(row)
+        assert edge_ms[row] == sum(edge[name] for name in cut.edge_units)
+        assert payload_bytes[row] == sum(graph[name].output_bytes for name in cut.crossing)
+        assert cloud_ms[row] == sum(cloud[name] for name in cut.cloud_units)

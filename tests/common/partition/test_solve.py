@@ -1,3 +1,4 @@
+import itertools
 import math
 import random
 from typing import Any
@@ -138,6 +139,32 @@ def test_ties_go_to_the_other_measure(solver: Solver) -> None:
     light = solve(problem, LIGHT, solver)
     assert light.prediction.latency_ms == pytest.approx(20)
     assert light.prediction.bottleneck_ms == pytest.approx(10)
+
+
+def test_a_tie_that_the_minimum_cut_does_not_see() -> None:
+    """Of three cuts of latency 30 only the middle one keeps the rate: light it is, by the integer program."""
+    sizes = {"s": 100, "a": 10, "b": 10, "c": 10, "t": 1}
+    graph = ModelGraph.from_links(sizes, list(itertools.pairwise(sizes)))
+    edge = {"s": 0.0, "a": 5.0, "b": 5.0, "c": 5.0, "t": 90.0}  # (5, 10, 15), (10, 10, 10), (15, 10, 5)
+    cloud = {"s": 0.0, "a": 5.0, "b": 5.0, "c": 5.0, "t": 5.0}
+    solution = solve(TooLarge(graph, edge, cloud), Conditions(bandwidth_bps=ONE_BYTE_PER_MS, rate_fps=90.0))
+    assert solution.mode is Mode.LIGHT
+    assert solution.solver is Solver.MILP
+    assert solution.cut.crossing == ("b",)
+    assert solution.optimal
+
+
+@pytest.mark.parametrize("solver", EXACT)
+def test_ties_under_heavy_load_go_to_the_lesser_bottleneck(solver: Solver) -> None:
+    """The fastest cut, edge-only at 31, is too slow for the rate; of two at 35 that keep it one is smoother."""
+    sizes = {"s": 100, "a": 10, "b": 10, "t": 1}
+    graph = ModelGraph.from_links(sizes, list(itertools.pairwise(sizes)))
+    edge = {"s": 0.0, "a": 5.0, "b": 5.0, "t": 21.0}
+    cloud = {"s": 0.0, "a": 5.0, "b": 5.0, "t": 15.0}  # (5, 10, 20), (10, 10, 15), (31, 0, 0)
+    solution = solve(Problem(graph, edge, cloud), Conditions(bandwidth_bps=8000.0, rate_fps=40.0), solver)
+    assert solution.mode is Mode.HEAVY
+    assert solution.prediction.latency_ms == pytest.approx(35)
+    assert solution.prediction.bottleneck_ms == pytest.approx(15)
 
 
 @pytest.mark.parametrize("conditions", [DRAIN, Conditions(bandwidth_bps=8000.0, rate_fps=1e6)])

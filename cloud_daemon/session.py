@@ -158,7 +158,7 @@ class Session:
         if tail is None:
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
-        tail.check(infer.tensors)
+        tail.check(infer.tensors, event.payload.nbytes)
         if len(self._in_flight) >= limits.MAX_IN_FLIGHT or not self._house.admit():
             retry_after_ms = self._house.pool.expected_wait_ms
             self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
@@ -234,6 +234,8 @@ class Session:
 
     def _stage(self, prepare: Prepare) -> Stage:
         names = self._house.pool.model.graph.names
+        if not prepare.outputs:
+            raise PlanError("the stage hands nothing on")
         for index in (*prepare.units, *prepare.inputs, *(unit for unit, _ in prepare.outputs)):
             if index >= len(names):
                 raise PlanError(f"unit {index} is not in the graph: it has {len(names)}")

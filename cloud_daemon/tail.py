@@ -10,18 +10,21 @@ from pathlib import Path
 
 import torch
 
-from common.errors import CleaveError, FrameError, LinkError, PlanError, RemoteProtocolError
+from common.errors import CleaveError, LinkError, PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
 from common.profile import Profile, ProfileStore
-from common.wire.tensors import TensorEntry
+from common.wire.tensors import TensorEntry, payload_bytes
 from models.compute import ComputeThread, Patience, Timed
 from models.crossing import from_wire
 from models.executor import CompiledSegment, Executor
-from models.measuring import load_or_measure
+from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
+
+FREE_SIZES = {"frame": 1, "decode": 2}
+"""Leading dimensions that differ from frame to frame: the file's bytes; the image's height and width."""
 
 
 class DeadlinePassedError(LinkError):
@@ -36,8 +39,8 @@ class Tail:
     compiled: CompiledSegment
     graph: ModelGraph
 
-    def check(self, entries: Sequence[TensorEntry]) -> None:
-        """Raise `RemoteProtocolError` unless `entries` are exactly this stage's inputs, as the graph has them.
+    def check(self, entries: Sequence[TensorEntry], nbytes: int) -> None:
+        """Raise `RemoteProtocolError` unless `entries` are exactly this stage's inputs, in `nbytes` of payload.
 
         The frame's bytes and its decoded image may have any size; every other shape is known.
         """
@@ -50,13 +53,17 @@ class Tail:
             unit = self.graph.units[entry.unit]
             spec = unit.output
             assert spec is not None
-            free = unit.name in (self.graph.source, "decode")
-            alike = len(entry.shape) == len(spec.shape) if free else entry.shape == spec.shape
-            if entry.dtype != spec.dtype or not alike:
+            free = FREE_SIZES.get(unit.name, 0)
+            alike = len(entry.shape) == len(spec.shape) and entry.shape[free:] == spec.shape[free:]
+            if entry.dtype != spec.dtype or not alike or (unit.name == "decode" and 0 in entry.shape):
                 raise RemoteProtocolError(
                     f"tensor of {unit.name} is {entry.dtype}{list(entry.shape)}, "
                     f"the model makes {spec.dtype}{list(spec.shape)}"
                 )
+        if nbytes != payload_bytes(entries):
+            raise RemoteProtocolError(
+                f"payload of {nbytes} bytes, its {len(entries)} tensors make {payload_bytes(entries)}"
+            )
 
 
 class TailPool:
@@ -113,13 +120,10 @@ class TailPool:
     async def profile(self, frame: bytes) -> Profile:
         """Return the profile for frames like `frame`: the saved one, or one measured now.
 
-        Edges that ask for the same profile at the same time share one measurement. A frame that is no image
-        is replaced by a sample.
+        Edges that ask for the same profile at the same time share one measurement. A frame that is no whole
+        image is replaced by a sample.
         """
-        try:
-            run = ProfileRun(self.model, self.executor, frame)
-        except FrameError:
-            run = ProfileRun(self.model, self.executor, sample_frame())
+        run = ProfileRun(self.model, self.executor, await asyncio.to_thread(frame_to_measure, frame))
         digest = run.key.digest
         if digest not in self._measuring:
             task = asyncio.ensure_future(load_or_measure(run, self._store, self.compute))

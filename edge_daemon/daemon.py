@@ -27,7 +27,7 @@ from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
-from models.measuring import load_or_measure
+from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
@@ -133,6 +133,7 @@ class EdgeDaemon:
         try:
             async with asyncio.timeout(FIRST_FRAME_S):
                 frame = await asyncio.shield(self._source.first_data)
+            frame = await asyncio.to_thread(frame_to_measure, frame)
         except TimeoutError:
             frame = sample_frame()
         async with asyncio.TaskGroup() as group:

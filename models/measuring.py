@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 
+from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileStore
 from models.compute import ComputeThread, Patience
-from models.profiler import ProfileRun
+from models.preprocess import as_frame, decode
+from models.profiler import ProfileRun, sample_frame
 
 log = structlog.get_logger()
 
+TURN_S = 0.1
+"""Measuring goes on for this long in its turn on the thread: turns are rare while frames keep it busy."""
 PROGRESS_EVERY = 0.2
 """Share of a profile between two lines of progress in the log."""
+
+
+def frame_to_measure(frame: bytes) -> bytes:
+    """Return `frame` if it is an image to its end, else a sample: a profile is needed whatever came first."""
+    try:
+        decode(as_frame(frame))
+    except FrameError as error:
+        log.info("profiling with a sample frame", reason=str(error))
+        return sample_frame()
+    return frame
 
 
 async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: ComputeThread) -> Profile:
@@ -24,12 +40,35 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
     told = 0.0
     finished = False
     while not finished:
-        finished = (await compute.run(run.step, patience=Patience.MEASURE)).result
+        finished = (await compute.run(_some_steps, run, patience=Patience.MEASURE)).result
         share = run.done_steps / run.total_steps
         if share - told >= PROGRESS_EVERY and not finished:
             told = share
             log.info("profiling", done=f"{share:.0%}")
     profile = run.profile()
-    path = store.save(profile)
-    log.info("profile measured", total_ms=round(profile.total_ms, 1), saved=str(path))
+    try:
+        saved_to = str(store.save(profile))
+    except ConfigurationError as error:  # it is good for this run
+        log.warning("the profile is measured anew at the next start", reason=str(error))
+        saved_to = None
+    log.info("profile measured", total_ms=round(profile.total_ms, 1), saved=saved_to)
     return profile
+
+
+async def measure_like(
+    frame: bytes, model: Model, executor: Executor, store: ProfileStore, compute: ComputeThread
+) -> Profile:
+    """Return the profile for frames like `frame`; a frame that cannot be decoded is replaced by a sample."""
+    try:
+        return await load_or_measure(ProfileRun(model, executor, frame), store, compute)
+    except FrameError as error:
+        log.info("profiling with a sample, the frame is no good", reason=str(error))
+        return await load_or_measure(ProfileRun(model, executor, sample_frame()), store, compute)
+
+
+def _some_steps(run: ProfileRun) -> bool:
+    until = time.perf_counter() + TURN_S
+    while not run.step():
+        if time.perf_counter() >= until:
+            return False
+    return True

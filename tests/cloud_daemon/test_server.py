@@ -1,0 +1,152 @@
+"""Facts about the cloud's front door: whom it lets in, and how it closes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+
+from cloud_daemon.server import CloudServer
+from common import limits
+from common.config import Address
+from common.errors import ConfigurationError
+from common.wire import transport
+from common.wire.messages import Drain, Ping, Pong
+from tests.cloud_daemon.edge import SPLIT, Edge, cloud, crossing, hello, whole
+from tests.cloud_daemon.test_session import Blocked
+from tests.event_loop import run, until
+from tests.tiny_model import jpeg
+
+
+def test_many_edges_at_a_time_each_have_their_own_answers(tmp_path: Path) -> None:
+    """Eight edges, each under its own epoch, with its own frames."""
+
+    async def serve(edge: Edge, number: int) -> None:
+        assert (await edge.prepares(SPLIT, epoch=number + 1)).ready
+        for frame in range(3):
+            edge.infers(frame, crossing(SPLIT, jpeg(number)), epoch=number + 1)
+            answer, tensor = await edge.answer()
+            assert (answer.frame, answer.epoch) == (frame, number + 1)
+            torch.testing.assert_close(tensor, whole(jpeg(number)))
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edges = [await rack.greeted(edge=f"edge {i}") for i in range(8)]
+            await asyncio.gather(*(serve(edge, i) for i, edge in enumerate(edges)))
+            assert len(rack.server.sessions) == 8
+
+    run(main())
+
+
+def test_too_many_connections_without_a_greeting_are_closed_at_once(tmp_path: Path) -> None:
+    """Sixteen may be silent; the next is cut, sessions are not touched, and a place that frees up is given."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            session = await rack.greeted()
+            silent = [await rack.connect() for _ in range(limits.MAX_GREETING_CONNECTIONS)]
+            await until(lambda: len(rack.server._greeting) == limits.MAX_GREETING_CONNECTIONS)
+            surplus = await rack.connect()
+            await surplus.ended
+            assert not any(edge.ended.done() for edge in silent)
+            session.say(Ping(number=1))
+            await session.hears(Pong)
+            silent[0].say(hello())
+            await silent[0].events.get()
+            assert len(rack.server.sessions) == 2
+            late = await rack.greeted()
+            assert late.channel.is_open
+
+    run(main())
+
+
+def test_a_silent_connection_is_closed_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects and says nothing makes room by itself."""
+    monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(transport, "TICK_S", 0.01)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            reader, writer = await asyncio.open_connection(rack.address.host, rack.address.port)
+            await until(lambda: len(rack.server._greeting) == 1)
+            await until(lambda: len(rack.server._greeting) == 0)
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    run(main())
+
+
+def test_on_shutdown_edges_are_told_and_frames_answered(tmp_path: Path) -> None:
+    """Drain first, then the answers of what is here, then the end; nobody new gets in."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            silent = await rack.connect()
+            await edge.prepares()
+            async with Blocked(rack):
+                edge.infers(1, crossing(SPLIT, jpeg()))
+                await until(lambda: rack.server._admitted == 1)
+                stopping = asyncio.create_task(rack.server.stop())
+                assert "shutting down" in (await edge.hears(Drain)).reason
+                assert not edge.ended.done()
+            assert (await edge.answer())[0].frame == 1
+            await stopping
+            await edge.ended
+            await silent.ended
+            with pytest.raises(OSError, match=r"."):
+                await rack.connect()
+
+    run(main())
+
+
+def test_shutdown_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tail that hangs is left behind after the time to drain."""
+    from cloud_daemon import server as module
+
+    monkeypatch.setattr(module, "DRAIN_S", 0.05)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            await edge.prepares()
+            async with Blocked(rack):
+                edge.infers(1, crossing(SPLIT, jpeg()))
+                await until(lambda: rack.server._admitted == 1)
+                await rack.server.stop()
+                await edge.ended
+
+    run(main())
+
+
+def test_shutdown_amid_a_closing_connection_is_no_error(tmp_path: Path) -> None:
+    """An edge that is being closed at that moment need not be told."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            await rack.greeted()
+            (session,) = rack.server.sessions
+            session.channel.abort()
+            await rack.server.stop()
+
+    run(main())
+
+
+def test_an_address_in_use_is_the_operators_error(tmp_path: Path) -> None:
+    """With the setting to change."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack, asyncio.TaskGroup() as tasks:
+            for address in (rack.address, Address(host="192.0.2.1", port=1)):
+                second = CloudServer("second", address, rack.pool, 5201, tasks)
+                with pytest.raises(
+                    ConfigurationError, match=f"cannot listen on {address}.*CLEAVE_CLOUD_LISTEN"
+                ):
+                    await second.start()
+
+    run(main())

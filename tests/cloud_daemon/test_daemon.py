@@ -1,0 +1,65 @@
+"""Facts about the cloud daemon put together: it serves until a signal, and says what it cannot mend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from cloud_daemon.config import CloudSettings
+from cloud_daemon.daemon import run as run_cloud
+from common.config import Address
+from common.errors import ConfigurationError
+from common.wire.messages import Drain, Welcome
+from tests.cloud_daemon.edge import Edge, free_port, hello
+from tests.event_loop import run
+
+
+def settings(tmp_path: Path, address: Address) -> CloudSettings:
+    return CloudSettings.load(
+        {
+            "CLEAVE_MODEL": "tests.tiny_model:factory",
+            "CLEAVE_WEIGHTS": "random:0",
+            "CLEAVE_CLOUD_LISTEN": str(address),
+            "CLEAVE_CLOUD_STATE_DIR": str(tmp_path),
+        }
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Listening only once the model is warm; on the signal edges are told, and the run ends in order."""
+    address = Address(host="127.0.0.1", port=free_port())
+
+    async def main() -> None:
+        task = asyncio.create_task(run_cloud(settings(tmp_path, address)))
+        edge = Edge()
+        loop = asyncio.get_running_loop()
+        while not edge.channel.is_open and not task.done():
+            try:
+                await loop.create_connection(lambda: edge.channel, address.host, address.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+                continue
+            edge.say(hello())
+            await edge.hears(Welcome)
+        os.kill(os.getpid(), number)
+        assert "shutting down" in (await edge.hears(Drain)).reason
+        await task
+        await edge.ended
+
+    run(main())
+
+
+def test_what_cannot_be_listened_on_is_the_operators_error(tmp_path: Path) -> None:
+    """The setting is named, and nothing is left running."""
+
+    async def main() -> None:
+        with pytest.raises(ExceptionGroup) as group:
+            await run_cloud(settings(tmp_path, Address(host="192.0.2.1", port=1)))
+        assert group.group_contains(ConfigurationError, match="CLEAVE_CLOUD_LISTEN")
+
+    run(main())

@@ -1,0 +1,221 @@
+"""Facts about the edge daemon put together, with a cloud in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import limits
+from common.config import Address
+from common.errors import ConfigurationError, ModelMismatchError
+from edge_daemon import daemon as module
+from edge_daemon import prober
+from edge_daemon.config import EdgeSettings
+from edge_daemon.daemon import EdgeDaemon
+from models.executor import TorchExecutor
+from tests.cloud_daemon.edge import cloud, free_port
+from tests.edge_daemon.bench import classes_of
+from tests.event_loop import run, until
+from tests.tiny_model import jpeg, tiny_model
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def measure(host: str, port: int) -> float:
+        return 1e8
+
+    monkeypatch.setattr(prober, "measure_bandwidth", measure)
+    monkeypatch.setattr(module, "PROFILE_RETRY_S", 0.02)
+    monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 0.02)
+
+
+class Site:
+    """An edge's directories, and the daemons that are started on them one after another."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.frames = root / "frames"
+        self.frames.mkdir()
+        self.nobody = Address(host="127.0.0.1", port=free_port())
+
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            (self.frames / f"{number:02d}.jpg").write_bytes(jpeg(number))
+
+    def daemon(self, address: Address | None = None, seed: int = 0, **settings: Any) -> EdgeDaemon:
+        environ = {
+            "CLEAVE_MODEL": "tests.tiny_model:factory",
+            "CLEAVE_WEIGHTS": f"random:{seed}",
+            "CLEAVE_EDGE_SOURCE": str(self.frames),
+            "CLEAVE_EDGE_RESULTS": str(self.root / "results.jsonl"),
+            "CLEAVE_EDGE_CLOUD": str(address or self.nobody),
+            "CLEAVE_EDGE_REPLAN_INTERVAL_S": "0.2",
+            "CLEAVE_EDGE_STATE_DIR": str(self.root / "state"),
+            "CLEAVE_EDGE_WHEN_DRAINED": "exit",
+        } | {f"CLEAVE_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
+        return EdgeDaemon(EdgeSettings.load(environ), tiny_model(seed), TorchExecutor())
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        path = self.root / "results.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def status(self) -> dict[str, Any]:
+        path = self.root / "state" / "status.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def assert_all_answered(self, count: int) -> None:
+        """Every file has exactly one record, and it is the unsplit model's answer."""
+        assert sorted(record["name"] for record in self.records) == [f"{i:02d}.jpg" for i in range(count)]
+        for record in self.records:
+            data = (self.frames / record["name"]).read_bytes()
+            assert tuple(top["index"] for top in record["top5"]) == classes_of(data)
+
+
+@contextlib.asynccontextmanager
+async def going(daemon: EdgeDaemon) -> AsyncIterator[EdgeDaemon]:
+    task = asyncio.create_task(daemon.run())
+    yield daemon
+    daemon.stop.set()
+    await task
+
+
+def test_a_directory_is_drained_without_any_cloud(tmp_path: Path) -> None:
+    """Nobody listens where the cloud should be: every file has its answer all the same, and the run ends."""
+    site = Site(tmp_path)
+    site.put(*range(6))
+
+    async def main() -> None:
+        await site.daemon().run()
+        site.assert_all_answered(6)
+        assert {record["ran"] for record in site.records} == {"edge"}
+        assert site.status["frames"]["answered"] == 6
+        assert not site.status["link"]["available"]
+        assert "weights" in site.records[0], "random weights are told in every record"
+
+    run(main())
+
+
+def test_a_restart_does_only_what_has_no_result(tmp_path: Path) -> None:
+    """Files that were answered are not done again; frame numbers go on."""
+    site = Site(tmp_path)
+    site.put(0, 1, 2)
+
+    async def main() -> None:
+        await site.daemon(plan="edge-only").run()
+        site.put(3, 4)
+        await site.daemon(plan="edge-only").run()
+        site.assert_all_answered(5)
+        assert [record["frame"] for record in site.records] == [0, 1, 2, 3, 4]
+
+    run(main())
+
+
+def test_a_stop_and_a_restart_lose_and_double_nothing(tmp_path: Path) -> None:
+    """A signal in the middle of the directory: what has no record then has one after the next start."""
+    site = Site(tmp_path)
+    site.put(*range(20))
+
+    async def main() -> None:
+        async with going(site.daemon(plan="edge-only", sampling_fps=100)):
+            await until(lambda: len(site.records) >= 3)
+        assert 3 <= len(site.records) < 20
+        await site.daemon(plan="edge-only").run()
+        site.assert_all_answered(20)
+
+    run(main())
+
+
+def test_the_pair_finds_a_plan_and_every_frame_its_answer(tmp_path: Path) -> None:
+    """Both profiles come, a plan is decided, the cloud is used or not as that says, and nothing is lost."""
+    site = Site(tmp_path)
+    site.put(*range(5))
+
+    async def main() -> None:
+        async with cloud(tmp_path / "cloud") as rack, going(site.daemon(rack.address, when_drained="wait")):
+            await until(lambda: site.status.get("profiled") is True)
+            await until(lambda: site.status["plan"]["mode"] == "drain")
+            site.put(*range(5, 10))
+            await until(lambda: len(site.records) == 10)
+        site.assert_all_answered(10)
+        assert site.status["link"]["bandwidth_mbit"] == 100.0
+
+    run(main())
+
+
+def test_a_cloud_that_goes_and_returns_costs_no_frame(tmp_path: Path) -> None:
+    """Split by the operator's word; without the cloud the edge finishes; with it, it is used again."""
+    site = Site(tmp_path)
+
+    async def main() -> None:
+        site.put(0)
+        async with contextlib.AsyncExitStack() as stack:
+            async with cloud(tmp_path / "cloud") as rack:
+                address = rack.address
+                settings: dict[str, Any] = {"plan": "after resize", "when_drained": "wait"}
+                await stack.enter_async_context(going(site.daemon(address, **settings)))
+                await until(lambda: site.status.get("plan", {}).get("cut") == "after resize")
+                site.put(1)
+                await until(lambda: len(site.records) == 2)
+                assert site.records[-1]["ran"] == "split"
+            await until(lambda: site.status["plan"]["cut"] == "edge-only")
+            site.put(2)
+            await until(lambda: len(site.records) == 3)
+            assert site.records[-1]["ran"] == "edge"
+        site.assert_all_answered(3)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "first", [b"no image at all", b"", jpeg(0, (640, 480))[:4000]], ids=["text", "empty", "torn"]
+)
+def test_a_first_file_that_is_no_image_stops_nothing(tmp_path: Path, first: bytes) -> None:
+    """It has its failed record; the profile is taken with another frame, or with a sample."""
+    site = Site(tmp_path)
+    site.put(1, 2)
+    (site.frames / "00.jpg").write_bytes(first)
+
+    async def main() -> None:
+        async with cloud(tmp_path / "cloud") as rack, going(site.daemon(rack.address, when_drained="wait")):
+            await until(lambda: site.status.get("profiled") is True)
+            await until(lambda: len(site.records) == 3)
+        records = {record["name"]: record for record in site.records}
+        assert records["00.jpg"]["error"]
+        assert records["00.jpg"]["top5"] == []
+        assert [records[name]["error"] for name in ("01.jpg", "02.jpg")] == [None, None]
+
+    run(main())
+
+
+def test_another_model_in_the_cloud_ends_the_edge(tmp_path: Path) -> None:
+    """Both hold the wrong thing until the operator mends it: no answers are made with half of each."""
+    site = Site(tmp_path)
+
+    async def main() -> None:
+        async with cloud(tmp_path / "cloud") as rack:
+            daemon = site.daemon(rack.address, seed=1, when_drained="wait")
+            with pytest.raises(ExceptionGroup) as group:
+                await daemon.run()
+            assert group.group_contains(ModelMismatchError, match="weights differ")
+
+    run(main())
+
+
+def test_what_only_the_operator_can_mend_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
+    """A mistyped directory should not take seconds to be told."""
+    environ = {"CLEAVE_MODEL": "no.such:model", "CLEAVE_EDGE_SOURCE": str(tmp_path / "nothing")}
+
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="CLEAVE_EDGE_SOURCE"):
+            await module.run(EdgeSettings.load(environ))
+
+    run(main())

@@ -20,12 +20,12 @@ log = structlog.get_logger()
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
-    stop = stop_event()
     started = time.perf_counter()
     executor = TorchExecutor(settings.device, settings.threads)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
     if settings.weights.startswith("random:"):
         log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
+    stop = stop_event()
     pool = TailPool(model, executor, settings.state_dir)
     try:
         await pool.warm()

@@ -3,7 +3,7 @@
 The binding redirects its process's stdout, blocks, and stops working after some runs in one process; so each
 turn has a fresh process, which its parent kills when the turn is over. Result: one line of JSON on stdout.
 
-    python -m cloud_daemon.iperf_child HOST PORT
+    python -m cloud_daemon.iperf_child HOST PORT PARENT_PID
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from __future__ import annotations
 import json
 import sys
 
+from common.child_process import end_with_parent
+
+MOST_S = 15
+"""Well beyond a turn."""
+
 
 def main() -> int:
+    end_with_parent(int(sys.argv[3]), most_s=MOST_S)
     import iperf3
 
     server = iperf3.Server()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import AsyncIterator
 
@@ -18,6 +19,8 @@ log = structlog.get_logger()
 
 LISTEN_TIMEOUT_S = 4.0
 LOOK_AGAIN_S = 0.02
+WAIT_S = 1.0
+"""A turn is waited for this long: the one before it may just be ending."""
 
 
 class ProbeTurns:
@@ -26,7 +29,7 @@ class ProbeTurns:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self.port = port
-        self._taken = False
+        self._free = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -34,9 +37,11 @@ class ProbeTurns:
 
         Raises `ProbeError` when somebody else has the turn, iperf3 is missing or the port is in use.
         """
-        if self._taken:
-            raise ProbeError("another edge is measuring now")
-        self._taken = True
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise ProbeError("another edge is measuring now") from None
         try:
             server = await self._start()
             try:
@@ -47,13 +52,13 @@ class ProbeTurns:
                         server.kill()
                 await server.wait()
         finally:
-            self._taken = False
+            self._free.release()
 
     async def _start(self) -> asyncio.subprocess.Process:
         if importlib.util.find_spec("iperf3") is None:
             raise ProbeError("the cloud has no iperf3 (pip install iperf3; apt-get install libiperf0)")
         server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cloud_daemon.iperf_child", self._host, str(self.port),
+            sys.executable, "-m", "cloud_daemon.iperf_child", self._host, str(self.port), str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

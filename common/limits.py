@@ -53,15 +53,16 @@ MAX_PREPARED_EPOCHS = 4
 """Plans a session keeps ready: the present one, the next, and those of frames still in flight."""
 MAX_FRAME_BYTES = 48 * MIB
 """An image file larger than this is refused with a record; it must fit into one payload."""
-MAX_FRAME_PIXELS = 100_000_000
-"""Security: pixels an image may claim before it is decoded."""
+MAX_FRAME_PIXELS = 64_000_000
+"""Security: pixels an image may have, decoded and on the way to its final size (a strip scaled up)."""
 
 # --- planning -------------------------------------------------------------------------------------------
 MAX_CLOSED_SETS = 50_000
 """Closed sets enumerated at most; beyond, the planner needs a solver that does not enumerate."""
 SWITCH_GAIN = 0.05
 """A new plan must be better by this share, or the present one infeasible. Less would be chasing noise."""
-PLANS_KEPT_FOR_LATE_FRAMES_S = 30.0
+RATE_MARGIN = 0.10
+"""A plan that keeps the rate is left only for one that keeps it with this share to spare."""
 
 # --- bandwidth ------------------------------------------------------------------------------------------
 PROBE_TIMEOUT_S = 8.0

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+
+
+def leave_at_once_on_signals() -> None:
+    """Let SIGINT and SIGTERM end the process at once, with status 0: for the time before it holds anything.
+
+    Loading a model takes seconds, in other people's code, on another thread: nothing there can be waited for.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 def stop_event() -> asyncio.Event:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,6 +41,18 @@ FRAME_SIZES = 20
 """Frames whose median size is planned with."""
 RESIZED = 0.05
 """The frontier is built anew when frames have grown or shrunk by this share."""
+
+
+LET_DOWNS_KEPT_S = 60.0
+"""A cloud that has let no frame down for this long is trusted as at first."""
+
+
+def hold_off_s(let_downs: int) -> float:
+    """Return how long to do without the cloud after it let frames down `let_downs` times in the last minute.
+
+    Once may be an outage; again and again is a cloud or a link that promises more than it holds.
+    """
+    return 0.0 if let_downs <= 1 else min(5.0 * 2.0 ** (let_downs - 2), 60.0)
 
 
 class Controller:
@@ -79,6 +92,8 @@ class Controller:
         self._edge_only: EdgeParts | None = None
         self._active: ActivePlan | None = None
         self._cloud_let_down = False
+        self._let_downs: list[float] = []
+        self._cloud_again_at = 0.0
         self.switches = 0
 
     @property
@@ -96,6 +111,9 @@ class Controller:
         self._estimate.forget()
         if self.active.uses_cloud:
             self._cloud_let_down = True
+            now = time.monotonic()
+            self._let_downs = [at for at in self._let_downs if now - at < LET_DOWNS_KEPT_S] + [now]
+            self._cloud_again_at = now + hold_off_s(len(self._let_downs))
             self._run_edge_only(f"the cloud is gone ({reason})")
         self._wake.set()
 
@@ -146,7 +164,7 @@ class Controller:
             cut = self._fixed.cut()
             if self._uplink.available or not cut.cloud_units:
                 await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
-        elif not self._uplink.available:
+        elif not self._uplink.available or time.monotonic() < self._cloud_again_at:
             self._consider_rate_without_cloud()
         elif not self.has_profiles:
             if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way

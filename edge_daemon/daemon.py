@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 
 import structlog
 
 from common import limits
-from common.errors import LinkError
+from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
 from common.signals import stop_event
 from common.wire.messages import PROTOCOL, Hello
@@ -21,7 +22,7 @@ from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
-from edge_daemon.results import JsonLinesSink
+from edge_daemon.results import FrameRecord, JsonLinesSink
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
@@ -40,6 +41,9 @@ FIRST_FRAME_S = 3.0
 DRAIN_S = 1.0
 """On shutdown, frames in flight have this long to be answered; the rest are done on the next start."""
 PROFILE_RETRY_S = 1.0
+BAD_PROFILE_RETRY_S = 30.0
+RESULTS_RETRY_S = 1.0
+"""Results that cannot be written (a full disk) hold the frames, and are tried again this often."""
 
 
 class EdgeDaemon:
@@ -82,7 +86,7 @@ class EdgeDaemon:
             compute=self._compute,
             controller=self._controller,
             uplink=self._uplink,
-            record=self._sink.write,
+            record=self._record,
         )
         self._status = StatusFile(settings.state_dir)
 
@@ -113,9 +117,11 @@ class EdgeDaemon:
         pipeline = asyncio.create_task(self._pipeline.run(self._settings.in_flight, self.stop))
         stopped = asyncio.create_task(self.stop.wait())
         try:
-            await asyncio.wait([pipeline, source, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if not self.stop.is_set():
-                await asyncio.wait([pipeline, stopped], return_when=asyncio.FIRST_COMPLETED)
+            waiting = {source, pipeline, stopped}
+            while pipeline in waiting and stopped in waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # a source that failed feeds the pipeline no longer
             if self.stop.is_set():
                 log.info("stopping", in_flight=self._pipeline.in_flight)
                 await asyncio.wait([pipeline], timeout=DRAIN_S)
@@ -126,6 +132,25 @@ class EdgeDaemon:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _record(self, record: FrameRecord) -> None:
+        """Write a record, however long that takes: the frames behind it wait, none is lost."""
+        complained = False
+        while True:
+            try:
+                self._sink.write(record)
+            except BrokenPipeError:
+                log.info("nobody reads the results any more")
+                self.stop.set()
+            except OSError as error:
+                if not complained:
+                    log.error("results cannot be written, frames wait", reason=error.strerror)
+                complained = True
+                await asyncio.sleep(RESULTS_RETRY_S)
+                continue
+            if complained:
+                log.info("results can be written again")
+            return
 
     # --- profiles ---------------------------------------------------------------------------------------
     async def _profile(self) -> None:
@@ -150,10 +175,22 @@ class EdgeDaemon:
         while profile is None:
             try:
                 profile = await self._uplink.profile(frame)
-            except LinkError:
+                self._check(profile)
+            except LinkLostError:
+                profile = None
                 await asyncio.sleep(PROFILE_RETRY_S)  # there is no connection yet, or it went
+            except LinkError as error:
+                profile = None
+                log.warning("the cloud's profile is of no use", reason=str(error))
+                await asyncio.sleep(BAD_PROFILE_RETRY_S)
         log.info("cloud's profile received", total_ms=round(profile.total_ms, 1), device=profile.key.device)
         self._controller.set_profiles(None, profile)
+
+    def _check(self, profile: Profile) -> None:
+        if profile.key.fingerprint != self._model.fingerprint:
+            raise RemoteProtocolError("it is of another model")
+        if set(profile.unit_ms) != set(self._model.graph.names) or not math.isfinite(profile.total_ms):
+            raise RemoteProtocolError("its units are not this model's, each with a finite time")
 
     # --- wiring -----------------------------------------------------------------------------------------
     def _hello(self) -> Hello:

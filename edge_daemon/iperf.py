@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import sys
 
 from common import limits
@@ -18,7 +19,8 @@ async def measure_bandwidth(host: str, port: int, timeout_s: float = limits.PROB
     Raises `ProbeError` when iperf3 is missing, the server is busy or gone, or the test hangs.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge_daemon.iperf_child", host, str(port), str(limits.PROBE_DURATION_S),
+        sys.executable, "-m", "edge_daemon.iperf_child",
+        host, str(port), str(limits.PROBE_DURATION_S), str(os.getpid()),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
 """An iperf3 client for one test, in a process of its own (the binding blocks, and takes stdout over).
 
-    python -m edge_daemon.iperf_child HOST PORT SECONDS
+    python -m edge_daemon.iperf_child HOST PORT SECONDS PARENT_PID
 
 Result: one line of JSON on stdout, `{"bps": …}` as the server received it, or `{"error": …}`.
 """
@@ -10,11 +10,17 @@ from __future__ import annotations
 import json
 import sys
 
+from common.child_process import end_with_parent
+
+MOST_S = 15
+"""Well beyond a probe's time-out."""
+
 BLOCK_BYTES = 8 * 1024
 """Small writes: with the binding's 128 KiB a slow link would get less than one block a second."""
 
 
 def main() -> int:
+    end_with_parent(int(sys.argv[4]), most_s=MOST_S)
     try:
         import iperf3
 

@@ -47,6 +47,10 @@ ANSWER_TIMEOUT_S = 30.0
 """For requests that are not frames."""
 
 
+MOST_UNSENT_BYTES = 256 * 1024
+"""A suspected line with more than this unsent is given up: whatever came next would wait behind dead bytes."""
+
+
 class CloudBusyError(LinkError):
     """The cloud did not take the frame."""
 
@@ -145,6 +149,8 @@ class Line:
             log.warning("link suspected, frames go on without it", reason=reason)
             self.fail(LinkLostError(reason))
             self._owner.suspected(reason)
+            if self.channel.unsent_bytes > MOST_UNSENT_BYTES:
+                self.channel.abort(LinkLostError(f"{reason}; too much is still unsent"))
 
     def fail(self, error: CleaveError) -> None:
         """Tell everybody who waits on this line."""

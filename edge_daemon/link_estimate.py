@@ -17,6 +17,8 @@ STALE_S = 30.0
 """A sample older than this counts only while there is no newer one."""
 PINGS = 10
 """Round trips of which the least counts: the others waited behind tensors."""
+LEAST_RECEIVE_MS = 0.05
+"""A clock tells no less of a message's arrival; what comes faster is taken as if it had taken this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ def goodput(receive_ms: float, spaced_bytes: int, at: float, origin: Origin) -> 
 
     None when too little of it was still on the way for that to mean anything (packet-train dispersion).
     """
-    if spaced_bytes < limits.MIN_GOODPUT_BYTES or receive_ms <= 0.05:
+    if spaced_bytes < limits.MIN_GOODPUT_BYTES:
         return None
-    return BandwidthSample(spaced_bytes * 8000.0 / receive_ms, at, origin)
+    return BandwidthSample(spaced_bytes * 8000.0 / max(receive_ms, LEAST_RECEIVE_MS), at, origin)
 
 
 class LinkEstimate:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import torch
@@ -52,7 +52,7 @@ class FramePipeline:
         compute: ComputeThread,
         controller: Controller,
         uplink: Uplink,
-        record: Callable[[FrameRecord], None],
+        record: Callable[[FrameRecord], Awaitable[None]],
     ) -> None:
         self._model = model
         self._queue = queue
@@ -80,7 +80,7 @@ class FramePipeline:
             self.counts["failed" if record.error else "answered"] += 1
             if record.fallback:
                 self.counts["finished on the edge"] += 1
-            self._record(record)
+            await self._record(record)
         if not self._queue.full():
             self._queue.put_nowait(None)  # for the next lane
 
@@ -97,6 +97,12 @@ class FramePipeline:
         except CleaveError as error:
             log.error("frame failed", name=frame.file.name, reason=str(error))
             return journey.failed(str(error))
+        except (
+            RuntimeError,
+            MemoryError,
+        ) as error:  # of the network, or of the machine: the next frame may do
+            log.exception("frame failed", name=frame.file.name)
+            return journey.failed(f"{type(error).__name__}: {error}"[:500])
 
     async def _infer(self, journey: Journey) -> FrameRecord:
         source, sink = self._model.graph.source, self._model.graph.sink

@@ -16,6 +16,10 @@ from edge_daemon.uplink import Uplink
 log = structlog.get_logger()
 
 
+LEAST_PAUSE_S = 5.0
+"""Between two measurements: each takes the link for a second."""
+
+
 class Prober:
     """Keeps the link estimate fresh, at little cost to the traffic."""
 
@@ -36,9 +40,9 @@ class Prober:
         newest = self._estimate.newest_at()
         if newest is None:
             return True
-        if not self._traffic:
+        if not self._traffic or now - newest < LEAST_PAUSE_S:
             return False
-        return not (uses_cloud and now - newest <= max(2 * self._interval_s, 5.0))
+        return not (uses_cloud and now - newest <= 2 * self._interval_s)
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, cast
 
 import structlog
 
@@ -112,35 +113,51 @@ class JsonLinesSink:
     def __init__(self, target: str) -> None:
         self.answered: set[ImageFile] = set()
         self.last_number = -1
-        self._file: TextIO = sys.stdout
+        self._file: BinaryIO | None = None
         if target != "-":
             self._file = self._open(Path(target).expanduser())
             if self.answered:
                 log.info("results continued", path=target, frames=len(self.answered))
 
     def write(self, record: FrameRecord) -> None:
-        self._file.write(record.to_json() + "\n")
-        self._file.flush()
+        """Append a record, whole or not at all. Raises `OSError` when that cannot be done now."""
+        line = (record.to_json() + "\n").encode()
+        if self._file is None:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            return
+        before = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
+        try:
+            rest = memoryview(line)
+            while rest.nbytes:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            if self._file.seekable():
+                self._file.truncate(before)  # half a line is none
+            raise
 
     def close(self) -> None:
-        if self._file is not sys.stdout:
+        if self._file is not None:
             self._file.close()
+        else:  # or the interpreter complains when it ends, after `| head` has seen enough
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
 
-    def _open(self, path: Path) -> TextIO:
+    def _open(self, path: Path) -> BinaryIO:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             whole = self._read(path)
-            file = path.open("a", encoding="utf-8")
+            file = path.open("ab", buffering=0)
         except OSError as error:
             raise ConfigurationError(f"CLEAVE_EDGE_RESULTS={path}: {error.strerror}") from error
         if whole is not None:
             log.warning("results: a torn last line was cut off; its frame is done again", path=str(path))
             os.truncate(path, whole)
-        return file
+        return cast(BinaryIO, file)
 
     def _read(self, path: Path) -> int | None:
         """Take note of the frames that have results; return where a torn last line begins, if there is one."""
-        if not path.exists():
+        if not path.is_file():  # there is none yet, or it is a device or a pipe
             return None
         at = 0
         with path.open("rb") as file:

@@ -47,6 +47,7 @@ class DirectorySource:
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
         self._readable = True
+        self._unripe: dict[ImageFile, float] = {}
         self.taken_frames = 0
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
@@ -108,11 +109,15 @@ class DirectorySource:
         """Return the new whole files in the order of names, and whether some are still being written."""
         ready: list[ImageFile] = []
         unripe = False
+        seen: dict[ImageFile, float] = {}
+        now = time.monotonic()  # a file's own time may be of a clock that is wrong
         try:
             entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
         except OSError as error:
             if self._readable:
-                log.warning("source directory cannot be read", path=str(self._directory), reason=error.strerror)
+                log.warning(
+                    "source directory cannot be read", path=str(self._directory), reason=error.strerror
+                )
             self._readable = False
             return [], True
         if not self._readable:
@@ -130,10 +135,12 @@ class DirectorySource:
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
             if found in self._taken:
                 continue
-            if time.time() - stat.st_mtime >= STABLE_S or _ends_like_an_image(Path(entry.path)):
+            since = seen[found] = self._unripe.get(found, now)
+            if now - since >= STABLE_S or _ends_like_an_image(Path(entry.path)):
                 ready.append(found)
             else:
                 unripe = True
+        self._unripe = seen
         return ready, unripe
 
     def _read(self, found: ImageFile) -> Frame | None:
@@ -146,8 +153,13 @@ class DirectorySource:
             else:
                 data = aligned_buffer(found.size)
                 with open(self._directory / found.name, "rb", buffering=0) as file:
-                    if file.readinto(data) != found.size:
-                        error = "the file became shorter while it was read"
+                    if _identity(file.fileno(), found.name) != found:
+                        return None  # replaced since it was listed: another frame, which will be found
+                    read = file.readinto(data)
+                    if _identity(file.fileno(), found.name) != found:
+                        return None  # still being written
+                    if read != found.size:
+                        error = f"only {read} of its {found.size} bytes could be read"
         except FileNotFoundError:
             return None
         except OSError as failure:
@@ -164,6 +176,11 @@ def check_directory(directory: Path) -> None:
         raise ConfigurationError(
             f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images"
         )
+
+
+def _identity(descriptor: int, name: str) -> ImageFile:
+    stat = os.fstat(descriptor)
+    return ImageFile(name, stat.st_size, stat.st_mtime_ns)
 
 
 def _ends_like_an_image(path: Path) -> bool:

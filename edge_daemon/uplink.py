@@ -114,7 +114,7 @@ class Uplink:
             await loop.create_connection(lambda: line.channel, self._address.host, self._address.port)
         try:
             line.channel.send(self._hello)
-            await line.greeted
+            await self._greeted(line)
             self._line = line
             self.counts.connections += 1
             self.last_error = None
@@ -129,6 +129,15 @@ class Uplink:
             line.channel.abort()
             line.fail(LinkLostError("the connection is closed"))
         raise LinkLostError(line.why)
+
+    async def _greeted(self, line: Line) -> None:
+        """Wait for the cloud's greeting. A mismatch is the operator's to mend, but not by ending a running edge."""
+        try:
+            await line.greeted
+        except ConfigurationError as error:
+            if self.counts.connections == 0:
+                raise
+            raise LinkLostError(str(error)) from error
 
     def _note(self, error: Exception) -> None:
         """Log why there is no connection, once for each new reason."""

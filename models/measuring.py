@@ -9,7 +9,7 @@ import structlog
 from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileStore
 from models.compute import ComputeThread, Patience
-from models.preprocess import as_frame, decode
+from models.preprocess import as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
 
 log = structlog.get_logger()
@@ -21,9 +21,12 @@ PROGRESS_EVERY = 0.2
 
 
 def frame_to_measure(frame: bytes) -> bytes:
-    """Return `frame` if it is an image to its end, else a sample: a profile is needed whatever came first."""
+    """Return `frame` if it is an image to its end, of a usable shape, else a sample.
+
+    A profile is needed whatever came first.
+    """
     try:
-        decode(as_frame(frame))
+        resize(decode(as_frame(frame)), 256, 224, "bilinear")
     except FrameError as error:
         log.info("profiling with a sample frame", reason=str(error))
         return sample_frame()
@@ -53,17 +56,6 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
         saved_to = None
     log.info("profile measured", total_ms=round(profile.total_ms, 1), saved=saved_to)
     return profile
-
-
-async def measure_like(
-    frame: bytes, model: Model, executor: Executor, store: ProfileStore, compute: ComputeThread
-) -> Profile:
-    """Return the profile for frames like `frame`; a frame that cannot be decoded is replaced by a sample."""
-    try:
-        return await load_or_measure(ProfileRun(model, executor, frame), store, compute)
-    except FrameError as error:
-        log.info("profiling with a sample, the frame is no good", reason=str(error))
-        return await load_or_measure(ProfileRun(model, executor, sample_frame()), store, compute)
 
 
 def _some_steps(run: ProfileRun) -> bool:

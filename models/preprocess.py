@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from common import limits
 from common.errors import FrameError
 from models.torchvision_shim import torchvision
 
@@ -32,8 +33,7 @@ _InterpolationMode = torchvision.transforms.InterpolationMode
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What `decode` reads. Pillow knows many more formats, with decoders that are far less tested."""
 
-MAX_PIXELS = 64_000_000
-"""Largest frame, in pixels: above today's cameras; a small file cannot claim gigabytes of memory."""
+MAX_PIXELS = limits.MAX_FRAME_PIXELS
 
 TOP = 5
 """Number of classes in an answer (fewer where the model has fewer)."""
@@ -85,7 +85,13 @@ def decode(frame: torch.Tensor) -> torch.Tensor:
 
 
 def resize(image: torch.Tensor, resize_size: int, crop_size: int, interpolation: str) -> torch.Tensor:
-    """Resize uint8[H, W, 3] to a short side of `resize_size`, crop the centre: uint8[crop, crop, 3]."""
+    """Resize uint8[H, W, 3] to a short side of `resize_size`, crop the centre: uint8[crop, crop, 3].
+
+    Raises `FrameError` for a strip so narrow that scaling it would take more than `MAX_PIXELS`.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) * resize_size * resize_size > MAX_PIXELS * min(height, width):
+        raise FrameError(f"frame of {width}x{height} pixels: too narrow to be scaled to {resize_size}")
     picture = Image.fromarray(image.numpy())
     picture = _functional.resize(picture, [resize_size], interpolation=_InterpolationMode(interpolation))
     return torch.from_numpy(np.array(_functional.center_crop(picture, [crop_size])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,12 +203,29 @@ def decide(
             f"{conditions.rate_fps:.3g} frames/s: {best_says}"
         )
         return _decision(choice, best, choice.prediction, True, reason)
+    if needs_rate and choice.prediction.bottleneck_ms > (1 - limits.RATE_MARGIN) * conditions.period_ms:
+        choice = _with_room(frontier, conditions, choice)
+        best = frontier.cut(choice.entry)
+        if best == cut or choice.mode is Mode.OVERLOADED:
+            reason = f"kept, the cuts that are better would only just keep {conditions.rate_fps:.3g} frames/s"
+            return _decision(choice, cut, present, False, reason)
+        best_says = describe(best, choice.mode, choice.prediction)
     gain = _gain(choice, present)
     if gain >= min_gain:
         reason = f"{gain:.0%} better than {describe(cut, choice.mode, present)}: {best_says}"
         return _decision(choice, best, choice.prediction, True, reason)
     reason = f"kept, {best.label} would gain only {max(gain, 0.0):.1%} (a switch needs {min_gain:.0%})"
     return _decision(choice, cut, present, False, reason)
+
+
+def _with_room(frontier: Frontier, conditions: Conditions, choice: Choice) -> Choice:
+    """Choose among the cuts that keep the rate with room to spare.
+
+    A cut that only just keeps the rate is left again at the next noise, and would be taken again after it.
+    """
+    assert conditions.rate_fps is not None
+    faster = replace(conditions, rate_fps=conditions.rate_fps / (1 - limits.RATE_MARGIN))
+    return replace(choose(frontier, faster), lower_bound_ms=choice.lower_bound_ms)
 
 
 def describe(cut: Cut, mode: Mode, prediction: Prediction) -> str:

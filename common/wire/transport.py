@@ -60,6 +60,11 @@ class Channel(asyncio.BufferedProtocol):
         name = self._transport.get_extra_info("peername") if self._transport else None
         return f"{name[0]}:{name[1]}" if name else "unknown"
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were handed over and have not left this process."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     # --- what the owner calls ---------------------------------------------------------------------------
     def send(self, message: Message, chunks: Sequence[memoryview | bytes] = ()) -> None:
         """Hand a message to the transport. Raises `LinkLostError` when the channel is closed."""

@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 DRAIN_S = 1.5
 """On shutdown, frames already here have this long to be answered."""
+FLUSH_S = 0.3
+"""And then as long to leave this machine."""
 
 
 class CloudServer:
@@ -92,9 +94,13 @@ class CloudServer:
         while self._admitted and waited < DRAIN_S:
             await asyncio.sleep(0.02)
             waited += 0.02
-        for session in [*self.sessions, *self._greeting]:
-            session.channel.close()
-            session.channel.abort()
+        channels = [session.channel for session in (*self.sessions, *self._greeting)]
+        for channel in channels:
+            channel.close()
+        if channels:
+            await asyncio.wait([channel.done for channel in channels], timeout=FLUSH_S)
+        for channel in channels:
+            channel.abort()
 
     def _accept(self) -> Channel:
         session = Session(self, f"{self._run_id}-{next(self._numbers)}")

@@ -15,7 +15,15 @@ import structlog
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import DeadlinePassedError, Tail, TailPool
 from common import limits
-from common.errors import CleaveError, FrameError, LinkError, LinkLostError, PlanError, ProbeError
+from common.errors import (
+    CleaveError,
+    FrameError,
+    LinkError,
+    LinkLostError,
+    PlanError,
+    ProbeError,
+    RemoteProtocolError,
+)
 from common.plan import Output, Stage
 from common.profile import ModelFingerprint
 from common.wire.connection import Received, Role
@@ -90,6 +98,7 @@ class Session:
         self._in_flight: set[Received] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = log.bind(session=number)
+        self._requests = 0
         self.greeted = False
 
     # --- what the channel calls -------------------------------------------------------------------------
@@ -103,11 +112,11 @@ class Session:
             case Hello() as hello:
                 self._greet(hello)
             case Prepare() as prepare:
-                self._start(partial(self._prepare, prepare))
+                self._request(partial(self._prepare, prepare))
             case ProfileRequest():
-                self._start(partial(self._profile, event.payload))
+                self._request(partial(self._profile, event.payload))
             case ProbeRequest():
-                self._start(self._probe)
+                self._request(self._probe)
             case Drain() | Pong():
                 pass
             case Bye(reason=reason):
@@ -262,6 +271,16 @@ class Session:
             self._say(ProbeDenied(reason=printable(error)))
 
     # --- tasks ------------------------------------------------------------------------------------------
+    def _request(self, work: Work) -> None:
+        """Begin something an edge asked for that is no frame. An honest edge has few of these at a time."""
+        if self._requests >= limits.MAX_REQUESTS:
+            raise RemoteProtocolError(f"more than {limits.MAX_REQUESTS} requests at a time")
+        self._requests += 1
+        self._start(work, self._request_done)
+
+    def _request_done(self) -> None:
+        self._requests -= 1
+
     def _start(self, work: Work, after: Callable[[], None] | None = None) -> None:
         task = self._house.tasks.create_task(self._guard(work))
         self._tasks.add(task)
@@ -286,6 +305,8 @@ class Session:
     def _say(self, message: Message, chunks: list[memoryview | bytes] | None = None) -> None:
         if self.channel.is_open or isinstance(message, Welcome | Refused):
             self.channel.send(message, chunks or ())
+        if self.channel.unsent_bytes > limits.MAX_UNSENT_BYTES:
+            self.channel.abort(LinkLostError(f"the edge leaves {self.channel.unsent_bytes} bytes unread"))
 
 
 def mismatch(

@@ -49,6 +49,10 @@ MAX_IN_FLIGHT = 4
 """Frames an edge may have at the cloud (the credit window): enough to overlap head, link and tail."""
 MAX_CLOUD_QUEUE = 64
 """Frames a cloud holds in all before it says Busy."""
+MAX_REQUESTS = 4
+"""Security: profiles, plans and probes an edge may have asked for at a time."""
+MAX_UNSENT_BYTES = 4 * MIB
+"""Security: answers are small; an edge that leaves so much unread has stopped reading."""
 MAX_PREPARED_EPOCHS = 4
 """Plans a session keeps ready: the present one, the next, and those of frames still in flight."""
 MAX_FRAME_BYTES = 48 * MIB

@@ -26,6 +26,7 @@ from common.wire.messages import (
     Drain,
     Failed,
     Message,
+    Ping,
     Pong,
     Prepared,
     ProbeDenied,
@@ -169,6 +170,9 @@ class Line:
                 self._answered(answer, event)
             case Pong() as pong:
                 self._ponged(pong, event)
+            case Ping(number=number):
+                receive_ms = event.receive_s * 1e3
+                self.channel.send(Pong(number=number, receive_ms=receive_ms, spaced_bytes=event.spaced_bytes))
             case Busy() as busy:
                 self._reply_frame(busy.frame, busy.epoch, CloudBusyError("the cloud is busy"))
             case Failed() as failed:

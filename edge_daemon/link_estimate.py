@@ -17,8 +17,8 @@ STALE_S = 30.0
 """A sample older than this counts only while there is no newer one."""
 PINGS = 10
 """Round trips of which the least counts: the others waited behind tensors."""
-LEAST_RECEIVE_MS = 0.05
-"""A clock tells no less of a message's arrival; what comes faster is taken as if it had taken this long."""
+FASTEST_BPS = 10e9
+"""No sample says more: what arrived at once tells only that the link is no bottleneck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def goodput(receive_ms: float, spaced_bytes: int, at: float, origin: Origin) -> 
     """
     if spaced_bytes < limits.MIN_GOODPUT_BYTES:
         return None
-    return BandwidthSample(spaced_bytes * 8000.0 / max(receive_ms, LEAST_RECEIVE_MS), at, origin)
+    bps = spaced_bytes * 8000.0 / receive_ms if receive_ms > 0 else FASTEST_BPS
+    return BandwidthSample(min(bps, FASTEST_BPS), at, origin)
 
 
 class LinkEstimate:

@@ -16,7 +16,7 @@ from edge_daemon.uplink import Uplink
 log = structlog.get_logger()
 
 
-LEAST_PAUSE_S = 5.0
+LEAST_PAUSE_S = 3.0
 """Between two measurements: each takes the link for a second."""
 
 
@@ -42,7 +42,7 @@ class Prober:
             return True
         if not self._traffic or now - newest < LEAST_PAUSE_S:
             return False
-        return not (uses_cloud and now - newest <= 2 * self._interval_s)
+        return not (uses_cloud and now - newest <= max(2 * self._interval_s, 5.0))
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""

@@ -110,7 +110,7 @@ class DirectorySource:
         ready: list[ImageFile] = []
         unripe = False
         seen: dict[ImageFile, float] = {}
-        now = time.monotonic()  # a file's own time may be of a clock that is wrong
+        now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
         try:
             entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
         except OSError as error:
@@ -136,7 +136,8 @@ class DirectorySource:
             if found in self._taken:
                 continue
             since = seen[found] = self._unripe.get(found, now)
-            if now - since >= STABLE_S or _ends_like_an_image(Path(entry.path)):
+            old = time.time() - stat.st_mtime >= STABLE_S or now - since >= STABLE_S
+            if old or _ends_like_an_image(Path(entry.path)):
                 ready.append(found)
             else:
                 unripe = True

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import limits
-from edge_daemon.link_estimate import RECENT, STALE_S, BandwidthSample, LinkEstimate, Origin, goodput
+from edge_daemon.link_estimate import (
+    FASTEST_BPS,
+    RECENT,
+    STALE_S,
+    BandwidthSample,
+    LinkEstimate,
+    Origin,
+    goodput,
+)
 
 
 def sample(bps: float, at: float = 0.0, origin: Origin = "traffic") -> BandwidthSample:
@@ -27,12 +35,16 @@ def test_goodput_is_bytes_over_time() -> None:
     assert found == BandwidthSample(8e6, 5.0, "traffic")
 
 
-def test_what_arrived_at_once_tells_no_bandwidth() -> None:
-    """A few bytes, or no time between them, would tell the kernel's buffers and not the link."""
+def test_too_few_bytes_tell_no_bandwidth() -> None:
+    """A few bytes after the first read would tell the kernel's buffers and not the link."""
     assert goodput(10.0, limits.MIN_GOODPUT_BYTES - 1, 0.0, "ping") is None
-    assert goodput(0.05, 10**6, 0.0, "ping") is None
     assert goodput(0.0, 0, 0.0, "ping") is None
-    assert goodput(0.06, limits.MIN_GOODPUT_BYTES, 0.0, "ping") is not None
+
+
+def test_what_arrives_at_once_tells_a_fast_link() -> None:
+    """No time at all between the bytes is a sample all the same, or a fast link would never be known."""
+    assert goodput(0.0, 10**6, 0.0, "ping") == BandwidthSample(FASTEST_BPS, 0.0, "ping")
+    assert goodput(1e-6, 10**6, 0.0, "ping") == BandwidthSample(FASTEST_BPS, 0.0, "ping")
 
 
 def test_nothing_is_known_at_first_nor_after_forgetting() -> None:

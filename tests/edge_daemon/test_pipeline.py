@@ -85,12 +85,15 @@ class Line:
             compute=bench.compute,
             controller=cast(Controller, self.controller),
             uplink=cast(Uplink, self.uplink),
-            record=self.records.append,
+            record=self._keep,
         )
 
     async def _right(self, frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
         cut = self.controller.active.plan.cut
         return self._bench.reply(frame, epoch, self._bench.tail(cut, entries, payload))
+
+    async def _keep(self, record: FrameRecord) -> None:
+        self.records.append(record)
 
     async def give(self, frames: Sequence[Frame], lanes: int = 4) -> list[FrameRecord]:
         """Run frames through to the queue's end; return the records by frame."""

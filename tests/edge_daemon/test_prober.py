@@ -11,7 +11,7 @@ from common.errors import LinkLostError, ProbeError
 from common.wire.messages import ProbeGrant
 from edge_daemon import prober as module
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
-from edge_daemon.prober import Prober
+from edge_daemon.prober import LEAST_PAUSE_S, Prober
 from edge_daemon.uplink import Uplink
 from tests.event_loop import run
 
@@ -64,8 +64,9 @@ def test_traffic_that_tells_the_bandwidth_saves_the_probe() -> None:
 
 
 def test_without_traffic_to_the_cloud_each_look_measures() -> None:
-    """Frames that stay on the edge tell nothing of the link, so a return to the cloud needs a probe."""
-    assert prober(known(100.0)).needed(False, 100.1)
+    """Frames that stay on the edge tell nothing of the link; but probes leave the link alone in between."""
+    assert prober(known(100.0)).needed(False, 100.0 + LEAST_PAUSE_S)
+    assert not prober(known(100.0)).needed(False, 99.9 + LEAST_PAUSE_S)
 
 
 def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +76,7 @@ def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.Monkey
         return 1e6
 
     monkeypatch.setattr(module, "measure_bandwidth", measure)
+    monkeypatch.setattr(module, "LEAST_PAUSE_S", 0.0)
     uplink = FakeUplink()
     found = prober(known(0.0), uplink)
 

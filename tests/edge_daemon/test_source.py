@@ -238,22 +238,18 @@ def test_a_file_that_goes_before_it_is_read_was_never_a_frame(tmp_path: Path) ->
     run(main())
 
 
-def test_a_file_that_shrinks_before_it_is_read_is_an_error(tmp_path: Path) -> None:
-    """A file cut short after it was seen is told, and what it became is another frame."""
+def test_a_file_that_changes_before_it_is_read_is_what_it_became(tmp_path: Path) -> None:
+    """A file replaced after it was listed was never a frame as it was; it is taken as it is now, once."""
     put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
 
     async def main() -> None:
         async with Run(tmp_path, frames_ahead=1).going() as source:
             await until(lambda: source.source._next_number == 2)
             (tmp_path / "c.jpg").write_bytes(END)
-            found = [await source.next() for _ in range(4)]
-            assert [frame.error for frame in found] == [
-                None,
-                None,
-                "the file became shorter while it was read",
-                None,
-            ]
-            assert bytes(found[3].data) == END
+            found = [await source.next() for _ in range(3)]
+            assert [frame.error for frame in found] == [None, None, None]
+            assert [frame.file.name for frame in found] == ["a.jpg", "b.jpg", "c.jpg"]
+            assert bytes(found[2].data) == END
 
     run(main())
 
@@ -373,3 +369,11 @@ def test_a_source_that_is_no_directory_is_the_operators_error(tmp_path: Path) ->
     with pytest.raises(ConfigurationError, match="file: is not a directory"):
         check_directory(tmp_path / "file")
     check_directory(tmp_path)
+
+
+def test_a_file_from_the_future_is_taken(tmp_path: Path) -> None:
+    """A camera without a clock gives files times to come; they count once they stay as they are."""
+    put(tmp_path, "a.webp", content=b"no image's end")
+    ahead = time.time() + 3600
+    os.utime(tmp_path / "a.webp", (ahead, ahead))
+    assert [frame.file.name for frame in taken(tmp_path)] == ["a.webp"]

@@ -52,7 +52,7 @@ def hold_off_s(let_downs: int) -> float:
 
     Once may be an outage; again and again is a cloud or a link that promises more than it holds.
     """
-    return 0.0 if let_downs <= 1 else min(5.0 * 2.0 ** (let_downs - 2), 60.0)
+    return 0.0 if let_downs <= 1 else min(5.0 * 2.0 ** min(let_downs - 2, 4), 60.0)
 
 
 class Controller:

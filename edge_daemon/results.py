@@ -132,7 +132,7 @@ class JsonLinesSink:
             while rest.nbytes:
                 rest = rest[self._file.write(rest) :]
         except OSError:
-            if self._file.seekable():
+            with contextlib.suppress(OSError):  # a device has no length
                 self._file.truncate(before)  # half a line is none
             raise
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +26,13 @@ def test_a_signal_sets_the_event_and_another_one_does_no_harm(loop: str, number:
         os.kill(os.getpid(), number)
 
     run(main(), loop)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_anything_is_held_a_signal_ends_the_process_in_success(number: signal.Signals) -> None:
+    """While a model loads, in other people's code, nothing can be waited for, and stopping is no failure."""
+    script = (
+        "import os, time; from common.signals import leave_at_once_on_signals; leave_at_once_on_signals();"
+        f"os.kill(os.getpid(), {int(number)}); time.sleep(60)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 0

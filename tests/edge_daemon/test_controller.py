@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -14,7 +15,8 @@ from common.errors import LinkLostError
 from common.plan import Cut, Mode
 from common.profile import Profile, ProfileKey
 from common.wire.messages import Prepare, Prepared
-from edge_daemon.controller import Controller
+from edge_daemon import controller as module
+from edge_daemon.controller import Controller, hold_off_s
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
@@ -441,6 +443,43 @@ def test_fixed_to_the_edge_the_cloud_is_not_asked() -> None:
                 await loop.looked()
                 assert loop.controller.active.plan.cut == Cut.edge_only(GRAPH)
                 assert loop.uplink.asked == []
+
+    run(main())
+
+
+def test_a_cloud_that_lets_frames_down_again_and_again_is_left_alone_for_longer() -> None:
+    """Once is an outage and costs no wait; then it doubles, up to a minute."""
+    waits = [hold_off_s(times) for times in range(8)]
+    assert waits == [0.0, 0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert hold_off_s(10_000) == 60.0
+
+
+def test_a_flapping_link_is_not_used_at_each_flap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the second fall within a minute the edge goes on alone for a while, though the line is back."""
+    now = 1000.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def main() -> None:
+        nonlocal now
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                for wait_s in (0.0, 5.0, 10.0):
+                    assert loop.cut == "cloud-only"
+                    loop.down()
+                    loop.up()
+                    loop.measured(FAST)
+                    if wait_s:
+                        now += wait_s - 0.1
+                        await loop.looked()
+                        assert loop.cut == "edge-only"
+                    now += 0.2
+                    await loop.looked()
+                now += 120.0
+                loop.down()
+                loop.up()
+                loop.measured(FAST)
+                await loop.looked()
+                assert loop.cut == "cloud-only", "what is long past is forgiven"
 
     run(main())
 

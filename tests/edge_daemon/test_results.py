@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,36 @@ def test_a_dash_is_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(first)["frame"] == 3
     assert second == "still open"
     assert not sys.stdout.closed
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A disk that fills up in the middle of a line leaves no half of it; with room again, writing goes on."""
+    target = tmp_path / "r"
+    sink = JsonLinesSink(str(target))
+    sink.write(record(0))
+    first = target.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first) + 100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            sink.write(record(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert target.read_bytes() == first
+    sink.write(record(1))
+    sink.close()
+    assert [json.loads(line)["frame"] for line in target.read_text().splitlines()] == [0, 1]
+
+
+def test_a_device_can_take_results() -> None:
+    """What is no file has nothing to continue, and nothing is cut off it."""
+    sink = JsonLinesSink("/dev/null")
+    sink.write(record())
+    sink.close()
+    full = JsonLinesSink("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        full.write(record())
+    full.close()
 
 
 def test_a_target_that_cannot_be_written_is_the_operators_error(tmp_path: Path) -> None:

@@ -126,6 +126,23 @@ def test_another_model_is_fatal_and_shows_both_fingerprints() -> None:
     run(main())
 
 
+def test_a_running_edge_outlives_a_cloud_with_another_model() -> None:
+    """A cloud that comes back with another model is not used, and does not end an edge that can go on alone."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.refusal = Refused(kind="model", reason="weights differ")
+            cloud.session.channel.abort()
+            await until(lambda: len(cloud.sessions) >= 4)
+            assert not line_.available
+            assert line_.last_error == "weights differ"
+            cloud.refusal = None
+            await until(lambda: line_.available)
+            assert heard.ups == 2
+
+    run(main())
+
+
 def test_another_protocol_is_fatal_too() -> None:
     """The operator must bring both sides to one version."""
 
@@ -350,6 +367,22 @@ def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
             assert (heard.ups, line_.counts.connections) == (2, 1)
             cloud.on[Infer] = lambda session, event: session.channel.send(answer_to(of(event)))
             assert (await infer(line_, 3)).answer.frame == 3
+
+    run(main())
+
+
+def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
+    """Whatever came next would wait behind bytes that nobody needs any more: a new connection is free of them."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            assert cloud.session.channel._transport is not None
+            cloud.session.channel._transport.pause_reading()
+            tensor = bytes(30_000_000)
+            entries = (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),)
+            with pytest.raises(LinkLostError, match="no answer to frame 1"):
+                await line_.infer(1, 1, entries, [tensor], 0.05)
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
 
     run(main())
 

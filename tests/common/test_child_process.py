@@ -1,0 +1,45 @@
+"""Facts about child processes: none outlives the daemon that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+
+CHILD = """
+import os, signal, sys, time
+from common.child_process import end_with_parent
+end_with_parent(int(sys.argv[1]), 50)
+print(os.getpid(), signal.alarm(50), flush=True)
+time.sleep(50)
+"""
+PARENT = """
+import os, subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1], str(os.getpid())])
+"""
+
+
+def test_a_child_ends_with_its_parent_however_that_ends() -> None:
+    """A daemon that is killed leaves no iperf3 behind that would hold the port."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    number, seconds_left = map(int, parent.stdout.readline().split())
+    assert 0 < seconds_left <= 50, "and at the latest when its time is up"
+    child = psutil.Process(number)
+    assert child.is_running()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(10)
+    parent.stdout.close()
+    gone, alive = psutil.wait_procs([child], timeout=10)
+    assert gone
+    assert not alive
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
+    """Between being started and watching its parent it may have become an orphan."""
+    other = str(os.getppid())
+    ended = subprocess.run([sys.executable, "-c", CHILD, other], capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")

@@ -9,9 +9,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
-from common.errors import CleaveError
+from common.errors import CleaveError, ConfigurationError
 from common.quantities import parse_bandwidth
 from edge_daemon.commands import USAGE_ERROR
 
@@ -64,6 +65,14 @@ def number(
 duration_ms = number(at_least=0, at_most=1e9)
 duration_s = number(above=0, at_most=1e6)
 rate_fps = number(above=0, at_most=1e6)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that was asked for. Raises `ConfigurationError` where that cannot be done."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
 
 
 def run(program: str, work: Callable[[], None]) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigurationError
 from common.partition.bandwidth_map import Interval, least_bottleneck_map, least_latency_map
 from common.partition.closed_sets import TooManyClosedSetsError
 from common.partition.decide import Conditions, fps_of
@@ -17,7 +16,7 @@ from common.partition.problem import PlanningProblem
 from common.plan import Cut, Prediction
 from common.quantities import format_bandwidth
 from edge_daemon.commands.bandwidth_chart import Curve, Panel, draw
-from edge_daemon.commands.command_line import Parser, run, unprinted
+from edge_daemon.commands.command_line import Parser, run, unprinted, write_text
 from edge_daemon.commands.plan import finite, times_document
 from edge_daemon.commands.problem_arguments import add_problem_arguments, load_problem
 
@@ -54,10 +53,7 @@ def _map(parser: Parser, chosen: argparse.Namespace) -> None:
             throughput = None
     views = _Views(problem, chosen.rtt_ms, chosen.answer_ms)
     if chosen.svg is not None:
-        try:
-            chosen.svg.write_text(_picture(views, latency, throughput), encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{chosen.svg}: {error.strerror}") from error
+        write_text(chosen.svg, _picture(views, latency, throughput))
     if chosen.json:
         document = {
             "latency": _as_document(latency, views),

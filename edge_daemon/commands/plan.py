@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from common.partition.decide import Conditions
@@ -14,7 +15,16 @@ from common.partition.problem import PlanningProblem
 from common.partition.solve import LOWEST_RATE_FPS, TIME_LIMIT_S, Solution, Solver, objective_of, solve
 from common.plan import Mode, Prediction
 from common.quantities import format_bandwidth
-from edge_daemon.commands.command_line import Parser, bandwidth, duration_s, rate_fps, run, unprinted
+from edge_daemon.commands.command_line import (
+    Parser,
+    bandwidth,
+    duration_s,
+    rate_fps,
+    run,
+    unprinted,
+    write_text,
+)
+from edge_daemon.commands.cut_diagram import draw_cut
 from edge_daemon.commands.problem_arguments import add_problem_arguments, load_problem
 
 _EPILOG = """\
@@ -48,6 +58,7 @@ def _parser() -> Parser:
         help="for the integer programs, then the gap is stated (default %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the units with the cut in them")
     return parser
 
 
@@ -64,6 +75,10 @@ def _plan(parser: Parser, chosen: argparse.Namespace) -> None:
     with unprinted():
         solution = solve(problem, conditions, Solver(chosen.solver), time_limit_s=chosen.time_limit_s)
     solve_ms = (time.perf_counter() - started) * 1000
+    if chosen.svg is not None:
+        at = format_bandwidth(chosen.bandwidth)
+        title = f"{chosen.model or chosen.problem.stem} at {at}: {solution.cut.label}"
+        write_text(chosen.svg, draw_cut(problem.graph, solution.cut, title))
     if chosen.json:
         print(json.dumps(as_document(solution, solve_ms), indent=1, allow_nan=False))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from xml.etree import ElementTree
 
 from common.graph import ModelGraph
@@ -15,11 +16,8 @@ def parse(graph: ModelGraph, edge: list[str]) -> tuple[list[str], int]:
     """Return the titles of the boxes and the number of bold links."""
     root = ElementTree.fromstring(draw_cut(graph, Cut.of(graph, edge), "a < b & c"))
     titles = [group.findtext(f"{SVG}title") or "" for group in root.iter(f"{SVG}g")]
-    bold = [
-        path for path in root.iter(f"{SVG}path") if path.get("stroke-width") and path.get("fill") == "none"
-    ]
-    legend = 1
-    return titles, len([p for p in bold]) + legend - 1
+    links = [path for path in root.iter(f"{SVG}path") if path.get("fill") == "none"]
+    return titles, sum(path.get("stroke-width") is not None for path in links)
 
 
 def test_every_unit_stands_where_it_runs() -> None:
@@ -29,7 +27,7 @@ def test_every_unit_stands_where_it_runs() -> None:
     assert titles == [
         "s: 1,000 bytes out, on the edge",
         "a<b: 4 bytes out, on the edge",
-        "t: 1 bytes out, on the cloud",
+        "t: 1 bytes out, in the cloud",
     ]
     assert bold == 2
 
@@ -37,7 +35,7 @@ def test_every_unit_stands_where_it_runs() -> None:
 def test_long_models_run_over_several_lines() -> None:
     """A chain longer than a line goes on in the next one, and nothing is lost."""
     names = [f"u{i}" for i in range(3 * COLUMNS)]
-    graph = ModelGraph.from_links(dict.fromkeys(names, 1), list(zip(names, names[1:], strict=False)))
+    graph = ModelGraph.from_links(dict.fromkeys(names, 1), list(itertools.pairwise(names)))
     titles, bold = parse(graph, names)
     assert len(titles) == len(names)
     assert bold == 0

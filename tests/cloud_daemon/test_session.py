@@ -586,6 +586,53 @@ def test_a_bye_ends_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     run(main())
 
 
+def test_an_edge_may_ask_for_a_few_things_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that asks for plan upon plan without waiting is closed; an honest one beside it is served."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            good, bad = await rack.greeted(), await rack.greeted(edge="garden")
+            async with Blocked(rack):
+                good.say(prepare(SPLIT, 1))
+                for epoch in range(limits.MAX_REQUESTS):
+                    bad.say(prepare(SPLIT, epoch))
+                bad.say(Ping(number=1))
+                await bad.hears(Pong)
+                bad.say(prepare(SPLIT, 9))
+                await bad.ended
+            assert (await good.hears(Prepared)).ready
+            assert f"more than {limits.MAX_REQUESTS} requests at a time" in capsys.readouterr().out
+            for epoch in range(2 * limits.MAX_REQUESTS):  # one after another there is no end to them
+                assert (await good.prepares(SPLIT, epoch)).ready
+
+    run(main())
+
+
+def test_an_edge_that_stops_reading_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it leaves unread is held for it only so far."""
+    monkeypatch.setattr(limits, "MAX_UNSENT_BYTES", 100_000)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            (session,) = rack.server.sessions
+            assert edge.channel._transport is not None
+            edge.channel._transport.pause_reading()
+            number = 0
+            while rack.server.sessions and number < 2_000_000:
+                for _ in range(500):
+                    number += 1
+                    edge.say(Ping(number=number))
+                await asyncio.sleep(0)
+            assert session.channel.connection.state.name == "CLOSED"
+            edge.channel._transport.resume_reading()
+            await edge.ended
+
+    run(main())
+
+
 # --- turns on the iperf3 server ---------------------------------------------------------------------------
 def test_a_turn_that_cannot_be_given_is_denied_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

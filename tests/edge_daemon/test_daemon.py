@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,20 @@ from PIL import Image
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError, ModelMismatchError
+from common.profile import Profile, ProfileKey
 from edge_daemon import daemon as module
 from edge_daemon import prober
 from edge_daemon.config import EdgeSettings
 from edge_daemon.daemon import EdgeDaemon
+from edge_daemon.results import FrameRecord
 from models.executor import TorchExecutor
 from tests.cloud_daemon.edge import cloud, free_port
 from tests.edge_daemon.bench import classes_of
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg, tiny_model
+
+GRAPH = tiny_model().graph
+KEY = ProfileKey(tiny_model().fingerprint, "a device", "torch", 1, 1.0, "40x30")
 
 
 @pytest.fixture(autouse=True)
@@ -203,6 +209,88 @@ def test_a_first_file_that_is_no_image_stops_nothing(tmp_path: Path, first: byte
         assert records["00.jpg"]["error"]
         assert records["00.jpg"]["top5"] == []
         assert [records[name]["error"] for name in ("01.jpg", "02.jpg")] == [None, None]
+
+    run(main())
+
+
+def test_results_that_cannot_be_written_hold_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that is full for a while costs time and no frame; the reason is told once, and the end of it."""
+    monkeypatch.setattr(module, "RESULTS_RETRY_S", 0.01)
+    site = Site(tmp_path)
+    site.put(*range(4))
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", in_flight=1)
+        write, failures = daemon._sink.write, 0
+
+        def full(record: FrameRecord) -> None:
+            nonlocal failures
+            if site.records and failures < 5:
+                failures += 1
+                raise OSError(28, "No space left on device")
+            write(record)
+
+        monkeypatch.setattr(daemon._sink, "write", full)
+        await daemon.run()
+        site.assert_all_answered(4)
+        assert failures == 5
+        said = capsys.readouterr().out
+        assert said.count("results cannot be written") == 1
+        assert said.count("results can be written again") == 1
+
+    run(main())
+
+
+def test_nobody_reading_the_results_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cleave-edge | head` has seen enough: that is no error."""
+    site = Site(tmp_path)
+    site.put(0)
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", when_drained="wait")
+
+        def broken(record: FrameRecord) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+        monkeypatch.setattr(daemon._sink, "write", broken)
+        await daemon.run()
+        assert daemon.stop.is_set()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Profile(replace(KEY, fingerprint=tiny_model(1).fingerprint), dict.fromkeys(GRAPH.names, 1.0)),
+        Profile(KEY, dict.fromkeys(GRAPH.names[1:], 1.0)),
+        Profile(KEY, dict.fromkeys((*GRAPH.names, "surplus"), 1.0)),
+        Profile(KEY, dict.fromkeys(GRAPH.names, 1e308)),
+    ],
+    ids=["another model", "a unit missing", "a unit too many", "an infinite sum"],
+)
+def test_a_profile_that_is_not_this_models_is_not_planned_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], profile: Profile
+) -> None:
+    """A cloud that tells nonsense of its costs does not end the edge; it is asked again, and believed then."""
+    monkeypatch.setattr(module, "BAD_PROFILE_RETRY_S", 0.02)
+    site = Site(tmp_path)
+    site.put(0)
+
+    async def main() -> None:
+        async with cloud(tmp_path / "cloud") as rack:
+            measure = rack.pool.profile
+
+            async def foreign(frame: bytes) -> Profile:
+                monkeypatch.setattr(rack.pool, "profile", measure)
+                return profile
+
+            monkeypatch.setattr(rack.pool, "profile", foreign)
+            async with going(site.daemon(rack.address, when_drained="wait")):
+                await until(lambda: site.status.get("profiled") is True)
+            assert capsys.readouterr().out.count("the cloud's profile is of no use") == 1
 
     run(main())
 

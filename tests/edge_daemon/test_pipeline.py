@@ -331,6 +331,52 @@ def test_lanes_overlap_and_one_lane_does_not() -> None:
     run(main())
 
 
+def test_a_network_that_fails_on_a_frame_fails_that_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory, say: the frame has a failed record, and the next one its answer."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            active = await tiny.plan(EDGE_ONLY)
+            head = active.parts.head
+            assert head is not None
+            run_segment = head.run
+
+            def fails_once(inputs: Any) -> Any:
+                monkeypatch.setattr(head, "run", run_segment)
+                raise RuntimeError("out of memory")
+
+            monkeypatch.setattr(head, "run", fails_once)
+            first, second = await Line(tiny, active).give(frames(2), lanes=1)
+            assert (first.error, first.ran) == ("RuntimeError: out of memory", "nowhere")
+            assert_right(second)
+
+    run(main())
+
+
+def test_lanes_wait_for_their_records() -> None:
+    """Results that cannot be written now hold the frames back; none is taken and then lost."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(EDGE_ONLY))
+            gate = asyncio.Event()
+            waiting: list[FrameRecord] = []
+
+            async def keep(record: FrameRecord) -> None:
+                waiting.append(record)
+                await gate.wait()
+                line.records.append(record)
+
+            line.pipeline._record = keep
+            task = asyncio.create_task(line.give(frames(6), lanes=2))
+            await until(lambda: len(waiting) == 2)
+            assert line.queue.qsize() == 5  # four frames, and the end
+            gate.set()
+            assert len(await task) == 6
+
+    run(main())
+
+
 def test_a_frame_keeps_the_plan_it_began_with() -> None:
     """When the plan changes while a frame is in the cloud, its rest runs as its own plan says; the next is new."""
 

@@ -42,11 +42,6 @@ def file_of(path: Path) -> ImageFile:
     return ImageFile(path.name, stat.st_size, stat.st_mtime_ns)
 
 
-def still_being_written(path: Path) -> None:
-    """Say that a file was written to just now, for as long as the test takes."""
-    os.utime(path, (time.time() + 3600,) * 2)
-
-
 class Run:
     """A source and what it put into its queue."""
 
@@ -145,11 +140,15 @@ def test_what_arrives_is_taken_in_its_turn(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_half_written_file_is_not_taken_until_it_is_whole(tmp_path: Path) -> None:
+def test_a_half_written_file_is_not_taken_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that changed just now and does not end like an image holds nobody up, and is taken when it does."""
+    # Time stands still, so that no file is stable.
+    still = SimpleNamespace(monotonic=lambda: 1000.0, time=lambda: 0.0, perf_counter=lambda: 1000.0)
+    monkeypatch.setattr(module, "time", still)
     half = tmp_path / "a.jpg"
     half.write_bytes(b"first half")
-    still_being_written(half)
     put(tmp_path, "b.jpg")
 
     async def main() -> None:
@@ -159,7 +158,6 @@ def test_a_half_written_file_is_not_taken_until_it_is_whole(tmp_path: Path) -> N
             assert (await source.next()).file.name == "c.jpg", "the source looked again, and left a.jpg alone"
             with half.open("ab") as file:
                 file.write(b", second half" + END)
-            still_being_written(half)
             frame = await source.next()
             assert bytes(frame.data) == b"first half, second half" + END
             assert await source.queue.get() is None, "then it is drained"
@@ -168,10 +166,12 @@ def test_a_half_written_file_is_not_taken_until_it_is_whole(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("end", [b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"], ids=["jpeg", "png"])
-def test_a_whole_image_is_taken_though_just_written(tmp_path: Path, end: bytes) -> None:
+def test_a_whole_image_is_taken_though_just_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
     """JPEG and PNG show their end, so a whole one is taken without waiting for it to be stable."""
+    monkeypatch.setattr(module, "STABLE_S", 1000.0)
     (tmp_path / "a").write_bytes(b"something long" + end)
-    still_being_written(tmp_path / "a")
     assert names(taken(tmp_path)) == ["a"]
 
 
@@ -252,6 +252,28 @@ def test_a_file_that_changes_before_it_is_read_is_what_it_became(tmp_path: Path)
             assert bytes(found[2].data) == END
 
     run(main())
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of one image and half of another are no frame."""
+    put(tmp_path, "a.jpg")
+    identity = module._identity
+    looks = 0
+
+    def changing(descriptor: int, name: str) -> ImageFile:
+        nonlocal looks
+        looks += 1
+        found = identity(descriptor, name)
+        if looks == 1:  # between the look before reading and the one after
+            put(tmp_path, "a.jpg", content=b"another one")
+        return found
+
+    monkeypatch.setattr(module, "_identity", changing)
+    (frame,) = taken(tmp_path)
+    assert bytes(frame.data) == b"another one" + END
+    assert looks == 4
 
 
 def test_the_source_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape
 from benchmarks.frames import make_frames
 from benchmarks.pair import Cloud, DaemonError, Edge, free_port
 
-WALK = (Phase(100.0, 30), Phase(20.0, 30), Phase(5.0, 30), Phase(0.0, 24), Phase(50.0, 36))
+WALK = (Phase(100.0, 28), Phase(20.0, 28), Phase(5.0, 32), Phase(0.0, 22), Phase(50.0, 34))
 """Mbit/s and frames of each phase."""
 LINK_HOST = "127.0.0.2"
 """The link listens on another loopback address than the cloud, so that both use the same ports."""
@@ -219,7 +219,7 @@ def main() -> int:
     parser.add_argument("--model", default="alexnet")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--slowdown", type=float, default=8.0, help="how much slower the edge is")
-    parser.add_argument("--fps", type=float, default=3.0, help="frames taken per second")
+    parser.add_argument("--fps", type=float, default=2.5, help="frames taken per second")
     parser.add_argument("--delay-ms", type=float, default=5.0, help="of the link, one way")
     options = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)

@@ -93,9 +93,10 @@ def _box(box: Box, name: str, output_bytes: int, on_edge: bool, cut: Cut) -> str
     crossing = name in cut.crossing
     frame = f'stroke="{_CROSSING}" stroke-width="2.5"' if crossing else 'stroke="#777"'
     short = name if len(name) <= _LONGEST else "…" + name[1 - _LONGEST :]
+    side = "on the edge" if on_edge else "in the cloud"
     size = f'<tspan fill="{_CROSSING}" font-weight="bold"> ↑</tspan>' if crossing else ""
     return (
-        f"<g><title>{escape(name)}: {output_bytes:,} bytes out, on the {'edge' if on_edge else 'cloud'}</title>"
+        f"<g><title>{escape(name)}: {output_bytes:,} bytes out, {side}</title>"
         f'<rect x="{box.x:.0f}" y="{box.y:.0f}" width="{_BOX_W}" height="{_BOX_H}" rx="4" '
         f'fill="{_EDGE if on_edge else _CLOUD}" {frame}/>'
         f'<text x="{box.x + _BOX_W / 2:.0f}" y="{box.y + 17:.0f}" text-anchor="middle">'

@@ -16,6 +16,7 @@ from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.config import Address
 from common.errors import LinkError
+from common.graph import TensorSpec
 from common.plan import Cut, stages_of
 from common.wire.connection import Received, Role
 from common.wire.messages import PROTOCOL, Answer, Hello, Infer, Message, Prepare, Prepared, Welcome
@@ -177,6 +178,5 @@ async def cloud(state_dir: Path) -> AsyncIterator[Cloud]:
 
 
 def entry(unit: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
-    from common.graph import TensorSpec
-
+    """One tensor's entry, with the size that follows from its type and shape."""
     return TensorEntry(GRAPH.index[unit], dtype, shape, TensorSpec(dtype, shape).nbytes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cloud_daemon import server as module
 from cloud_daemon.server import CloudServer
 from common import limits
 from common.config import Address
@@ -107,8 +108,6 @@ def test_on_shutdown_edges_are_told_and_frames_answered(tmp_path: Path) -> None:
 
 def test_shutdown_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tail that hangs is left behind after the time to drain."""
-    from cloud_daemon import server as module
-
     monkeypatch.setattr(module, "DRAIN_S", 0.05)
 
     async def main() -> None:

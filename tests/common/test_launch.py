@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -28,8 +29,6 @@ class SampleSettings(Settings):
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in [name for name in os.environ if name.startswith("CLEAVE_")]:
         monkeypatch.delenv(name)
 

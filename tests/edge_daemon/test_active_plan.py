@@ -1,0 +1,43 @@
+"""Facts about what it takes to run a plan on the edge."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.plan import ANSWER, Cut, stages_of
+from edge_daemon.active_plan import prepare_parts, prepare_request, run_head
+from models.preprocess import as_frame
+from tests.edge_daemon.bench import bench
+from tests.event_loop import run
+from tests.tiny_model import jpeg, tiny_model
+
+GRAPH = tiny_model().graph
+
+
+@pytest.mark.parametrize("count", range(1, len(GRAPH) + 1))
+def test_every_plan_can_be_finished_without_the_cloud(count: int) -> None:
+    """A cut that uses the cloud comes with the rest for the edge; head and rest together are the model."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            cut = Cut.of(GRAPH, GRAPH.names[:count])
+            parts = await prepare_parts(cut, GRAPH, tiny.stages, tiny.compute)
+            assert (parts.head is None) == (count == 1), "the source alone is nothing to compute"
+            assert (parts.rest is None) == (count == len(GRAPH))
+            tensors = run_head(parts, GRAPH.source, as_frame(jpeg()))
+            assert set(tensors) == set(cut.crossing or (GRAPH.sink,))
+            if parts.rest is not None:
+                tensors = parts.rest.run(tensors)
+            assert tensors[GRAPH.sink].shape == (1, 5, 2)
+
+    run(main())
+
+
+def test_a_stage_is_asked_for_by_indices() -> None:
+    """Names do not cross the wire: units are indices in the graph that both sides have."""
+    cut = Cut.of(GRAPH, ["frame", "decode", "resize", "normalize", "first", "second"])
+    request = prepare_request(7, stages_of(cut, GRAPH.sink)[1], GRAPH)
+    assert request.epoch == 7
+    assert [GRAPH.names[i] for i in request.units] == ["add", "third", "classify", "answer"]
+    assert [GRAPH.names[i] for i in request.inputs] == ["first", "second"]
+    assert [(GRAPH.names[i], to) for i, to in request.outputs] == [("answer", ANSWER)]

@@ -37,11 +37,12 @@ class Model:
         preprocessing: Preprocessing,
         labels: Iterable[str] | None,
         weights_digest: str,
+        join: bool = True,
     ) -> None:
         self.name = name
         self.weights = weights
         self.preprocessing = preprocessing
-        self._traced = trace_model(network, preprocessing)
+        self._traced = trace_model(network, preprocessing, join=join)
         classes = self._traced.classes
         self.labels = tuple(f"class {i}" for i in range(classes)) if labels is None else tuple(labels)
         if len(self.labels) != classes:

@@ -40,9 +40,10 @@ class TracedModel:
     architecture: str
 
 
-def trace_model(network: nn.Module, preprocessing: Preprocessing) -> TracedModel:
+def trace_model(network: nn.Module, preprocessing: Preprocessing, *, join: bool = True) -> TracedModel:
     """Trace `network`, which maps float32[N, 3, S, S] to logits [N, classes], with its pre-processing.
 
+    `join` says whether cheap operators join the unit they follow (`units.gather`).
     The network is put into eval mode, and otherwise left as it is; unfolded weights are shared with it.
     Raises `ModelError` for a network that cannot be traced or cut, or that the traced one does not reproduce.
     """
@@ -66,7 +67,7 @@ def trace_model(network: nn.Module, preprocessing: Preprocessing) -> TracedModel
     logits = specialiser.run(entry[-1])
     classes = _classes(logits)
     last = Vertex(graph.call_function(preprocess.answer, (logits.node,)), (), (logits,))
-    units = gather(_needed([*entry, *specialiser.vertices, last]), attributes)
+    units = gather(_needed([*entry, *specialiser.vertices, last]), attributes, join=join)
     allow_inplace(units, attributes)
     model = TracedModel(units, attributes, classes, architecture)
     _verify(network, model, size)

@@ -106,16 +106,22 @@ class TracedUnit:
         return self.nodes[-1]
 
 
-def gather(vertices: Sequence[Vertex], attributes: Mapping[str, Any]) -> tuple[TracedUnit, ...]:
-    """Gather `vertices`, in execution order and the pre-processing ones included, into units in that order."""
+def gather(
+    vertices: Sequence[Vertex], attributes: Mapping[str, Any], *, join: bool = True
+) -> tuple[TracedUnit, ...]:
+    """Gather `vertices`, in execution order and the pre-processing ones included, into units in that order.
+
+    Without `join` every operator stays a unit of its own where that is possible: for planners to show what
+    they can do.
+    """
     readers = _readers(vertices)
     groups = {vertex: group for group in _regions(vertices, readers) for vertex in group}
     for vertex in vertices:
-        if _joins(vertex, readers, attributes) and groups[vertex.inputs[0]] is not groups[vertex]:
+        if join and _joins(vertex, readers, attributes) and groups[vertex.inputs[0]] is not groups[vertex]:
             groups[vertex] = groups[vertex.inputs[0]]
             groups[vertex].append(vertex)
     for vertex in reversed(vertices):
-        if _leads(vertex, readers, attributes) and groups[vertex] == [vertex]:
+        if join and _leads(vertex, readers, attributes) and groups[vertex] == [vertex]:
             groups[vertex] = groups[readers[vertex][0]]
             groups[vertex].insert(0, vertex)
     position = {vertex: i for i, vertex in enumerate(vertices)}

@@ -32,14 +32,15 @@ def classifier_names() -> tuple[str, ...]:
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
-def load_model(name: str, weights: str, *, crop_size: int | None = None) -> Model:
+def load_model(name: str, weights: str, *, crop_size: int | None = None, join: bool = True) -> Model:
     """Load a model, trace it and gather its units.
 
     `name` is a torchvision classifier (`resnet18`) or `package.module:factory`, a callable without arguments
     that returns a module or a `UserModel`. `weights` is `default` (torchvision's published ones; a factory's
     as it returns them), a .safetensors file, or `random:SEED` (the same bits on every platform). `crop_size`
-    overrides the input's side in pixels. Raises `ConfigurationError` for what the operator can mend, and
-    `ModelError` for a network that cannot be traced or cut.
+    overrides the input's side in pixels; without `join` every operator is a unit (see `units.gather`).
+    Raises `ConfigurationError` for what the operator can mend, and `ModelError` for a network that cannot be
+    traced or cut.
     """
     seed = parse_seed(weights)
     if ":" in name:
@@ -58,6 +59,7 @@ def load_model(name: str, weights: str, *, crop_size: int | None = None) -> Mode
         preprocessing=preprocessing.scaled_to(crop_size) if crop_size else preprocessing,
         labels=None if resized else labels,
         # Buffers that a constructor computes may differ in the last bit between platforms.
+        join=join,
         weights_digest=digest_weights(network, buffers=seed is None),
     )
 

@@ -137,3 +137,12 @@ def test_unit_names_that_pre_processing_uses_are_not_taken_twice() -> None:
     assert model.graph.names[:5] == ("frame", "decode", "resize", "normalize", "normalize_1")
     assert model.graph.sink == "answer"
     assert isinstance(model.segment(model.graph.names, ["answer"]).module, fx.GraphModule)
+
+
+def test_without_joining_every_operator_is_a_unit() -> None:
+    """The graph is finer, its ends are the same, and the network still gives the same answer."""
+    joined = load_model("resnet18", "random:0", crop_size=64)
+    fine = load_model("resnet18", "random:0", crop_size=64, join=False)
+    assert len(fine.graph) > len(joined.graph)
+    assert (fine.graph.source, fine.graph.sink) == (joined.graph.source, joined.graph.sink)
+    assert fine.fingerprint != joined.fingerprint

@@ -39,7 +39,7 @@ from models.zoo import load_model
 
 LINK_HOST = "127.0.0.2"
 WARM, LATENCY_FRAMES = 1, 5
-FILL, THROUGHPUT_FRAMES = 4, 10
+FILL, THROUGHPUT_FRAMES = 3, 8
 """Frames that warm a cut up and fill the pipeline are not counted."""
 TRIES = 2
 """A point during which a frame fell back to the edge is measured again this often."""

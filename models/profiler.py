@@ -29,9 +29,9 @@ _WHOLE_RUNS = 6
 class ProfileRun:
     """A profile in the making: bounded steps, for a thread that has frames to serve in between.
 
-    Everything is measured at full speed and multiplied by the executor's slowdown, which is what its pacing
-    does to a run. Unit times are then scaled so that their sums over the pre-processing and over the network
-    are the times of these measured as wholes: a sum of unit times is not a segment's time.
+    Units are measured at full speed and multiplied by the executor's slowdown, which is what its pacing does to
+    a run. They are then scaled so that their sums over the pre-processing and over the network are the times of
+    these measured as wholes, as frames run them: a sum of unit times is not a segment's time.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class ProfileRun:
         frame: bytes,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         """Prepare a run over one encoded frame. Raises `FrameError` for what is no image."""
         width, height = image_size(frame)
@@ -52,7 +53,8 @@ class ProfileRun:
             slowdown=executor.slowdown,
             frame=f"{width}x{height}",
         )
-        self._model, self._executor, self._clock = model, executor, clock
+        self._model, self._executor = model, executor
+        self._clock, self._wait = clock, wait
         self._tensors = {model.graph.source: as_frame(frame)}
         self._unread = {name: len(readers) for name, readers in model.graph.successors.items()}
         self._unit_s: dict[str, float] = {model.graph.source: 0.0}
@@ -109,8 +111,13 @@ class ProfileRun:
     def _measure_whole(self, names: Sequence[str], inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
         compiled = self._executor.compile(self._model.segment(names, [names[-1]]))
         times: list[float] = []
+        slowdown = self._executor.slowdown
         for _ in range(_WHOLE_RUNS):
-            times.append(self._timed(lambda: compiled.execute(inputs))[1])
+            # As frames run: paced where the device is, and after a pause. Then caches are cold, which takes
+            # pre-processing from 10 to 15 ms on an x86 server; back to back it would look too fast.
+            if slowdown == 1 and times:
+                self._wait(times[-1])
+            times.append(self._timed(lambda: compiled.run(inputs))[1] / slowdown)
             if len(times) == _WHOLE_RUNS:
                 self._whole_s.append(statistics.median(times[1:]))
             yield

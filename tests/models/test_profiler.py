@@ -34,11 +34,14 @@ class Timetable:
     def __init__(self, model: Model, slowdown: float = 1.0) -> None:
         self.model, self.slowdown = model, slowdown
         self.inner = TorchExecutor()
-        self.now = 0.0
+        self.now = self.waited = 0.0
         self.runs: dict[tuple[str, ...], int] = {}
 
     def clock(self) -> float:
         return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.waited += seconds
 
     def stop(self) -> None: ...
 
@@ -62,7 +65,11 @@ class TimetableSegment:
         self.table.now += self.table.cost_s(self.segment.units) * (10 if first else 1)
         return self.inner.execute(inputs)
 
-    run = execute
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        before = self.table.now
+        outputs = self.execute(inputs)
+        self.table.now += (self.table.slowdown - 1) * (self.table.now - before)
+        return outputs
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
         self.execute(inputs)
@@ -78,7 +85,7 @@ def finished(run: ProfileRun) -> ProfileRun:
 def test_unit_times_add_up_to_the_wholes(model: Model, slowdown: float) -> None:
     """Units keep their proportions, their sums are the wholes times the slowdown, and warm-up does not count."""
     table = Timetable(model, slowdown)
-    profile = finished(ProfileRun(model, table, small_frame(), clock=table.clock)).profile()
+    profile = finished(ProfileRun(model, table, small_frame(), clock=table.clock, wait=table.wait)).profile()
     names = model.graph.names
     assert sum(profile.unit_ms[n] for n in names[:4]) == pytest.approx(slowdown * (1 + 2 + 3) / 2)
     network = names[4:]
@@ -88,10 +95,21 @@ def test_unit_times_add_up_to_the_wholes(model: Model, slowdown: float) -> None:
     assert profile.key.slowdown == slowdown
 
 
+def test_wholes_are_run_as_frames_are(model: Model) -> None:
+    """At full speed each run but the first of a whole follows a pause as long as the run before it."""
+    table = Timetable(model)
+    finished(ProfileRun(model, table, small_frame(), clock=table.clock, wait=table.wait))
+    once = sum(table.cost_s(part) for part in (model.graph.names[:4], model.graph.names[4:]))
+    assert table.waited == pytest.approx(once * (10 + 4))
+    paced = Timetable(model, 6.0)
+    finished(ProfileRun(model, paced, small_frame(), clock=paced.clock, wait=paced.wait))
+    assert paced.waited == 0
+
+
 def test_short_units_are_measured_more_often(model: Model) -> None:
     """Every unit runs at least four times, a short one more often, none without end."""
     table = Timetable(model)
-    finished(ProfileRun(model, table, small_frame(), clock=table.clock))
+    finished(ProfileRun(model, table, small_frame(), clock=table.clock, wait=table.wait))
     names = model.graph.names
     runs = [table.runs[(name,)] for name in names[1:]]
     assert runs == sorted(runs, reverse=True)
@@ -102,7 +120,7 @@ def test_short_units_are_measured_more_often(model: Model) -> None:
 def test_measuring_goes_in_counted_steps(model: Model) -> None:
     """Each step measures one unit or runs one whole once; a profile is there after the last, not before."""
     table = Timetable(model)
-    run = ProfileRun(model, table, small_frame(), clock=table.clock)
+    run = ProfileRun(model, table, small_frame(), clock=table.clock, wait=table.wait)
     assert run.total_steps == len(model.graph) - 1 + 12
     for done in range(1, run.total_steps + 1):
         with pytest.raises(RuntimeError, match=f"{run.total_steps - run.done_steps} steps left"):

@@ -90,8 +90,8 @@ class Demo:
             CLEAVE_CLOUD_DEVICE="cpu",
         )
 
-    def _edge(self, name: str, **settings: object) -> Edge:
-        common = {
+    def _edge(self, name: str, **settings: Any) -> Edge:
+        common: dict[str, Any] = {
             "CLEAVE_MODEL": self._setting.model,
             "CLEAVE_WEIGHTS": self._setting.weights,
             "CLEAVE_EDGE_SLOWDOWN": self._setting.slowdown,

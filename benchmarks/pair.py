@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +22,15 @@ class DaemonError(RuntimeError):
 
 
 class Daemon:
-    """One daemon process with its environment and log file. Use it as an async context manager."""
+    """One daemon process with its environment and log file. Use it as an async context manager.
 
-    def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
+    `prefix` is a command that runs another one, such as `ip netns exec NAME`.
+    """
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], log: Path, prefix: Sequence[str] = ()
+    ) -> None:
+        self._prefix = prefix
         self._module = module
         self._environment = environment
         self.log = log
@@ -35,7 +41,7 @@ class Daemon:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module,
+                *self._prefix, sys.executable, "-m", self._module,
                 env={**inherited, "CLEAVE_LOG_FORMAT": "json", **self._environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -100,14 +106,23 @@ class Daemon:
 class Cloud(Daemon):
     """A cloud daemon. `address` is where it listens."""
 
-    def __init__(self, directory: Path, *, name: str = "cloud", port: int, **settings: object) -> None:
-        self.address = ("127.0.0.1", port)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str = "cloud",
+        host: str = "127.0.0.1",
+        port: int,
+        prefix: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        self.address = (host, port)
         environment = {
-            "CLEAVE_CLOUD_LISTEN": f"127.0.0.1:{port}",
+            "CLEAVE_CLOUD_LISTEN": f"{host}:{port}",
             "CLEAVE_CLOUD_STATE_DIR": str(directory / name),
             **{key: str(value) for key, value in settings.items()},
         }
-        super().__init__("cloud_daemon", environment, directory / f"{name}.log")
+        super().__init__("cloud_daemon", environment, directory / f"{name}.log", prefix)
 
     async def listening(self, timeout_s: float = 60.0) -> None:
         await self.until("listening", lambda: self.logged("listening for edges"), timeout_s)
@@ -117,7 +132,13 @@ class Edge(Daemon):
     """An edge daemon with an inbox of its own; frames are put there by `offer`."""
 
     def __init__(
-        self, directory: Path, *, name: str = "edge", cloud: tuple[str, int], **settings: object
+        self,
+        directory: Path,
+        *,
+        name: str = "edge",
+        cloud: tuple[str, int],
+        prefix: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
         self.inbox = directory / f"{name}-inbox"
         self.results = directory / f"{name}.jsonl"
@@ -130,7 +151,7 @@ class Edge(Daemon):
             "CLEAVE_EDGE_CLOUD": f"{cloud[0]}:{cloud[1]}",
             **{key: str(value) for key, value in settings.items()},
         }
-        super().__init__("edge_daemon", environment, directory / f"{name}.log")
+        super().__init__("edge_daemon", environment, directory / f"{name}.log", prefix)
 
     def offer(self, frames: list[Path]) -> None:
         """Put frames into the inbox, each by a rename, so that it is there whole or not at all."""

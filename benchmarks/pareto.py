@@ -89,8 +89,8 @@ class Bench:
             CLEAVE_CLOUD_DEVICE="cpu",
         )
 
-    def edge(self, name: str, **settings: object) -> Edge:
-        common = {
+    def edge(self, name: str, **settings: Any) -> Edge:
+        common: dict[str, Any] = {
             "CLEAVE_MODEL": self._experiment.model,
             "CLEAVE_WEIGHTS": self._experiment.weights,
             "CLEAVE_EDGE_SLOWDOWN": self._experiment.slowdown,

@@ -19,8 +19,8 @@ from tests.system.conftest import MODEL
 
 pytestmark = pytest.mark.timeout(180)
 
-SAME_MODEL = {"CLEAVE_MODEL": MODEL, "CLEAVE_WEIGHTS": "random:0"}
-QUICK = {"CLEAVE_EDGE_REPLAN_INTERVAL_S": 0.5, "CLEAVE_EDGE_THREADS": 1}
+SAME_MODEL: dict[str, Any] = {"CLEAVE_MODEL": MODEL, "CLEAVE_WEIGHTS": "random:0"}
+QUICK: dict[str, Any] = {"CLEAVE_EDGE_REPLAN_INTERVAL_S": 0.5, "CLEAVE_EDGE_THREADS": 1}
 
 
 def make_cloud(directory: Path, port: int, **settings: Any) -> Cloud:

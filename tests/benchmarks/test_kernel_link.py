@@ -1,0 +1,44 @@
+"""The kernel-shaped link, where there can be one."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from benchmarks.kernel_link import CLOUD_HOST, kernel_link, why_not
+
+WHY_NOT = why_not()
+
+
+@pytest.mark.skipif(WHY_NOT is not None, reason=f"no kernel-shaped link here: {WHY_NOT}")
+def test_two_hosts_are_joined_at_the_rate_that_was_asked_for() -> None:
+    """A packet gets from one namespace to the other, both ends are shaped, and nothing is left behind."""
+    try:
+        entered = kernel_link(20e6)
+        link = entered.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"the kernel refuses namespaces here: {error}")
+    try:
+        ping = [*link.edge_prefix, "python3", "-c", LISTEN_AND_CONNECT]
+        assert subprocess.run(ping, capture_output=True, text=True, check=True).stdout.strip() == "refused"
+        link.set_rate(5e6)
+        for namespace in (link.edge_namespace, link.cloud_namespace):
+            shown = subprocess.run(
+                ["tc", "-n", namespace, "qdisc"], capture_output=True, text=True, check=True
+            )
+            assert "tbf" in shown.stdout
+            assert "rate 5Mbit" in shown.stdout
+    finally:
+        entered.__exit__(None, None, None)
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert link.edge_namespace not in listed
+
+
+LISTEN_AND_CONNECT = f"""
+import socket
+try:
+    socket.create_connection(({CLOUD_HOST!r}, 9), timeout=20)
+except ConnectionRefusedError:
+    print("refused")  # the other host answered: nobody listens on that port
+"""

@@ -100,7 +100,7 @@ class Uplink:
                 await self._connect_once()
             except ConfigurationError:
                 raise
-            except (LinkError, OSError, TimeoutError) as error:
+            except (LinkError, OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: no name for DNS
                 self._note(error)
             if time.perf_counter() - started >= limits.RECONNECT_HEALTHY_S:
                 attempt = 0

@@ -26,6 +26,7 @@ test-system: $(VENV)/.dev libiperf
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python docs/write_configuration.py --check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -5,27 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from common.config import Address, AddressSetting, PathSetting, Settings, setting
-from common.telemetry import LogFormat, LogLevel
+from common.config import Address, AddressSetting, PathSetting, setting
+from common.daemon_settings import DaemonSettings
 
 STATE_HOME = Path("~/.local/state")
 
 
-class CloudSettings(Settings):
+class CloudSettings(DaemonSettings):
     """What `cleave-cloud` is tuned by."""
 
     own_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
     foreign_prefix: ClassVar[str] = "CLEAVE_EDGE_"
 
-    model: str = setting(
-        "MODEL", help="a torchvision classifier (`resnet18`), or your own as `package.module:factory`"
-    )
-    weights: str = setting(
-        "WEIGHTS",
-        "default",
-        help="`default` (torchvision's, from its cache or downloaded), `/path/file.safetensors`, "
-        "or `random:SEED` (to try things out: the answers mean nothing)",
-    )
     listen: AddressSetting = setting(
         "CLOUD_LISTEN", Address(host="127.0.0.1", port=7400), help="where edges connect"
     )
@@ -46,7 +37,3 @@ class CloudSettings(Settings):
     state_dir: PathSetting = setting(
         "CLOUD_STATE_DIR", STATE_HOME / "cleave-cloud", help="where measured profiles are kept"
     )
-    log_format: LogFormat = setting(
-        "LOG_FORMAT", "auto", help="`auto`: readable on a terminal, JSON otherwise"
-    )
-    log_level: LogLevel = setting("LOG_LEVEL", "info", help="the least important events to log")

@@ -5,27 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from common.config import Address, AddressSetting, PathSetting, Settings, setting
-from common.telemetry import LogFormat, LogLevel
+from common.config import Address, AddressSetting, PathSetting, setting
+from common.daemon_settings import DaemonSettings
 
 STATE_HOME = Path("~/.local/state")
 
 
-class EdgeSettings(Settings):
+class EdgeSettings(DaemonSettings):
     """What `cleave-edge` is tuned by."""
 
     own_prefix: ClassVar[str] = "CLEAVE_EDGE_"
     foreign_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
 
-    model: str = setting(
-        "MODEL", help="a torchvision classifier (`resnet18`), or your own as `package.module:factory`"
-    )
-    weights: str = setting(
-        "WEIGHTS",
-        "default",
-        help="`default` (torchvision's, from its cache or downloaded), `/path/file.safetensors`, "
-        "or `random:SEED` (to try things out: the answers mean nothing)",
-    )
     source: PathSetting = setting(
         "EDGE_SOURCE",
         help="directory of images: what is there is taken in the order of names, then what arrives",
@@ -77,7 +68,3 @@ class EdgeSettings(Settings):
         STATE_HOME / "cleave-edge",
         help="where measured profiles and `status.json` are kept",
     )
-    log_format: LogFormat = setting(
-        "LOG_FORMAT", "auto", help="`auto`: readable on a terminal, JSON otherwise"
-    )
-    log_level: LogLevel = setting("LOG_LEVEL", "info", help="the least important events to log")

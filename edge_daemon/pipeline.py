@@ -97,10 +97,8 @@ class FramePipeline:
         except CleaveError as error:
             log.error("frame failed", name=frame.file.name, reason=str(error))
             return journey.failed(str(error))
-        except (
-            RuntimeError,
-            MemoryError,
-        ) as error:  # of the network, or of the machine: the next frame may do
+        except (RuntimeError, MemoryError) as error:
+            # Of the network, or of the machine: the next frame may do.
             log.exception("frame failed", name=frame.file.name)
             return journey.failed(f"{type(error).__name__}: {error}"[:500])
 

@@ -41,8 +41,7 @@ class PhaseResult:
     phase: Phase
     records: list[Record]
     status: dict[str, Any]
-    began: float
-    ended: float
+    seconds: float
     cloud_again_s: float | None
     edge_only: list[Record] = field(default_factory=list)
     cloud_only: list[Record] = field(default_factory=list)
@@ -65,7 +64,7 @@ class PhaseResult:
             "cuts": dict(self.cuts),
             "modes": dict(Counter(record["plan"]["mode"] for record in self.records)),
             "median_ms": median_ms(self.records),
-            "frames_per_s": len(self.records) / (self.ended - self.began),
+            "frames_per_s": len(self.records) / self.seconds,
             "edge_only_median_ms": median_ms(self.edge_only),
             "cloud_only_median_ms": median_ms(self.cloud_only) if self.cloud_only else None,
             "cloud_used_again_after_s": self.cloud_again_s,

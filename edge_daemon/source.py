@@ -26,6 +26,14 @@ TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 """Endings of files that somebody is still writing."""
 
 
+def next_due(due: float, now: float, period_s: float) -> float:
+    """Return when the next frame is due, after one that was due at `due` is taken at `now`.
+
+    A little late keeps the schedule; after a pause it begins anew, so that no two frames come at once.
+    """
+    return (due if now - due < period_s else now) + period_s
+
+
 class DirectorySource:
     """Puts the images of a directory into a queue, each once, at the sampling rate at most."""
 
@@ -60,7 +68,7 @@ class DirectorySource:
             wait_s = next_at - time.monotonic()
             if wait_s > 0 and await _set_within(stop, wait_s):
                 break
-            next_at = max(next_at, time.monotonic() - self._period_s) + self._period_s
+            next_at = next_due(next_at, time.monotonic(), self._period_s)
             frame = await asyncio.to_thread(self._read, found)
             if frame is None:  # gone again before it was read: it was never ours
                 continue

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pair import read_json_lines
+from benchmarks.json_lines import JsonLines
 
 AGAIN_WITHIN_S = 10.0
 CUTS_AT_LEAST = 3
@@ -116,7 +116,7 @@ def print_report(results: list[PhaseResult], model: str, weights: str, console: 
 def shortcomings(results: list[PhaseResult], frames: list[Path], path: Path) -> list[str]:
     """Return what the walk promised and did not show."""
     found: list[str] = []
-    names = Counter(record["name"] for record in read_json_lines(path))
+    names = Counter(record["name"] for record in JsonLines(path).read())
     if names != Counter(frame.name for frame in frames):
         odd = {name: names[name] for frame in frames if names[(name := frame.name)] != 1}
         found.append(f"not exactly one record for each frame: {dict(list(odd.items())[:5])}")

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.json_lines import JsonLines
+
 LOOK_S = 0.05
 
 
@@ -34,11 +36,13 @@ class Daemon:
         self._module = module
         self._environment = environment
         self.log = log
+        self._entries = JsonLines(log)
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CLEAVE_")}
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._entries = JsonLines(self.log)
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._prefix, sys.executable, "-m", self._module,
@@ -86,8 +90,7 @@ class Daemon:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Return the log's entries of one event."""
-        entries = read_json_lines(self.log)
-        return [entry for entry in entries if entry.get("event") == event]
+        return [entry for entry in self._entries.read() if entry.get("event") == event]
 
     async def until(self, what: str, condition: Any, timeout_s: float) -> None:
         """Wait until `condition()` is true. Raises `DaemonError` when the daemon ends before, or time is up."""
@@ -142,6 +145,7 @@ class Edge(Daemon):
     ) -> None:
         self.inbox = directory / f"{name}-inbox"
         self.results = directory / f"{name}.jsonl"
+        self._records = JsonLines(self.results)
         self.state = directory / name
         self.inbox.mkdir(parents=True, exist_ok=True)
         environment = {
@@ -162,7 +166,7 @@ class Edge(Daemon):
             scratch.rename(self.inbox / frame.name)
 
     def records(self) -> list[dict[str, Any]]:
-        return read_json_lines(self.results)
+        return self._records.read()
 
     def status(self) -> dict[str, Any]:
         """Return the edge's status; empty before it has one."""
@@ -189,20 +193,6 @@ class Edge(Daemon):
             return bool(status.get("profiled")) and status["plan"]["mode"] not in ("starting", "pinned")
 
         await self.until("plan", ready, timeout_s)
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON lines file, leaving out a last line that is still being written."""
-    if not path.exists():
-        return []
-    documents = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            with contextlib.suppress(ValueError):
-                document = json.loads(line)
-                if isinstance(document, dict):
-                    documents.append(document)
-    return documents
 
 
 def free_port() -> int:

@@ -15,6 +15,7 @@ from torch import fx
 
 from common.errors import ConfigurationError, PlanError
 from models import preprocess
+from models.crossing import dense
 from models.segment import Segment, make_module
 
 Result = TypeVar("Result")
@@ -30,7 +31,7 @@ class CompiledSegment(Protocol):
     def segment(self) -> Segment: ...
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run on CPU tensors by name and return contiguous CPU tensors, at the executor's pace."""
+        """Run on CPU tensors by name and return CPU tensors without gaps in memory, at the executor's pace."""
         ...
 
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -178,7 +179,7 @@ class TorchSegment:
     @staticmethod
     @torch.inference_mode()
     def _to_host(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.cpu().contiguous() for name, tensor in outputs.items()}
+        return {name: dense(tensor.cpu())[0] for name, tensor in outputs.items()}
 
 
 def describe_cpu() -> str:

@@ -75,7 +75,7 @@ def entries(header: Mapping[str, Any]) -> dict[str, Any]:
         raise RemoteProtocolError(f"tensors: not a list of at most {limits.MAX_TENSORS}")
     entries = []
     for row in frozen(rows):
-        if not isinstance(row, tuple) or len(row) != 5:
-            raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec")
+        if not isinstance(row, tuple) or len(row) != 6:
+            raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec, order")
         entries.append(TensorEntry(*row))
     return {**header, "tensors": tuple(entries)}

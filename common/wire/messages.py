@@ -51,7 +51,7 @@ class Message:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, TensorEntry):
-        return (value.unit, value.dtype, value.shape, value.nbytes, value.codec)
+        return (value.unit, value.dtype, value.shape, value.nbytes, value.codec, value.order)
     if isinstance(value, tuple):
         return tuple(_plain(item) for item in value)
     return value

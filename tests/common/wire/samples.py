@@ -109,7 +109,11 @@ def tensor_entries(draw: st.DrawFn) -> TensorEntry:
     dtype = draw(st.sampled_from(sorted(DTYPE_BYTES)))
     shape = tuple(draw(st.lists(st.integers(0, 9), max_size=limits.MAX_RANK)))
     return TensorEntry(
-        draw(st.integers(0, limits.MAX_UNITS - 1)), dtype, shape, math.prod(shape) * DTYPE_BYTES[dtype]
+        draw(st.integers(0, limits.MAX_UNITS - 1)),
+        dtype,
+        shape,
+        math.prod(shape) * DTYPE_BYTES[dtype],
+        order=draw(st.one_of(st.just(()), st.permutations(range(len(shape))).map(tuple))),
     )
 
 

@@ -158,9 +158,9 @@ def test_a_field_of_a_wrong_kind_is_refused(message: Message, field: str, value:
         (Prepare, {"outputs": [[1, 2]]}, "destination"),
         (Prepare, {"outputs": [["1", "a"]]}, "unit indices"),
         (Infer, {"tensors": [[0, "uint8", [1], 1]]}, "is not unit, dtype, shape, bytes, codec"),
-        (Infer, {"tensors": [[0, "uint8", [1], 2, "raw"]]}, "2 bytes announced"),
-        (Infer, {"tensors": [[0, "uint8", [[1]], 1, "raw"]]}, "more than 3 deep"),
-        (Answer, {"tensors": [[0, "uint8", [0], 0, "raw"]] * 257}, "at most 256"),
+        (Infer, {"tensors": [[0, "uint8", [1], 2, "raw", []]]}, "2 bytes announced"),
+        (Infer, {"tensors": [[0, "uint8", [[1]], 1, "raw", []]]}, "more than 3 deep"),
+        (Answer, {"tensors": [[0, "uint8", [0], 0, "raw", []]] * 257}, "at most 256"),
     ],
 )
 def test_bounds_hold_at_their_edges(kind: type[Message], changes: dict[str, Any], complaint: str) -> None:

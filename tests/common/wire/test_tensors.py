@@ -84,6 +84,12 @@ def test_a_payload_of_another_length_is_refused(sizes: list[int], nbytes: int) -
         ((-1, "uint8", (1,), 1), "unit -1"),
         ((limits.MAX_UNITS, "uint8", (1,), 1), "not an index below"),
         (("0", "uint8", (1,), 1), "unit '0'"),
+        ((0, "uint8", (1, 2), 2, "raw", (0,)), "no order of its 2 dimensions"),
+        ((0, "uint8", (1, 2), 2, "raw", (1, 1)), "no order of its 2 dimensions"),
+        ((0, "uint8", (1, 2), 2, "raw", (1, 2)), "no order of its 2 dimensions"),
+        ((0, "uint8", (1, 2), 2, "raw", (True, False)), "no order of its 2 dimensions"),
+        ((0, "uint8", (1, 2), 2, "raw", "01"), "no order of its 2 dimensions"),
+        ((0, "uint8", (1, 2), 2, "raw", 1), "no order of its 2 dimensions"),
         ((True, "uint8", (1,), 1), "unit True"),
     ],
 )

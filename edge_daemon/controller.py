@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from common.errors import LinkError
@@ -142,7 +143,9 @@ class Controller:
 
     async def run(self) -> None:
         """Decide each interval, and when something has happened, until cancelled."""
-        scheduler = AsyncIOScheduler()
+        # Jobs run where the scheduler does, on the event loop. Its default is a thread, from which waking the
+        # loop is not safe, and whose last job, cut off by the end of the daemon, is logged as an error.
+        scheduler = AsyncIOScheduler(executors={"default": DebugExecutor()})
         scheduler.add_job(
             self._wake.set, "interval", seconds=self._interval_s, max_instances=1, coalesce=True
         )

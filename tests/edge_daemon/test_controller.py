@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 
@@ -480,6 +480,30 @@ def test_a_flapping_link_is_not_used_at_each_flap(monkeypatch: pytest.MonkeyPatc
                 loop.measured(FAST)
                 await loop.looked()
                 assert loop.cut == "cloud-only", "what is long past is forgiven"
+
+    run(main())
+
+
+def test_the_interval_wakes_the_loop_from_the_loop() -> None:
+    """An event set from another thread may wake nobody; no thread is left to end, either."""
+
+    class Woken(asyncio.Event):
+        threads: ClassVar[set[int]] = set()
+
+        def set(self) -> None:
+            self.threads.add(threading.get_ident())
+            super().set()
+
+    async def main() -> None:
+        with bench() as tiny:
+            loop = Loop(tiny, 1.0, None, 0.02)
+            await loop.controller.start()
+            loop.controller._wake = woken = Woken()
+            task = asyncio.create_task(loop.controller.run())
+            await until(lambda: bool(woken.threads))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert woken.threads == {threading.get_ident()}
 
     run(main())
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
 
 from common.profile import Profile, ProfileKey
-from models.executor import Executor
+from models.executor import CompiledSegment, Executor
 from models.model import PREPROCESSING_UNITS, Model
 from models.preprocess import as_frame, image_size
 from models.sample_frame import sample_frame
@@ -19,17 +19,17 @@ __all__ = ["ProfileRun", "profile_model", "sample_frame"]
 
 Result = TypeVar("Result")
 
-_BUDGET_S = 0.06
-_FEWEST, _MOST = 3, 15
-"""A unit is run once to warm up, then as often as fits the budget, between these bounds."""
-_WHOLE_RUNS = 6
-"""Runs of the pre-processing and of the network as wholes; the first warms up."""
+_ROUNDS = 8
+"""In each round every unit and both wholes run once; the first round warms up."""
 
 
 class ProfileRun:
     """A profile in the making: bounded steps, for a thread that has frames to serve in between.
 
-    Units are measured at full speed and multiplied by the executor's slowdown, which is what its pacing does to
+    Units run one after another, as in a frame, and not each again and again: then the weights of one push out
+    those of another, and the units with many weights are seen to be slower than when they run hot.
+
+    They are measured at full speed and multiplied by the executor's slowdown, which is what its pacing does to
     a run. They are then scaled so that their sums over the pre-processing and over the network are the times of
     these measured as wholes, as frames run them: a sum of unit times is not a segment's time.
     """
@@ -55,21 +55,23 @@ class ProfileRun:
         )
         self._model, self._executor = model, executor
         self._clock, self._wait = clock, wait
-        self._tensors = {model.graph.source: as_frame(frame)}
-        self._unread = {name: len(readers) for name, readers in model.graph.successors.items()}
-        self._unit_s: dict[str, float] = {model.graph.source: 0.0}
-        before = [name for name in model.graph.names if name in PREPROCESSING_UNITS]
-        network = [name for name in model.graph.names if name not in PREPROCESSING_UNITS]
-        self._parts = (before, network)
-        self._whole_s: list[float] = []
+        source = model.graph.source
+        self._frame = as_frame(frame)
+        self._tensors: dict[str, torch.Tensor] = {}
+        units = model.graph.names[1:]
+        before = [name for name in units if name in PREPROCESSING_UNITS]
+        network = [name for name in units if name not in PREPROCESSING_UNITS]
         self._boundary = before[-1]
-        self._entry = torch.empty(0)
-        self.total_steps = len(model.graph) - 1 + _WHOLE_RUNS * len(self._parts)
+        self._wholes = ((source, *before), tuple(network))
+        self._unit_s: dict[str, list[float]] = {name: [] for name in units}
+        self._whole_s: dict[tuple[str, ...], list[float]] = {whole: [] for whole in self._wholes}
+        self._compiled: dict[tuple[str, ...], CompiledSegment] = {}
+        self.total_steps = _ROUNDS * (len(units) + len(self._wholes))
         self.done_steps = 0
         self._work = self._steps()
 
     def step(self) -> bool:
-        """Do one piece of measuring (a unit; one run of a whole) and say whether that was the last."""
+        """Do one piece of measuring (one run of a unit or of a whole) and say whether that was the last."""
         if self.done_steps < self.total_steps:
             next(self._work)
             self.done_steps += 1
@@ -79,60 +81,64 @@ class ProfileRun:
         """Return what was measured. Raises `RuntimeError` while steps are left."""
         if self.done_steps < self.total_steps:
             raise RuntimeError(f"the profile has {self.total_steps - self.done_steps} steps left")
-        unit_ms: dict[str, float] = {}
-        for names, whole_s in zip(self._parts, self._whole_s, strict=True):
-            total_s = sum(self._unit_s[name] for name in names)
-            scale = whole_s / total_s if total_s else 0.0
-            for name in names:
-                unit_ms[name] = self._unit_s[name] * scale * self._executor.slowdown * 1000
+        unit_ms: dict[str, float] = {self._model.graph.source: 0.0}
+        for whole, whole_s in self._whole_s.items():
+            medians = {
+                name: statistics.median(self._unit_s[name][1:]) for name in whole if name in self._unit_s
+            }
+            total_s = sum(medians.values())
+            scale = statistics.median(whole_s[1:]) / total_s if total_s else 0.0
+            for name, seconds in medians.items():
+                unit_ms[name] = seconds * scale * self._executor.slowdown * 1000
         return Profile(self.key, unit_ms)
 
     def _steps(self) -> Iterator[None]:
-        for name in self._model.graph.names[1:]:
-            self._measure_unit(name)
-            yield
-        frame = self._tensors[self._model.graph.source]
-        for names, tensor in zip(self._parts, (frame, self._entry), strict=True):
-            inputs = {self._model.graph.source: tensor, self._boundary: tensor}
-            yield from self._measure_whole(names, inputs)
+        names = self._model.graph.names[1:]
+        for _ in range(_ROUNDS):
+            self._tensors = {self._model.graph.source: self._frame}
+            unread = {name: len(readers) for name, readers in self._model.graph.successors.items()}
+            pass_s = 0.0
+            for name in names:
+                pass_s += self._measure_unit(name)
+                if name == self._boundary:
+                    entry = self._tensors[name]
+                for read in self._segment(name).segment.inputs:
+                    unread[read] -= 1
+                    if not unread[read]:
+                        del self._tensors[read]
+                yield
+            # As frames come: after a pause, in which other work pushes the weights out of the caches.
+            self._wait(max(self._executor.slowdown - 1, 1) * pass_s)
+            for whole in self._wholes:
+                inputs = {self._model.graph.source: self._frame, self._boundary: entry}
+                self._measure_whole(whole, inputs)
+                yield
 
-    def _measure_unit(self, name: str) -> None:
-        compiled = self._executor.compile(self._model.segment([name], [name]))
+    def _segment(self, *names: str) -> CompiledSegment:
+        """Return the segment of `names`, compiled once; its last unit is its output."""
+        if names not in self._compiled:
+            self._compiled[names] = self._executor.compile(self._model.segment(names, [names[-1]]))
+        return self._compiled[names]
+
+    def _measure_unit(self, name: str) -> float:
+        compiled = self._segment(name)
         inputs = {read: self._tensors[read] for read in compiled.segment.inputs}
-        outputs, first_s = self._timed(lambda: compiled.execute(inputs))
-        repeats = int(min(max(_BUDGET_S / max(first_s, 1e-9), _FEWEST), _MOST))
-        times = [self._timed(lambda: compiled.execute(inputs))[1] for _ in range(repeats)]
-        self._unit_s[name] = statistics.median(times)
+        outputs, seconds = self._timed(lambda: compiled.execute(inputs))
+        self._unit_s[name].append(seconds)
         self._tensors[name] = outputs[name]
-        if name == self._boundary:
-            self._entry = outputs[name]
-        self._release(compiled.segment.inputs)
+        return seconds
 
-    def _measure_whole(self, names: Sequence[str], inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        compiled = self._executor.compile(self._model.segment(names, [names[-1]]))
-        times: list[float] = []
-        slowdown = self._executor.slowdown
-        for _ in range(_WHOLE_RUNS):
-            # As frames run: paced where the device is, and after a pause. Then caches are cold, which takes
-            # pre-processing from 10 to 15 ms on an x86 server; back to back it would look too fast.
-            if slowdown == 1 and times:
-                self._wait(times[-1])
-            times.append(self._timed(lambda: compiled.run(inputs))[1] / slowdown)
-            if len(times) == _WHOLE_RUNS:
-                self._whole_s.append(statistics.median(times[1:]))
-            yield
+    def _measure_whole(self, names: tuple[str, ...], inputs: Mapping[str, torch.Tensor]) -> None:
+        compiled = self._segment(*names)
+        seconds = self._timed(lambda: compiled.run(inputs))[1] / self._executor.slowdown
+        self._whole_s[names].append(seconds)
+        if self._executor.slowdown == 1:  # else its pacing was the pause
+            self._wait(seconds)
 
     def _timed(self, work: Callable[[], Result]) -> tuple[Result, float]:
         started = self._clock()
         result = work()
         return result, self._clock() - started
-
-    def _release(self, read: Sequence[str]) -> None:
-        """Drop tensors that no unit still to be measured reads."""
-        for name in read:
-            self._unread[name] -= 1
-            if not self._unread[name] and name != self._model.graph.source:
-                del self._tensors[name]
 
 
 def profile_model(

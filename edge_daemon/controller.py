@@ -10,9 +10,7 @@ A frame never waits for a decision: it runs under `active` as it finds it.
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,13 +19,12 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from common.errors import LinkError
-from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
-from common.partition.decide import Conditions, Costs, Decision, decide
-from common.partition.frontier import Frontier
+from common.partition.decide import Conditions, Decision, decide
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.prober import Prober
@@ -37,12 +34,6 @@ from models.model import Model
 from models.stages import Stages
 
 log = structlog.get_logger()
-
-FRAME_SIZES = 20
-"""Frames whose median size is planned with."""
-RESIZED = 0.05
-"""The frontier is built anew when frames have grown or shrunk by this share."""
-
 
 LET_DOWNS_KEPT_S = 60.0
 """A cloud that has let no frame down for this long is trusted as at first."""
@@ -85,11 +76,7 @@ class Controller:
         self._changed = changed
         self._wake = asyncio.Event()
         self._epoch = 0
-        self._edge_profile: Profile | None = None
-        self._cloud_profile: Profile | None = None
-        self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
-        self._sets: ClosedSets | None = None
-        self._frontier: Frontier | None = None
+        self._cost_model = CostModel(model.graph)
         self._edge_only: EdgeParts | None = None
         self._active: ActivePlan | None = None
         self._cloud_let_down = False
@@ -120,19 +107,26 @@ class Controller:
 
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
-        self._frame_sizes.append(nbytes)
+        self._cost_model.saw_frame(nbytes)
         self._prober.saw_traffic()
+
+    def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
+        """Take note of what the stages of a frame under `plan` took, none where there was no such stage."""
+        self._cost_model.saw_stages(plan.cut, head_ms, tail_ms)
 
     def set_profiles(self, edge: Profile | None, cloud: Profile | None) -> None:
         """Plan with these profiles from now on."""
-        self._edge_profile = edge or self._edge_profile
-        self._cloud_profile = cloud or self._cloud_profile
-        self._frontier = None
+        self._cost_model.set_profiles(edge, cloud)
         self._wake.set()
 
     @property
     def has_profiles(self) -> bool:
-        return self._edge_profile is not None and self._cloud_profile is not None
+        return self._cost_model.complete
+
+    @property
+    def scales(self) -> Scales:
+        """How the devices are now, compared with their profiles."""
+        return self._cost_model.scales
 
     # --- the loop ---------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -180,11 +174,14 @@ class Controller:
                 await self._decide(self._estimate.bandwidth_bps)
 
     async def _decide(self, bandwidth_bps: float) -> None:
-        frontier = self._present_frontier()
+        frontier = self._cost_model.frontier()
         conditions = self._conditions(bandwidth_bps)
-        planned = self.active.plan.mode not in (Mode.STARTING, Mode.PINNED)
-        decision = decide(frontier, conditions, self._present_costs(frontier) if planned else None)
         before = self.active.plan
+        planned = before.mode not in (Mode.STARTING, Mode.PINNED)
+        current = (before.cut, self._cost_model.costs(before.cut)) if planned else None
+        decision = decide(frontier, conditions, current)
+        if scales := str(self.scales):
+            decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
             await self._switch(decision.cut, self._plan(decision, bandwidth_bps))
         else:
@@ -193,42 +190,24 @@ class Controller:
         self._tell(before, decision, bandwidth_bps)
 
     def _conditions(self, bandwidth_bps: float) -> Conditions:
-        return Conditions(bandwidth_bps=bandwidth_bps, rtt_ms=self._estimate.rtt_ms, rate_fps=self._rate_fps)
+        scales = self.scales
+        return Conditions(
+            bandwidth_bps=bandwidth_bps,
+            rtt_ms=self._estimate.rtt_ms,
+            rate_fps=self._rate_fps,
+            edge_scale=scales.edge,
+            cloud_scale=scales.cloud,
+        )
 
     def _consider_rate_without_cloud(self) -> None:
         """Say what the edge alone can sustain, once that is known."""
         if not self.has_profiles:
             return
         before = self.active.plan
-        decision = decide(self._present_frontier(), self._conditions(0.0))
+        decision = decide(self._cost_model.frontier(), self._conditions(0.0))
         plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
         self._active = ActivePlan(plan, self.active.parts)
         self._tell(before, decision, 0.0)
-
-    # --- what is decided with ---------------------------------------------------------------------------
-    def _present_frontier(self) -> Frontier:
-        assert self._edge_profile is not None
-        assert self._cloud_profile is not None
-        source = self._model.graph.source
-        if self._sets is None:
-            self._sets = enumerate_closed_sets(self._model.graph)
-        graph = self._sets.graph
-        size = statistics.median(self._frame_sizes) if self._frame_sizes else graph[source].output_bytes
-        if abs(size / max(graph[source].output_bytes, 1) - 1.0) > RESIZED:
-            self._sets = replace(self._sets, graph=graph.with_output_bytes({source: int(size)}))
-            self._frontier = None
-        if self._frontier is None:
-            self._frontier = Frontier.build(
-                self._sets, self._edge_profile.unit_ms, self._cloud_profile.unit_ms
-            )
-        return self._frontier
-
-    def _present_costs(self, frontier: Frontier) -> tuple[Cut, Costs]:
-        assert self._edge_profile is not None
-        assert self._cloud_profile is not None
-        cut = self.active.plan.cut
-        costs = Costs.of(frontier.sets.graph, cut, self._edge_profile.unit_ms, self._cloud_profile.unit_ms)
-        return cut, costs
 
     def _plan(self, decision: Decision, bandwidth_bps: float | None) -> Plan:
         """Make the plan of a decision, without its epoch yet."""

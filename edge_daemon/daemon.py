@@ -215,6 +215,7 @@ class EdgeDaemon:
     def _write_status(self) -> None:
         plan = self._controller.active.plan
         bandwidth = self._estimate.bandwidth_bps
+        scales = self._controller.scales
         self._status.write(
             {
                 "written_at": time.time(),
@@ -238,6 +239,7 @@ class EdgeDaemon:
                 },
                 "sampling_fps": self._settings.sampling_fps or None,
                 "profiled": self._controller.has_profiles,
+                "slower_than_profiled": {"edge": round(scales.edge, 2), "cloud": round(scales.cloud, 2)},
                 "frames": {
                     "taken": self._source.taken_frames,
                     "in_flight": self._pipeline.in_flight,

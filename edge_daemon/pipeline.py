@@ -112,6 +112,7 @@ class FramePipeline:
             journey.head_done(done.run_ms, self._clock())
             crossing = done.result
         if not journey.active.uses_cloud:
+            self._controller.saw_stages(journey.active.plan, journey.head_ms, None)
             return journey.answered(crossing[sink], "edge", self._clock())
         try:
             return await self._ask_cloud(journey, crossing)
@@ -135,6 +136,7 @@ class FramePipeline:
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
         journey.cloud_queue_ms, journey.tail_ms = answer.queue_ms, answer.tail_ms
+        self._controller.saw_stages(plan, journey.head_ms, answer.tail_ms)
         tensors = from_wire(self._model.graph, check_answer(self._model.graph, answer.tensors), reply.payload)
         ran = "cloud" if journey.active.parts.head is None else "split"
         try:
@@ -176,17 +178,17 @@ class Journey:
         self.cloud_queue_ms: float | None = None
         self.tail_ms: float | None = None
         self.fallback: str | None = None
-        self._head_ms: float | None = None
+        self.head_ms: float | None = None
         self._model = model
         self._began = now
 
     def head_done(self, run_ms: float, now: float) -> None:
         """Take note of the head. The frame's time begins with it: waiting for the processor is queueing."""
-        self._head_ms = run_ms
+        self.head_ms = run_ms
         self._began = now - run_ms / 1e3
 
     def finished_locally(self, run_ms: float) -> None:
-        self._head_ms = (self._head_ms or 0.0) + run_ms
+        self.head_ms = (self.head_ms or 0.0) + run_ms
 
     def answered(self, answer: torch.Tensor, ran: str, now: float) -> FrameRecord:
         return self._record(ran, now, answer=answer)
@@ -210,7 +212,7 @@ class Journey:
             bytes_up=self.bytes_up,
             durations=Durations(
                 queue_ms=(self._began - self.frame.seen_at) * 1e3,
-                head_ms=self._head_ms,
+                head_ms=self.head_ms,
                 encode_ms=self.encode_ms,
                 link_ms=self.link_ms,
                 cloud_queue_ms=self.cloud_queue_ms,

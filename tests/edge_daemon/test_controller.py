@@ -223,6 +223,28 @@ def test_the_cut_follows_the_bandwidth_and_returns() -> None:
     run(main())
 
 
+def test_a_device_slower_than_profiled_moves_the_cut() -> None:
+    """Measured stages of real frames correct the profile, and the reason says so."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            # All in the cloud takes 10 ms as profiled, and a second when it is 100 × slower; the edge 610.
+            async with planning(tiny, FAST) as loop:
+                assert loop.cut == "cloud-only"
+                plan = loop.controller.active.plan
+                for _ in range(20):
+                    loop.controller.saw_stages(plan, None, 100 * (CLOUD.total_ms - 1.0))  # without the frame
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                assert "the cloud is 100.0 × as slow as profiled" in loop.controller.active.plan.reason
+                assert loop.controller.scales.cloud == pytest.approx(100.0)
+                loop.controller.set_profiles(None, CLOUD)
+                await loop.looked()
+                assert loop.cut == "cloud-only", "a new profile counts as it is"
+
+    run(main())
+
+
 def test_a_link_that_goes_means_edge_only_at_once() -> None:
     """Before the call returns the next frame runs on the edge; what was measured of the link is forgotten."""
 

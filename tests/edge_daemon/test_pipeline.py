@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
-from common.plan import Cut, Mode, Prediction
+from common.plan import Cut, Mode, Plan, Prediction
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan
 from edge_daemon.controller import Controller
@@ -39,9 +39,13 @@ class FakeController:
     def __init__(self, active: ActivePlan) -> None:
         self.active = active
         self.sizes: list[int] = []
+        self.stages: list[tuple[Plan, float | None, float | None]] = []
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
+
+    def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
+        self.stages.append((plan, head_ms, tail_ms))
 
 
 class FakeUplink:
@@ -132,6 +136,38 @@ def test_every_frame_has_its_answer_wherever_it_ran(cut: Cut) -> None:
                 assert (record.bytes_up > 0) == bool(cut.cloud_units)
             assert line.pipeline.counts == {"answered": 8}
             assert sorted(line.controller.sizes) == sorted(len(jpeg(i)) for i in range(8))
+
+    run(main())
+
+
+def test_the_stages_of_answered_frames_tell_how_fast_the_devices_are() -> None:
+    """Each answered frame tells its head's and its tail's time, under the plan it ran under."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            for cut, head, tail in ((SPLIT, True, True), (EDGE_ONLY, True, False), (CLOUD_ONLY, False, True)):
+                line = Line(tiny, await tiny.plan(cut))
+                records = await line.give(frames(2), lanes=1)
+                told = [(plan.cut, head_ms, tail_ms) for plan, head_ms, tail_ms in line.controller.stages]
+                assert told == [(cut, r.durations.head_ms, r.durations.tail_ms) for r in records]
+                for _, head_ms, tail_ms in told:
+                    assert (head_ms is not None, tail_ms is not None) == (head, tail)
+
+    run(main())
+
+
+def test_a_frame_that_fell_back_tells_nothing_of_the_devices() -> None:
+    """Its head was run in two pieces, and its tail is not known."""
+
+    async def lost(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+        raise LinkLostError("gone")
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(SPLIT), lost)
+            (record,) = await line.give(frames(1))
+            assert record.fallback
+            assert line.controller.stages == []
 
     run(main())
 

@@ -1,0 +1,78 @@
+"""Facts about the cost model: what it learns from profiles and frames, and what it gives a decision."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.plan import Cut
+from common.profile import Profile, ProfileKey
+from edge_daemon.cost_model import CostModel, Scales
+from tests.tiny_model import tiny_model
+
+GRAPH = tiny_model().graph
+KEY = ProfileKey(tiny_model().fingerprint, "a device", "torch", 1, 1.0, "40x30")
+EDGE = Profile(KEY, dict.fromkeys(GRAPH.names, 4.0))
+CLOUD = Profile(KEY, dict.fromkeys(GRAPH.names, 1.0))
+EDGE_ONLY, CLOUD_ONLY = Cut.edge_only(GRAPH), Cut.cloud_only(GRAPH)
+
+
+def complete() -> CostModel:
+    model = CostModel(GRAPH)
+    model.set_profiles(EDGE, None)
+    model.set_profiles(None, CLOUD)
+    return model
+
+
+def test_it_is_complete_with_both_profiles() -> None:
+    """One side's profile is not enough, and nothing is learnt of stages before."""
+    model = CostModel(GRAPH)
+    model.saw_stages(EDGE_ONLY, 1000.0, None)
+    model.set_profiles(EDGE, None)
+    assert not model.complete
+    model.saw_stages(EDGE_ONLY, 1000.0, None)
+    model.set_profiles(None, CLOUD)
+    assert model.complete
+    assert model.scales == Scales(1.0, 1.0)
+
+
+def test_costs_follow_the_size_of_frames() -> None:
+    """The frame's bytes are those of recent frames, in the frontier and in any cut's costs."""
+    model = complete()
+    for _ in range(20):
+        model.saw_frame(123_456)
+    frontier = model.frontier()
+    assert frontier.sets.graph[GRAPH.source].output_bytes == 123_456
+    assert model.costs(CLOUD_ONLY).payload_bytes == 123_456
+    for _ in range(20):
+        model.saw_frame(125_000)
+    assert model.frontier() is frontier, "a change that small is none"
+    for _ in range(20):
+        model.saw_frame(200_000)
+    assert model.frontier().sets.graph[GRAPH.source].output_bytes == 200_000
+
+
+def test_each_device_drifts_alone() -> None:
+    """Heads tell of the edge, tails of the cloud, against what the cut's units were profiled at."""
+    model = complete()
+    head_ms = 4.0 * len(EDGE_ONLY.edge_units)
+    for _ in range(20):
+        model.saw_stages(EDGE_ONLY, 1.5 * head_ms, None)
+    assert (model.scales.edge, model.scales.cloud) == pytest.approx((1.5, 1.0))
+    tail_ms = 1.0 * len(CLOUD_ONLY.cloud_units)
+    for _ in range(20):
+        model.saw_stages(CLOUD_ONLY, None, 3.0 * tail_ms)
+    assert (model.scales.edge, model.scales.cloud) == pytest.approx((1.5, 3.0))
+    model.set_profiles(EDGE, None)
+    assert model.scales == Scales(edge=1.0, cloud=pytest.approx(3.0)), (
+        "a new profile is of the device as it is"
+    )
+
+
+def test_scales_worth_a_word_are_told() -> None:
+    """What is within noise of the profile goes without saying."""
+    assert str(Scales(1.1, 0.9)) == ""
+    assert str(Scales(1.3, 1.0)) == "the edge is 1.3 × as slow as profiled"
+    assert (
+        str(Scales(0.5, 4.0))
+        == "the edge is 0.5 × as slow as profiled, the cloud is 4.0 × as slow as profiled"
+    )

@@ -6,7 +6,8 @@ see planning.md §6.) Source: ParetoPipe, arXiv 2601.08025.
 
     cleave-edge pareto --model resnet18 --weights random:0 --rates 20mbit,100mbit --delays-ms 1,20 --out var/pareto
 
-Each point is a line of OUT/points.csv as soon as it is measured; a run that is started again goes on from there.
+Each visit of a cut is a line of OUT/MODEL/visits.csv as soon as it is measured; a run that is started again goes
+on from there. The points, in points.csv, are made of them.
 """
 
 from __future__ import annotations
@@ -28,21 +29,25 @@ from typing import Any
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape
 from benchmarks.frames import make_frames
 from benchmarks.pair import Cloud, DaemonError, Edge, free_port
-from benchmarks.pareto_points import Point, PointFile
+from benchmarks.pareto_points import Point, write_points
 from benchmarks.pareto_report import write_pictures, write_summary
+from benchmarks.pareto_visits import Place, Visit, VisitFile, points_of, schedule
 from common.partition.closed_sets import enumerate_closed_sets
-from common.partition.decide import Conditions
+from common.partition.decide import Costs
 from common.partition.frontier import Frontier
+from common.plan import Cut
 from common.profile import Profile
 from common.quantities import format_bandwidth, parse_bandwidth
 from models.zoo import load_model
 
 LINK_HOST = "127.0.0.2"
-WARM, LATENCY_FRAMES = 1, 5
-FILL, THROUGHPUT_FRAMES = 3, 8
+REPLAN_INTERVAL_S = 0.2
+"""A pinned edge reads its plan file this often; it measures nothing."""
+WARM, LATENCY_FRAMES = 1, 3
+FILL, THROUGHPUT_FRAMES = 3, 6
 """Frames that warm a cut up and fill the pipeline are not counted."""
 TRIES = 2
-"""A point during which a frame fell back to the edge is measured again this often."""
+"""A visit during which a frame fell back to the edge is measured again this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Experiment:
     slowdown: float
     rates_bps: tuple[float, ...]
     delays_ms: tuple[float, ...]
+    rounds: int
     out: Path
 
     @property
@@ -96,7 +102,7 @@ class Bench:
             "CLEAVE_EDGE_SLOWDOWN": self._experiment.slowdown,
             "CLEAVE_EDGE_THREADS": 1,
             "CLEAVE_EDGE_DEVICE": "cpu",
-            "CLEAVE_EDGE_REPLAN_INTERVAL_S": 0.2,
+            "CLEAVE_EDGE_REPLAN_INTERVAL_S": REPLAN_INTERVAL_S,
         }
         return Edge(self._work, name=name, cloud=(LINK_HOST, self._port), **{**common, **settings})
 
@@ -141,31 +147,38 @@ class Bench:
         return edge.records()[before:]
 
 
-async def measure(bench: Bench, latency: Edge, throughput: Edge, label: str) -> dict[str, float]:
-    """Measure one cut on the link as it is: closed-loop, then saturated."""
+async def visit(bench: Bench, latency: Edge, throughput: Edge, place: Place) -> Visit:
+    """Measure one cut on the link as it is: closed-loop, then saturated; a reference closed-loop only."""
     for attempt in range(TRIES):
-        one = (await bench.run("latency", latency, label, WARM + LATENCY_FRAMES))[WARM:]
-        many = (await bench.run("throughput", throughput, label, FILL + THROUGHPUT_FRAMES))[FILL - 1 :]
-        if attempt + 1 == TRIES or not any("fallback" in record for record in (*one, *many)):
+        one = (await bench.run("latency", latency, place.cut, WARM + LATENCY_FRAMES))[WARM:]
+        many: list[dict[str, Any]] = []
+        if not place.reference:
+            many = (await bench.run("throughput", throughput, place.cut, FILL + THROUGHPUT_FRAMES))[
+                FILL - 1 :
+            ]
+        fallbacks = sum("fallback" in record for record in (*one, *many))
+        if attempt + 1 == TRIES or not fallbacks:
             break
-    times = sorted(record["ms"]["total"] for record in one)
     ended = sorted(datetime.fromisoformat(record["answered_at"]).timestamp() for record in many)
-    return {
-        "latency_ms": statistics.median(times),
-        "latency_least_ms": times[0],
-        "latency_most_ms": times[-1],
-        "fps": (len(ended) - 1) / (ended[-1] - ended[0]),
-        "head_ms": statistics.median(record["ms"]["head"] or 0.0 for record in one),
-        "link_ms": statistics.median(record["ms"]["link"] or 0.0 for record in one),
-        "tail_ms": statistics.median(record["ms"]["tail"] or 0.0 for record in one),
-        "fallbacks": sum("fallback" in record for record in (*one, *many)),
-    }
+
+    def times(stage: str) -> tuple[float, ...]:
+        return tuple(record["ms"][stage] or 0.0 for record in one)
+
+    return Visit(
+        place=place,
+        latency_ms=times("total"),
+        head_ms=times("head"),
+        link_ms=times("link"),
+        tail_ms=times("tail"),
+        fps=(len(ended) - 1) / (ended[-1] - ended[0]) if ended else 0.0,
+        fallbacks=fallbacks,
+    )
 
 
-async def explore(experiment: Experiment, frames: Sequence[Path]) -> Frontier:
-    """Run the experiment, from where an earlier run stopped; return the frontier it is about."""
+async def explore(experiment: Experiment, frames: Sequence[Path]) -> tuple[Frontier, list[Point]]:
+    """Run the experiment, from where an earlier run stopped; return the frontier it is about, and its points."""
     bench = Bench(experiment, frames)
-    points = PointFile(experiment.out / "points.csv")
+    visits = VisitFile(experiment.out / "visits.csv")
     async with bench.link() as link, bench.cloud() as cloud:
         await cloud.listening()
         edge_profile, cloud_profile = await bench.profiles()
@@ -174,53 +187,26 @@ async def explore(experiment: Experiment, frames: Sequence[Path]) -> Frontier:
             {model.graph.source: round(statistics.median(frame.stat().st_size for frame in frames))}
         )
         frontier = Frontier.build(enumerate_closed_sets(graph), edge_profile.unit_ms, cloud_profile.unit_ms)
+        labels = [frontier.cut(entry).label for entry in range(len(frontier))]
+        places = schedule(experiment.links, labels, experiment.rounds)
         async with bench.pinned("latency", 1) as latency, bench.pinned("throughput", 4) as throughput:
-            todo = [
-                (link_, entry)
-                for link_ in experiment.links
-                for entry in range(len(frontier))
-                if (experiment.model, *link_, frontier.cut(entry).label) not in points
-            ]
+            todo = [place for place in places if place not in visits]
             started = time.monotonic()
-            for done, ((rate_bps, delay_ms), entry) in enumerate(todo):
-                link.shape = LinkShape(rate_bps=rate_bps, delay_ms=delay_ms)
-                label = frontier.cut(entry).label
-                show_progress(
-                    done, len(todo), started, f"{format_bandwidth(rate_bps)}, {delay_ms:g} ms: {label}"
-                )
-                measured = await measure(bench, latency, throughput, label)
-                points.add(make_point(experiment, frontier, entry, rate_bps, delay_ms, measured))
+            for done, place in enumerate(todo):
+                link.shape = LinkShape(rate_bps=place.rate_bps, delay_ms=place.delay_ms)
+                show_progress(done, len(todo), started, describe(place))
+                visits.add(await visit(bench, latency, throughput, place))
             show_progress(len(todo), len(todo), started, "done")
-    return frontier
+
+    def costs_of(label: str) -> Costs:
+        cut = Cut.from_label(graph, label)
+        return Costs.of(graph, cut, edge_profile.unit_ms, cloud_profile.unit_ms)
+
+    return frontier, points_of(visits.visits, experiment.model, costs_of)
 
 
-def make_point(
-    experiment: Experiment,
-    frontier: Frontier,
-    entry: int,
-    rate_bps: float,
-    delay_ms: float,
-    measured: dict[str, float],
-) -> Point:
-    """Put what was measured beside what the planner predicts for this cut on this link."""
-    predicted = Conditions(bandwidth_bps=rate_bps, rtt_ms=2 * delay_ms).predict(
-        float(frontier.edge_ms[entry]),
-        float(frontier.payload_bytes[entry]),
-        float(frontier.cloud_ms[entry]),
-        bool(frontier.edge_only[entry]),
-    )
-    return Point(
-        model=experiment.model,
-        rate_bps=rate_bps,
-        delay_ms=delay_ms,
-        cut=frontier.cut(entry).label,
-        payload_bytes=round(float(frontier.payload_bytes[entry])),
-        predicted_latency_ms=predicted.latency_ms,
-        predicted_fps=1000.0 / predicted.bottleneck_ms,
-        predicted_head_ms=predicted.edge_ms,
-        predicted_tail_ms=predicted.cloud_ms,
-        **measured,
-    )
+def describe(place: Place) -> str:
+    return f"{format_bandwidth(place.rate_bps)}, {place.delay_ms:g} ms, round {place.round + 1}: {place.cut}"
 
 
 def show_progress(done: int, total: int, started: float, what: str) -> None:
@@ -240,17 +226,18 @@ def read_arguments(arguments: Sequence[str]) -> Experiment:
     parser.add_argument("--slowdown", type=float, default=4.0, help="how much slower the edge is played (4)")
     parser.add_argument("--rates", default="8mbit,20mbit,100mbit", help="of the link, comma-separated")
     parser.add_argument("--delays-ms", default="1,20", help="of the link, one way, comma-separated")
+    parser.add_argument("--rounds", type=int, default=2, help="visits of each cut on each link (2)")
     parser.add_argument("--out", type=Path, default=Path("var/pareto"), help="directory for what is found")
     chosen = parser.parse_args(list(arguments))
     try:
         rates = tuple(parse_bandwidth(text) for text in chosen.rates.split(","))
         delays = tuple(float(text) for text in chosen.delays_ms.split(","))
-        if not rates or min(rates) <= 0 or min(delays) < 0 or chosen.slowdown < 1:
-            raise ValueError("rates must be above 0, delays at least 0, the slowdown at least 1")
+        if not rates or min(rates) <= 0 or min(delays) < 0 or chosen.slowdown < 1 or chosen.rounds < 1:
+            raise ValueError("rates must be above 0, delays at least 0, slowdown and rounds at least 1")
     except ValueError as error:
         parser.error(str(error))
     out = (chosen.out / chosen.model).absolute()
-    return Experiment(chosen.model, chosen.weights, chosen.slowdown, rates, delays, out)
+    return Experiment(chosen.model, chosen.weights, chosen.slowdown, rates, delays, chosen.rounds, out)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -261,14 +248,14 @@ def main(arguments: Sequence[str]) -> int:
     work = experiment.out / "daemons"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        frontier = asyncio.run(explore(experiment, frames))
+        frontier, points = asyncio.run(explore(experiment, frames))
     except DaemonError as error:
         print(f"cleave-edge pareto: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on from {experiment.out / 'points.csv'}", file=sys.stderr)
+        print(f"\nstopped; the same command goes on from {experiment.out / 'visits.csv'}", file=sys.stderr)
         return 130
-    points = PointFile(experiment.out / "points.csv").points
+    write_points(points, experiment.out / "points.csv")
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(work)
     write_pictures(points, frontier, experiment.out)

@@ -1,30 +1,32 @@
-"""The points of a ParetoPipe experiment: kept as they come, and the front among them."""
+"""The points of a ParetoPipe experiment: the file of them, and the front among them."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
-from benchmarks.pareto_points import Point, PointFile, front
+from benchmarks.pareto_points import Point, front, write_points
 
 
 def point(cut: str, latency_ms: float, fps: float) -> Point:
     return Point(
-        model="m", rate_bps=2e7, delay_ms=1.0, cut=cut, payload_bytes=9, predicted_latency_ms=1.0,
-        latency_ms=latency_ms, latency_least_ms=1.0, latency_most_ms=2.0, predicted_fps=1.0, fps=fps,
-        predicted_head_ms=1.0, head_ms=1.0, link_ms=1.0, predicted_tail_ms=1.0, tail_ms=1.0, fallbacks=0.0,
+        model="m", rate_bps=2e7, delay_ms=1.0, cut=cut, payload_bytes=9, profiled_latency_ms=1.0,
+        predicted_latency_ms=1.0, latency_ms=latency_ms, latency_least_ms=1.0, latency_most_ms=2.0,
+        profiled_fps=1.0, predicted_fps=1.0, fps=fps, predicted_head_ms=1.0, head_ms=1.0, link_ms=1.0,
+        predicted_tail_ms=1.0, tail_ms=1.0, fallbacks=0,
     )  # fmt: skip
 
 
-def test_points_are_found_again_after_a_restart(tmp_path: Path) -> None:
-    """What was measured is on disk as soon as it is added, and is not measured again."""
+def test_points_are_written_for_others_to_read(tmp_path: Path) -> None:
+    """A line a point under a header; a cut's commas do not confuse it."""
     path = tmp_path / "points.csv"
-    PointFile(path).add(point("after a, b", 12.5, 8.0))
-    again = PointFile(path)
-    assert again.points == [point("after a, b", 12.5, 8.0)]
-    assert ("m", 2e7, 1.0, "after a, b") in again
-    assert ("m", 2e7, 2.0, "after a, b") not in again
-    again.add(point("edge-only", 30.0, 3.0))
-    assert [p.cut for p in PointFile(path).points] == ["after a, b", "edge-only"]
+    write_points([point("after a, b", 12.34567, 8.0), point("edge-only", 30.0, 3.0)], path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["cut"], row["latency_ms"], row["fps"]) for row in rows] == [
+        ("after a, b", "12.346", "8.0"),
+        ("edge-only", "30.0", "3.0"),
+    ]
 
 
 def test_the_front_keeps_no_ties() -> None:

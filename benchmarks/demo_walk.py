@@ -193,6 +193,7 @@ class Walk:
             CLEAVE_WEIGHTS=self._setting.weights,
             CLEAVE_CLOUD_IPERF_PORT=self._iperf_port,
             CLEAVE_CLOUD_THREADS=1,
+            CLEAVE_CLOUD_EXECUTOR="torch",
             CLEAVE_CLOUD_DEVICE="cpu",
         )
 
@@ -206,6 +207,7 @@ class Walk:
             CLEAVE_WEIGHTS=self._setting.weights,
             CLEAVE_EDGE_SLOWDOWN=self._setting.slowdown,
             CLEAVE_EDGE_THREADS=1,
+            CLEAVE_EDGE_EXECUTOR="torch",  # ready at once; onnxruntime takes some seconds at its first start
             CLEAVE_EDGE_DEVICE="cpu",
             CLEAVE_EDGE_NAME=f"demo-{name}",
             CLEAVE_EDGE_SAMPLING_FPS=self._setting.fps,

@@ -56,6 +56,7 @@ class Experiment:
 
     model: str
     weights: str
+    executor: str
     slowdown: float
     rates_bps: tuple[float, ...]
     delays_ms: tuple[float, ...]
@@ -92,6 +93,7 @@ class Bench:
             CLEAVE_WEIGHTS=self._experiment.weights,
             CLEAVE_CLOUD_IPERF_PORT=self._iperf_port,
             CLEAVE_CLOUD_THREADS=1,
+            CLEAVE_CLOUD_EXECUTOR=self._experiment.executor,
             CLEAVE_CLOUD_DEVICE="cpu",
         )
 
@@ -101,6 +103,7 @@ class Bench:
             "CLEAVE_WEIGHTS": self._experiment.weights,
             "CLEAVE_EDGE_SLOWDOWN": self._experiment.slowdown,
             "CLEAVE_EDGE_THREADS": 1,
+            "CLEAVE_EDGE_EXECUTOR": self._experiment.executor,
             "CLEAVE_EDGE_DEVICE": "cpu",
             "CLEAVE_EDGE_REPLAN_INTERVAL_S": REPLAN_INTERVAL_S,
         }
@@ -223,6 +226,7 @@ def read_arguments(arguments: Sequence[str]) -> Experiment:
     parser = argparse.ArgumentParser(prog="cleave-edge pareto", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--executor", default="torch", help="auto, torch or onnxruntime, on both sides")
     parser.add_argument("--slowdown", type=float, default=4.0, help="how much slower the edge is played (4)")
     parser.add_argument("--rates", default="8mbit,20mbit,100mbit", help="of the link, comma-separated")
     parser.add_argument("--delays-ms", default="1,20", help="of the link, one way, comma-separated")
@@ -237,7 +241,9 @@ def read_arguments(arguments: Sequence[str]) -> Experiment:
     except ValueError as error:
         parser.error(str(error))
     out = (chosen.out / chosen.model).absolute()
-    return Experiment(chosen.model, chosen.weights, chosen.slowdown, rates, delays, chosen.rounds, out)
+    return Experiment(
+        chosen.model, chosen.weights, chosen.executor, chosen.slowdown, rates, delays, chosen.rounds, out
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,10 +1,11 @@
 """The same cuts through `torch.distributed.rpc` (TensorPipe), ParetoPipe's second backend: both of its ends.
 
     python -m benchmarks.rpc_worker cloud HOST:PORT DEVICE MODEL WEIGHTS
-    python -m benchmarks.rpc_worker edge  HOST:PORT DEVICE MODEL WEIGHTS SLOWDOWN FRAMES_DIRECTORY RUNS CUT…
+    python -m benchmarks.rpc_worker edge  HOST:PORT DEVICE MODEL WEIGHTS SLOWDOWN FRAMES_DIRECTORY RUNS
 
 Head and tail are the very segments that the daemons run, on one thread each; only the channel differs. The edge
-prints a line of JSON for each cut: closed-loop latencies in ms, and saturated frames per second.
+reads cuts from its standard input and answers each with a line of JSON: closed-loop latencies in ms, and saturated
+frames per second.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import statistics
 import sys
 import threading
 import time
@@ -43,9 +43,8 @@ class Tails:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._executor = TorchExecutor("cpu", 1)
-        self._one_at_a_time = (
-            threading.Lock()
-        )  # as the daemon's compute thread: RPC would run several at once
+        self._turn = threading.Lock()
+        """One at a time, as on the daemon's compute thread: RPC would run several at once."""
 
     @lru_cache(maxsize=64)  # noqa: B019  (one object for the life of the process)
     def get(self, label: str) -> CompiledSegment:
@@ -53,7 +52,7 @@ class Tails:
         return self._executor.compile(self._model.segment(cut.cloud_units, (self._model.graph.sink,)))
 
     def run(self, label: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        with self._one_at_a_time:
+        with self._turn:
             return self.get(label).run(tensors)[self._model.graph.sink]
 
 
@@ -79,32 +78,40 @@ def connect(role: str, address: str, device: str) -> None:
     )
 
 
-def measure(
-    model: Model, executor: TorchExecutor, label: str, frames: list[bytes], runs: int
-) -> dict[str, Any]:
-    """Measure one cut: closed-loop, then with `IN_FLIGHT` frames on the way."""
-    cut = Cut.from_label(model.graph, label)
-    source = model.graph.source
-    head = None
-    if len(cut.edge_units) > 1:
-        head = executor.compile(model.segment(cut.edge_units, cut.crossing))
-    supply = itertools.cycle(frames)
+class Heads:
+    """The edge's side: heads by the label of their cut, and a supply of frames."""
 
-    def crossing() -> dict[str, torch.Tensor]:
-        frame = {source: as_frame(next(supply))}
+    def __init__(self, model: Model, slowdown: float, frames: list[bytes]) -> None:
+        self._model = model
+        self._executor = TorchExecutor("cpu", 1, slowdown)
+        self._frames = itertools.cycle(frames)
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def get(self, label: str) -> CompiledSegment | None:
+        cut = Cut.from_label(self._model.graph, label)
+        if len(cut.edge_units) == 1:
+            return None
+        return self._executor.compile(self._model.segment(cut.edge_units, cut.crossing))
+
+    def run(self, label: str) -> dict[str, torch.Tensor]:
+        head = self.get(label)
+        frame = {self._model.graph.source: as_frame(next(self._frames))}
         return head.run(frame) if head is not None else frame
 
+
+def measure(heads: Heads, label: str, runs: int) -> dict[str, Any]:
+    """Measure one cut: closed-loop, then with `IN_FLIGHT` frames on the way."""
     latencies = []
     for _ in range(WARM + runs):
         began = time.perf_counter()
-        rpc.rpc_sync("cloud", run_tail, (label, crossing()))
+        rpc.rpc_sync("cloud", run_tail, (label, heads.run(label)))
         latencies.append((time.perf_counter() - began) * 1e3)
     on_the_way: deque[Any] = deque()
     ended: list[float] = []  # appended to when answers arrive, whoever waits for them
     for _ in range(FILL + runs):
         while len(on_the_way) >= IN_FLIGHT:
             on_the_way.popleft().wait()
-        answer = rpc.rpc_async("cloud", run_tail, (label, crossing()))
+        answer = rpc.rpc_async("cloud", run_tail, (label, heads.run(label)))
         answer.add_done_callback(lambda _: ended.append(time.perf_counter()))
         on_the_way.append(answer)
     while on_the_way:
@@ -115,7 +122,6 @@ def measure(
     counted = ended[FILL - 1 :]
     return {
         "cut": label,
-        "latency_ms": statistics.median(latencies[WARM:]),
         "latencies_ms": latencies[WARM:],
         "fps": (len(counted) - 1) / (counted[-1] - counted[0]),
     }
@@ -125,6 +131,7 @@ def main() -> int:
     global _tails
     role, address, device, name, weights, *rest = sys.argv[1:]
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="You are using a Backend", category=UserWarning)
     model = load_model(name, weights)
     if role == "cloud":
         torch.set_num_threads(1)
@@ -132,12 +139,12 @@ def main() -> int:
         connect(role, address, device)
         rpc.shutdown()  # waits until the edge is done
         return 0
-    slowdown, directory, runs, *labels = rest
-    executor = TorchExecutor("cpu", 1, float(slowdown))
+    slowdown, directory, runs = rest
     frames = [path.read_bytes() for path in sorted(Path(directory).glob("*.jpg"))]
+    heads = Heads(model, float(slowdown), frames)
     connect(role, address, device)
-    for label in labels:
-        print(json.dumps(measure(model, executor, label, frames, int(runs))), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(measure(heads, line.strip(), int(runs))), flush=True)
     rpc.shutdown()
     return 0
 

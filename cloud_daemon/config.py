@@ -26,6 +26,11 @@ class CloudSettings(DaemonSettings):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "CLOUD_DEVICE", "auto", help="what the network runs on; `auto`: CUDA where there is one"
     )
+    executor: Literal["auto", "torch", "onnxruntime"] = setting(
+        "CLOUD_EXECUTOR",
+        "auto",
+        help="what runs the network; `auto`: the faster one, as measured at the first start (which takes longer)",
+    )
     threads: int = setting("CLOUD_THREADS", 0, ge=0, help="threads of the network; 0: as torch decides")
     iperf_port: int = setting(
         "CLOUD_IPERF_PORT",

@@ -12,6 +12,7 @@ from cloud_daemon.config import CloudSettings
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.signals import stop_event
+from models.choose_executor import choose_executor
 from models.executor import TorchExecutor
 from models.zoo import load_model
 
@@ -21,8 +22,11 @@ log = structlog.get_logger()
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
-    executor = TorchExecutor(settings.device, settings.threads)
+    torch_executor = TorchExecutor(settings.device, settings.threads)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
+    executor = await asyncio.to_thread(
+        choose_executor, settings.executor, model, torch_executor, settings.state_dir
+    )
     if settings.weights.startswith("random:"):
         log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
     stop = stop_event()
@@ -35,6 +39,7 @@ async def run(settings: CloudSettings) -> None:
             weights=model.weights,
             units=len(model.graph),
             device=executor.device_description,
+            executor=executor.name,
             seconds=round(time.perf_counter() - started, 1),
         )
         async with asyncio.TaskGroup() as tasks:

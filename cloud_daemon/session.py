@@ -235,6 +235,7 @@ class Session:
             self._say(Prepared(epoch=prepare.epoch, ready=False, reason=printable(error), prepare_ms=0))
             return
         self._tails[prepare.epoch] = tail
+        self._tails.move_to_end(prepare.epoch)  # prepared again, it is as young as any
         while len(self._tails) > limits.MAX_PREPARED_EPOCHS:
             self._tails.popitem(last=False)
         prepare_ms = (time.perf_counter() - started) * 1e3

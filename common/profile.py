@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import ConfigurationError
+from common.files import write_atomically
 
 FORMAT = 1
 """Version of the saved form. A file with another one is measured anew."""
@@ -27,6 +26,11 @@ class ModelFingerprint:
 
     def __str__(self) -> str:
         return f"architecture {self.architecture[:12]}, weights {self.weights[:12]}, graph {self.graph[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """A short name for files, the same for equal fingerprints."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:20]
 
     def differences(self, other: ModelFingerprint) -> tuple[str, ...]:
         """Name the parts in which `self` and `other` differ."""
@@ -119,17 +123,3 @@ class ProfileStore:
 
     def _path(self, key: ProfileKey) -> Path:
         return self.directory / f"profile-{key.digest}.json"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, durably: at every moment it is the old file or the whole new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

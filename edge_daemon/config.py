@@ -55,6 +55,11 @@ class EdgeSettings(DaemonSettings):
     device: Literal["auto", "cpu", "cuda"] = setting(
         "EDGE_DEVICE", "auto", help="what the network runs on; `auto`: CUDA where there is one"
     )
+    executor: Literal["auto", "torch", "onnxruntime"] = setting(
+        "EDGE_EXECUTOR",
+        "auto",
+        help="what runs the network; `auto`: the faster one, as measured at the first start (which takes longer)",
+    )
     threads: int = setting("EDGE_THREADS", 0, ge=0, help="threads of the network; 0: as torch decides")
     slowdown: float = setting(
         "EDGE_SLOWDOWN",

@@ -26,8 +26,9 @@ from edge_daemon.results import FrameRecord, JsonLinesSink
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
+from models.choose_executor import choose_executor
 from models.compute import ComputeThread
-from models.executor import TorchExecutor
+from models.executor import Executor, TorchExecutor
 from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
@@ -49,7 +50,7 @@ RESULTS_RETRY_S = 1.0
 class EdgeDaemon:
     """One edge: built by `run`, with every task in one group."""
 
-    def __init__(self, settings: EdgeSettings, model: Model, executor: TorchExecutor) -> None:
+    def __init__(self, settings: EdgeSettings, model: Model, executor: Executor) -> None:
         self._settings = settings
         self._model = model
         self._executor = executor
@@ -255,8 +256,11 @@ async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
     check_directory(settings.source)  # before the model: a mistyped path should not take seconds to be told
-    executor = TorchExecutor(settings.device, settings.threads, settings.slowdown)
+    torch_executor = TorchExecutor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
+    executor = await asyncio.to_thread(
+        choose_executor, settings.executor, model, torch_executor, settings.state_dir
+    )
     if settings.weights.startswith("random:"):
         log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
     daemon = EdgeDaemon(settings, model, executor)
@@ -266,6 +270,7 @@ async def run(settings: EdgeSettings) -> None:
         weights=model.weights,
         units=len(model.graph),
         device=executor.device_description,
+        executor=executor.name,
         slowdown=settings.slowdown if settings.slowdown > 1 else None,
         seconds=round(time.perf_counter() - started, 1),
     )

@@ -42,7 +42,29 @@ def load_model(name: str, weights: str, *, crop_size: int | None = None, join: b
     Raises `ConfigurationError` for what the operator can mend, and `ModelError` for a network that cannot be
     traced or cut.
     """
-    seed = parse_seed(weights)
+    network, preprocessing, labels = _load(name, weights, crop_size)
+    return Model(
+        name=name,
+        weights=weights,
+        network=network,
+        preprocessing=preprocessing.scaled_to(crop_size) if crop_size else preprocessing,
+        labels=labels,
+        join=join,
+        # Buffers that a constructor computes may differ in the last bit between platforms.
+        weights_digest=digest_weights(network, buffers=parse_seed(weights) is None),
+    )
+
+
+def load_network(name: str, weights: str) -> nn.Module:
+    """Load the network alone, as torchvision or its factory builds it: what a traced model is compared with."""
+    network, _, _ = _load(name, weights, None)
+    return network.eval()
+
+
+def _load(
+    name: str, weights: str, crop_size: int | None
+) -> tuple[nn.Module, Preprocessing, tuple[str, ...] | None]:
+    """Return the network with its weights, its pre-processing, and its labels where they are known."""
     if ":" in name:
         own = _user_model(name)
         preprocessing, labels, default = own.preprocess, own.labels, None
@@ -52,16 +74,7 @@ def load_model(name: str, weights: str, *, crop_size: int | None = None, join: b
         preprocessing, labels = _preprocessing(default), tuple(default.meta["categories"])
         build = _builder(name, default, crop_size)
     network, resized = initialise(build, weights, default)
-    return Model(
-        name=name,
-        weights=weights,
-        network=network,
-        preprocessing=preprocessing.scaled_to(crop_size) if crop_size else preprocessing,
-        labels=None if resized else labels,
-        # Buffers that a constructor computes may differ in the last bit between platforms.
-        join=join,
-        weights_digest=digest_weights(network, buffers=seed is None),
-    )
+    return network, preprocessing, None if resized or labels is None else tuple(labels)
 
 
 def _default_weights(name: str) -> Any:

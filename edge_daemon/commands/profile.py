@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import ConfigurationError
 from edge_daemon.commands.command_line import Parser, run
 
-EXECUTORS = ("torch",)
+EXECUTORS = ("auto", "torch", "onnxruntime")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,21 +35,29 @@ def main(arguments: Sequence[str]) -> int:
         lambda: profile(
             chosen.model,
             chosen.weights,
-            chosen.device,
-            chosen.threads,
-            chosen.slowdown,
+            Device(chosen.executor, chosen.device, chosen.threads, chosen.slowdown),
             chosen.frame,
             chosen.out,
         ),
     )
 
 
-def profile(
-    name: str, weights: str, device: str, threads: int, slowdown: float, frame: Path | None, out: Path
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What is measured with."""
+
+    executor: str
+    device: str
+    threads: int
+    slowdown: float
+
+
+def profile(name: str, weights: str, device: Device, frame: Path | None, out: Path) -> None:
     """Measure, save to `out` and print the costliest units. Raises `ConfigurationError` for files and settings."""
-    from common.profile import write_atomically
+    from common.files import write_atomically
     from edge_daemon.commands.progress import Progress
+    from edge_daemon.config import STATE_HOME
+    from models.choose_executor import choose_executor
     from models.executor import TorchExecutor
     from models.profiler import ProfileRun, sample_frame
     from models.zoo import load_model
@@ -57,7 +66,11 @@ def profile(
         data = frame.read_bytes() if frame else sample_frame()
     except OSError as error:
         raise ConfigurationError(f"{frame}: {error.strerror}") from error
-    measuring = ProfileRun(load_model(name, weights), TorchExecutor(device, threads, slowdown), data)
+    torch_executor = TorchExecutor(device.device, device.threads, device.slowdown)
+    model = load_model(name, weights)
+    state_dir = (STATE_HOME / "cleave-edge").expanduser()
+    executor = choose_executor(device.executor, model, torch_executor, state_dir)
+    measuring = ProfileRun(model, executor, data)
     with Progress(measuring.total_steps, "measurements") as progress:
         while not measuring.step():
             progress.advance()
@@ -67,7 +80,10 @@ def profile(
         write_atomically(out, found.to_json())
     except OSError as error:
         raise ConfigurationError(f"{out}: {error.strerror}") from error
-    print(f"{name} on {found.key.device}, {found.key.threads} threads: {found.total_ms:.1f} ms a frame")
+    print(
+        f"{name} on {found.key.device}, {found.key.threads} threads, {found.key.executor}: "
+        f"{found.total_ms:.1f} ms a frame"
+    )
     for unit, ms in sorted(found.unit_ms.items(), key=lambda item: -item[1])[:8]:
         print(f"  {ms:9.2f} ms  {ms / found.total_ms:4.0%}  {unit}")
     print(f"saved to {out}")

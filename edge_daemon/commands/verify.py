@@ -22,16 +22,22 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("verify", __doc__ or "")
     parser.add_argument("--model", required=True, metavar="NAME")
     parser.add_argument("--weights", default="default", metavar="WEIGHTS", help="as CLEAVE_WEIGHTS")
+    parser.add_argument("--executor", choices=("torch", "onnxruntime"), default="torch")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: as torch decides")
     parser.add_argument("--frame", type=Path, metavar="FILE", help="an image; by default a made-up one")
     chosen = parser.parse_args(list(arguments))
-    return run(parser.prog, lambda: verify(chosen.model, chosen.weights, chosen.threads, chosen.frame))
+    return run(
+        parser.prog,
+        lambda: verify(chosen.model, chosen.weights, chosen.executor, chosen.threads, chosen.frame),
+    )
 
 
-def verify(name: str, weights: str, threads: int, frame: Path | None) -> None:
+def verify(name: str, weights: str, executor_name: str, threads: int, frame: Path | None) -> None:
     """Run every legal cut and print the largest deviation. Raises `NotTheSameError` when it is too large."""
     from common.partition.closed_sets import enumerate_closed_sets
     from edge_daemon.commands.progress import Progress
+    from edge_daemon.config import STATE_HOME
+    from models.choose_executor import choose_executor
     from models.executor import TorchExecutor
     from models.sample_frame import sample_frame
     from models.verification import deviations
@@ -42,16 +48,18 @@ def verify(name: str, weights: str, threads: int, frame: Path | None) -> None:
     except OSError as error:
         raise ConfigurationError(f"{frame}: {error.strerror}") from error
     model = load_model(name, weights)
+    state_dir = (STATE_HOME / "cleave-edge").expanduser()
+    executor = choose_executor(executor_name, model, TorchExecutor("cpu", threads), state_dir)
     sets = enumerate_closed_sets(model.graph)
     found = []
     with Progress(len(sets) - 1, "cuts") as progress:
-        for deviation in deviations(model, TorchExecutor("cpu", threads), sets, data):
+        for deviation in deviations(model, executor, sets, data):
             found.append(deviation)
             progress.advance()
     worst = max(found, key=lambda deviation: deviation.relative)
     exact = sum(deviation.relative == 0 for deviation in found)
     print(
-        f"{name}, weights {weights}: {len(found)} cuts, {exact} of them bit for bit as the whole; "
+        f"{name}, weights {weights}, {executor.name}: {len(found)} cuts, {exact} of them bit for bit as the whole; "
         f"largest deviation {worst.relative:.1e} of the largest logit, {worst.cut.label}"
     )
     if not worst.relative <= ALLOWED:

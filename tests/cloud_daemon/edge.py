@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,3 +181,17 @@ async def cloud(state_dir: Path) -> AsyncIterator[Cloud]:
 def entry(unit: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
     """One tensor's entry, with the size that follows from its type and shape."""
     return TensorEntry(GRAPH.index[unit], dtype, shape, TensorSpec(dtype, shape).nbytes)
+
+
+class Blocked:
+    """Holds the cloud's compute thread until released."""
+
+    def __init__(self, rack: Cloud) -> None:
+        self._gate = threading.Event()
+        self._job = asyncio.ensure_future(rack.pool.compute.run(self._gate.wait, 25.0))
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.set()
+        await self._job

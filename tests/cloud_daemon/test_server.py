@@ -15,8 +15,7 @@ from common.config import Address
 from common.errors import ConfigurationError
 from common.wire import transport
 from common.wire.messages import Drain, Ping, Pong
-from tests.cloud_daemon.edge import SPLIT, Edge, cloud, crossing, hello, whole
-from tests.cloud_daemon.test_session import Blocked
+from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg
 

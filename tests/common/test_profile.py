@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigurationError
-from common.profile import ModelFingerprint, Profile, ProfileKey, ProfileStore, write_atomically
+from common.profile import ModelFingerprint, Profile, ProfileKey, ProfileStore
 
 FINGERPRINT = ModelFingerprint("a" * 64, "b" * 64, "c" * 64)
 KEY = ProfileKey(FINGERPRINT, "a CPU", "torch", 2, 1.0, "1280x720")
@@ -138,27 +137,6 @@ def test_a_time_that_is_none_is_refused(ms: float) -> None:
 def test_the_total_is_the_sum_of_the_units() -> None:
     """What the logs show is what the planner adds up."""
     assert PROFILE.total_ms == pytest.approx(12.6)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_scraps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At every moment the file is the old or the whole new one, whenever writing fails."""
-    path = tmp_path / "file.json"
-    write_atomically(path, "old")
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    for step in ("fsync", "replace"):
-        with monkeypatch.context() as patched:
-            patched.setattr(os, step, fail)
-            with pytest.raises(OSError, match="No space"):
-                write_atomically(path, "new")
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
 
 
 def test_a_directory_that_cannot_be_written_is_the_operators_error(tmp_path: Path) -> None:

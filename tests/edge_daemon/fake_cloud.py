@@ -25,9 +25,10 @@ from common.wire.messages import (
     Refused,
     Welcome,
 )
+from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from edge_daemon import line
-from edge_daemon.line import UplinkEvents
+from edge_daemon.line import Reply, UplinkEvents
 from edge_daemon.link_estimate import BandwidthSample
 from edge_daemon.uplink import Uplink
 from tests.event_loop import until
@@ -35,6 +36,7 @@ from tests.event_loop import until
 DIGEST = "0123456789abcdef" * 4
 HELLO = Hello(protocol=1, edge="porch", model="tiny", architecture=DIGEST, weights=DIGEST, graph=DIGEST)
 WELCOME = Welcome(session="1", cloud="rack", device="a GPU", credit=4)
+ENTRIES = (TensorEntry(1, "uint8", (5,), 5),)
 
 
 def answer_to(infer: Infer, epoch: int | None = None) -> Answer:
@@ -164,3 +166,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "DEAD_AFTER_S", 20.0)
     monkeypatch.setattr(transport, "TICK_S", 0.01)
     monkeypatch.setattr(line, "SILENCE_S", 15.0)
+
+
+async def infer(line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float = 20.0) -> Reply:
+    return await line_.infer(frame, epoch, ENTRIES, [b"12345"], timeout_s)
+
+
+def of(event: Received) -> Infer:
+    assert isinstance(event.message, Infer)
+    return event.message

@@ -20,11 +20,20 @@ from tests.system.conftest import MODEL
 pytestmark = pytest.mark.timeout(180)
 
 SAME_MODEL: dict[str, Any] = {"CLEAVE_MODEL": MODEL, "CLEAVE_WEIGHTS": "random:0"}
-QUICK: dict[str, Any] = {"CLEAVE_EDGE_REPLAN_INTERVAL_S": 0.5, "CLEAVE_EDGE_THREADS": 1}
+QUICK: dict[str, Any] = {
+    "CLEAVE_EDGE_REPLAN_INTERVAL_S": 0.5,
+    "CLEAVE_EDGE_THREADS": 1,
+    "CLEAVE_EDGE_EXECUTOR": "torch",
+}
 
 
 def make_cloud(directory: Path, port: int, **settings: Any) -> Cloud:
-    common = {**SAME_MODEL, "CLEAVE_CLOUD_IPERF_PORT": free_port(), "CLEAVE_CLOUD_THREADS": 1}
+    common = {
+        **SAME_MODEL,
+        "CLEAVE_CLOUD_IPERF_PORT": free_port(),
+        "CLEAVE_CLOUD_THREADS": 1,
+        "CLEAVE_CLOUD_EXECUTOR": "torch",
+    }
     return Cloud(directory, port=port, **{**common, **settings})
 
 
@@ -54,6 +63,7 @@ def test_both_places_give_the_same_answers(tmp_path: Path, frames: list[Path]) -
                 "edge-alone": {"CLEAVE_EDGE_PLAN": "edge-only"},
                 "cloud-alone": {"CLEAVE_EDGE_PLAN": "cloud-only"},
                 "planned": {"CLEAVE_EDGE_SLOWDOWN": 20},
+                "onnx": {"CLEAVE_EDGE_SLOWDOWN": 20, "CLEAVE_EDGE_EXECUTOR": "onnxruntime"},
             }
             for name, settings in ways.items():
                 edge = Edge(tmp_path, name=name, cloud=cloud.address, **{**SAME_MODEL, **QUICK, **settings})
@@ -68,7 +78,7 @@ def test_both_places_give_the_same_answers(tmp_path: Path, frames: list[Path]) -
                 if name == "cloud-alone":
                     assert {r["ran"] for r in edge.records()} == {"cloud"}
             for frame, top in answers["edge-alone"].items():
-                for other in (answers["cloud-alone"][frame], answers["planned"][frame]):
+                for other in (answers[name][frame] for name in ("cloud-alone", "planned", "onnx")):
                     assert other["index"] == top["index"]
                     assert other["probability"] == pytest.approx(top["probability"], rel=1e-3)
             assert len({r["top5"][0]["probability"] for r in edge.records()}) > 10

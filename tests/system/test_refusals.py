@@ -62,6 +62,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
             CLEAVE_WEIGHTS="random:0",
             CLEAVE_CLOUD_LISTEN=f"127.0.0.1:{port}",
             CLEAVE_CLOUD_STATE_DIR=tmp_path,
+            CLEAVE_CLOUD_EXECUTOR="torch",
         )
     assert done.returncode == 78
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

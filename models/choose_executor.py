@@ -1,0 +1,108 @@
+"""Which executor a daemon uses: the one it is told to, or the faster one, as measured here."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+
+import structlog
+import torch
+
+from common.errors import ConfigurationError, ModelError
+from common.files import write_atomically
+from models import onnx_export
+from models.executor import CompiledSegment, Executor, TorchExecutor
+from models.model import Model
+from models.onnx_executor import OnnxExecutor
+
+log = structlog.get_logger()
+
+CHOICES = ("auto", "torch", "onnxruntime")
+RUNS = 7
+"""Runs of the whole network on each executor, in turn; the first of each warms up."""
+AGREEMENT = 1e-4
+"""Largest difference of a logit, in shares of the largest one, between two executors that are to be the same."""
+
+
+def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
+    """Return the executor for `model`.
+
+    `auto` takes onnxruntime where it is installed, computes the same, and is faster; what was measured is kept in
+    `directory`. Raises `ConfigurationError` where onnxruntime is asked for and cannot be had, `ModelError` for a
+    model that it cannot run.
+    """
+    if choice == "torch":
+        return torch_executor
+    if torch_executor.device != "cpu":
+        if choice == "onnxruntime":
+            raise ConfigurationError(
+                f"executor onnxruntime runs on the CPU here, and the device is {torch_executor.device}; use torch"
+            )
+        return torch_executor
+    if choice == "onnxruntime":
+        return _onnx_executor(model, torch_executor, directory)
+    if reason := onnx_export.why_not():
+        log.info("executor torch", reason=reason)
+        return torch_executor
+    path = directory / f"executor-{model.fingerprint.digest}-{torch_executor.threads}.json"
+    if _read(path, torch_executor) == torch_executor.name:
+        return torch_executor
+    try:
+        onnx_executor = _onnx_executor(model, torch_executor, directory)
+    except ModelError as error:
+        log.warning("executor torch", reason=str(error))
+        return torch_executor
+    if _read(path, torch_executor) == onnx_executor.name:
+        return onnx_executor
+    return _faster(model, torch_executor, onnx_executor, path)
+
+
+def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path) -> OnnxExecutor:
+    began = time.perf_counter()
+    network = onnx_export.load_or_export(model, directory)
+    log.info("ONNX network ready", seconds=round(time.perf_counter() - began, 1))
+    return OnnxExecutor(model, torch_executor, network)
+
+
+def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path) -> Executor:
+    """Measure the network on both in turn, compare their answers, keep the result."""
+    units = onnx_export.network_units(model)
+    segment = model.segment(units, units[-1:])
+    (entry,) = segment.inputs
+    spec = model.graph[entry].output
+    assert spec is not None
+    image = torch.linspace(-2, 2, spec.nbytes // 4).sin_().view(spec.shape)
+    compiled: dict[str, CompiledSegment] = {e.name: e.compile(segment) for e in (first, second)}
+    times: dict[str, list[float]] = {name: [] for name in compiled}
+    logits: dict[str, torch.Tensor] = {}
+    for _ in range(RUNS):
+        for name, one in compiled.items():
+            began = time.perf_counter()
+            logits[name] = one.execute({entry: image})[units[-1]]
+            times[name].append((time.perf_counter() - began) * 1e3)
+    ms = {name: round(statistics.median(values[1:]), 2) for name, values in times.items()}
+    reference = logits[first.name]
+    apart = float((logits[second.name] - reference).abs().max() / reference.abs().max().clamp_min(1e-30))
+    chosen: Executor = first if ms[first.name] <= ms[second.name] else second
+    if not apart <= AGREEMENT:
+        log.warning("onnxruntime computes something else, torch is used", difference=f"{apart:.1e}")
+        chosen = first
+    log.info(f"executor {chosen.name}", **{f"{name}_ms": value for name, value in ms.items()})
+    document = {"executor": chosen.name, "device": first.device_description, "ms": ms, "difference": apart}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        log.warning("the executor is chosen anew at the next start", reason=error.strerror)
+    return chosen
+
+
+def _read(path: Path, executor: TorchExecutor) -> str | None:
+    """Return the name of the executor that was chosen on this device before, if any."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return str(document["executor"]) if document["device"] == executor.device_description else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

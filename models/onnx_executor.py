@@ -1,0 +1,136 @@
+"""Execute segments with onnxruntime: the network by ONNX, pre-processing and answer as torch does them.
+
+frame ─► decode ─► resize ─► normalize ─► │ the network's units │ ─► answer
+         torch (Pillow)                   │ onnxruntime         │    torch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from common.errors import PlanError
+from models.crossing import dense
+from models.executor import CompiledSegment, TorchExecutor
+from models.model import PREPROCESSING_UNITS, Model
+from models.onnx_export import OnnxNetwork, network_units
+from models.segment import Segment
+
+
+class OnnxExecutor:
+    """Runs the segments of one model on the CPU. Threads, pace and what is not ONNX are the torch executor's."""
+
+    name = "onnxruntime"
+
+    def __init__(self, model: Model, torch_executor: TorchExecutor, network: OnnxNetwork) -> None:
+        self._model = model
+        self._torch = torch_executor
+        self._network = network
+        self._units = frozenset(network_units(model))
+        self.device = "cpu"
+        self.device_description = torch_executor.device_description
+        self.threads = torch_executor.threads
+        self.slowdown = torch_executor.slowdown
+        self.pace = torch_executor.pace
+
+    def compile(self, segment: Segment) -> OnnxSegment:
+        """Make `segment` ready: at most three parts, one after another."""
+        before = [name for name in segment.units if name in PREPROCESSING_UNITS]
+        network = [name for name in segment.units if name in self._units]
+        after = [
+            name for name in segment.units if name not in PREPROCESSING_UNITS and name not in self._units
+        ]
+        parts: list[Part] = []
+        for units, is_onnx in ((before, False), (network, True), (after, False)):
+            if units and units != [self._model.graph.source]:
+                parts.append(self._part(units, self._handed_on(units, segment), is_onnx))
+        return OnnxSegment(segment, parts, self)
+
+    def stop(self) -> None:
+        """End the waits of the pacing, now and from now on."""
+        self._torch.stop()
+
+    def _handed_on(self, units: Sequence[str], segment: Segment) -> list[str]:
+        """Return the units whose tensors leave their part: to a later part, or out of the segment."""
+        members, graph = set(units), self._model.graph
+        later = set(segment.units) - members
+        return [
+            name
+            for name in units
+            if name in segment.outputs or any(reader in later for reader in graph.successors[name])
+        ]
+
+    def _part(self, units: Sequence[str], outputs: Sequence[str], is_onnx: bool) -> Part:
+        piece = self._model.segment(units, outputs)
+        if not is_onnx:
+            return TorchPart(self._torch.compile(piece))
+        return OnnxPart(piece, _session(self._network.extract(piece.inputs, piece.outputs), self.threads))
+
+
+class OnnxSegment:
+    """A segment on an `OnnxExecutor`."""
+
+    def __init__(self, segment: Segment, parts: Sequence[Part], executor: OnnxExecutor) -> None:
+        self.segment = segment
+        self._parts = parts
+        self._executor = executor
+
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
+        return self._executor.pace.run(lambda: {n: dense(t)[0] for n, t in self.execute(inputs).items()})
+
+    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """See `CompiledSegment.execute`."""
+        if missing := [name for name in self.segment.inputs if name not in inputs]:
+            raise PlanError(f"segment of {len(self.segment.units)} units: input {missing[0]!r} is missing")
+        tensors = dict(inputs)
+        for part in self._parts:
+            tensors |= part.execute(tensors)
+        return {name: tensors[name] for name in self.segment.outputs}
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        """See `CompiledSegment.warm`."""
+        self.execute(inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class TorchPart:
+    """A part that torch executes."""
+
+    compiled: CompiledSegment
+
+    def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.compiled.execute(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxPart:
+    """A part that onnxruntime executes. It works on row-major memory, and its outputs own theirs."""
+
+    segment: Segment
+    session: Any
+
+    def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        feed = {name: tensors[name].contiguous().numpy() for name in self.segment.inputs}
+        found = self.session.run(list(self.segment.outputs), feed)
+        return {
+            name: torch.from_numpy(array) for name, array in zip(self.segment.outputs, found, strict=True)
+        }
+
+
+Part = TorchPart | OnnxPart
+
+
+def _session(document: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A thread that spins between frames takes the core from the event loop, and from the other daemon's work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,123 @@
+"""A model's network as one ONNX document, from which every segment is cut.
+
+Exporting takes seconds and is done once for a model; cutting a segment out takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.errors import ConfigurationError, ModelError
+from common.files import write_atomically
+from models.model import PREPROCESSING_UNITS, Model
+
+HOW_TO_INSTALL = "pip install 'cleave-dnn[onnx]'"
+
+
+def why_not() -> str | None:
+    """Return why onnxruntime cannot be used here; none if it can."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        return f"{error.name or error} is not installed ({HOW_TO_INSTALL})"
+    return None
+
+
+class OnnxNetwork:
+    """All units between pre-processing and answer, as an ONNX graph whose values carry the units' names."""
+
+    def __init__(self, document: Any) -> None:
+        import onnx.utils
+
+        self._extractor = onnx.utils.Extractor(document)
+
+    def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+        """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
+        piece = self._extractor.extract_model(list(inputs), list(outputs))
+        document: bytes = piece.SerializeToString()
+        return document
+
+
+def network_units(model: Model) -> tuple[str, ...]:
+    """The units that are exported: all but the pre-processing and the answer, which are not the network's."""
+    return tuple(n for n in model.graph.names if n not in PREPROCESSING_UNITS and n != model.graph.sink)
+
+
+def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
+    """Return the model's ONNX network: the saved one, or exported now and saved in `directory`.
+
+    Raises `ModelError` for a network that cannot be exported, and `ConfigurationError` where ONNX is missing.
+    """
+    if reason := why_not():
+        raise ConfigurationError(f"executor onnxruntime: {reason}")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = directory / f"network-{model.fingerprint.digest}-{_exporter_digest()}.onnx"
+    with contextlib.suppress(OSError, DecodeError):
+        return OnnxNetwork(onnx.load_model_from_string(path.read_bytes()))
+    document = export(model)
+    with contextlib.suppress(OSError):  # it is good for this run
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, document)
+    return OnnxNetwork(onnx.load_model_from_string(document))
+
+
+def export(model: Model) -> bytes:
+    """Export the model's network with every unit's tensor as an output of its name."""
+    units = network_units(model)
+    segment = model.segment(units, units)
+    (entry,) = segment.inputs
+    spec = model.graph[entry].output
+    assert spec is not None
+    example = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                segment.module,
+                (example,),
+                dynamo=True,
+                input_names=[entry],
+                output_names=list(units),
+                verbose=False,
+            )
+        except Exception as error:  # of many kinds, from several packages
+            reason = str(error).partition("\n")[0]
+            raise ModelError(f"{model.name} cannot be exported to ONNX: {reason}") from error
+    assert program is not None
+    document: bytes = program.model_proto.SerializeToString()
+    return document
+
+
+def _exporter_digest() -> str:
+    """A short name of the versions that an export depends on."""
+    versions = [torch.__version__, *(importlib.metadata.version(name) for name in ("onnx", "onnxscript"))]
+    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its warnings about its own use of torch off the log."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,234 @@
+"""Facts about frames on the edge's line to the cloud: answers, late ones, lost ones, and silence."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common import limits
+from common.errors import (
+    FrameError,
+    LinkLostError,
+)
+from common.wire.connection import Received
+from common.wire.messages import (
+    Busy,
+    Bye,
+    Drain,
+    Failed,
+    Infer,
+    Pong,
+    Welcome,
+)
+from common.wire.tensors import TensorEntry
+from edge_daemon import line
+from edge_daemon.line import CloudBusyError, CloudFailedError
+from tests.common.wire.samples import packed
+from tests.edge_daemon.fake_cloud import (
+    ENTRIES,
+    FakeSession,
+    answer_to,
+    connected,
+    hurry,
+    infer,
+    of,
+)
+from tests.event_loop import run, until
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
+
+def test_a_frame_gets_its_answer() -> None:
+    """Tensors go up under frame and epoch, the answer comes with its payload and the whole round trip."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        assert bytes(event.payload) == b"12345"
+        session.channel.send(answer_to(of(event)), [b"answer"])
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.on[Infer] = reply
+            found = await infer(line_, 7, 3)
+            assert (found.answer.frame, found.answer.epoch) == (7, 3)
+            assert bytes(found.payload) == b"answer"
+            assert found.round_trip_ms > 0
+            assert [sample.origin for sample in heard.samples] == ["traffic"]
+            assert heard.samples[0].bps == pytest.approx(50_000 * 8 / 0.01)
+            assert cloud.session.all(Infer)[0] == Infer(
+                frame=7, epoch=3, deadline_ms=20_000.0, tensors=ENTRIES
+            )
+
+    run(main())
+
+
+def test_answers_find_their_frames_in_any_order() -> None:
+    """Four frames in flight, answered backwards."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            waiting = [asyncio.ensure_future(infer(line_, frame)) for frame in range(4)]
+            await until(lambda: len(cloud.session.all(Infer)) == 4)
+            for event in [e for e in cloud.session.received if isinstance(e.message, Infer)][::-1]:
+                cloud.session.channel.send(answer_to(of(event)), [b"%d" % of(event).frame])
+            for frame, reply in enumerate(await asyncio.gather(*waiting)):
+                assert reply.answer.frame == frame
+                assert bytes(reply.payload) == b"%d" % frame
+
+    run(main())
+
+
+def test_stale_answers_are_dropped_and_counted() -> None:
+    """An answer for another epoch, for a frame nobody waits for, or for the second time, reaches nobody."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        message = of(event)
+        session.channel.send(answer_to(message, epoch=message.epoch + 1))
+        session.channel.send(answer_to(Infer(frame=99, epoch=1, deadline_ms=0, tensors=())))
+        session.channel.send(answer_to(message), [b"right"])
+        session.channel.send(answer_to(message), [b"again"])
+        session.channel.send(Busy(frame=99, epoch=1, retry_after_ms=0))
+        session.channel.send(Failed(frame=99, epoch=1, frame_at_fault=True, reason="?"))
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = reply
+            assert bytes((await infer(line_)).payload) == b"right"
+            await until(lambda: line_.counts.stale_answers == 3)
+            assert line_.available
+
+    run(main())
+
+
+def test_busy_and_failed_say_whose_fault_it_was() -> None:
+    """A busy cloud and a failing one let the frame be finished here; a frame at fault fails anywhere."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            for reply, error in (
+                (Busy(frame=1, epoch=1, retry_after_ms=5.0), CloudBusyError),
+                (Failed(frame=1, epoch=1, frame_at_fault=False, reason="no memory"), CloudFailedError),
+                (Failed(frame=1, epoch=1, frame_at_fault=True, reason="no memory"), FrameError),
+            ):
+                cloud.on[Infer] = lambda session, event, reply=reply: session.channel.send(reply)  # type: ignore[misc]
+                with pytest.raises(error, match=r"busy|no memory"):
+                    await infer(line_)
+            assert line_.available
+            assert heard.downs == []
+
+    run(main())
+
+
+def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
+    """Frames go on without the cloud at once, on no connection anew; one word of the cloud ends the suspicion."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            other = asyncio.ensure_future(infer(line_, 2))
+            with pytest.raises(LinkLostError, match=r"no answer to frame 1 within 0.1 s"):
+                await infer(line_, 1, timeout_s=0.05)
+            assert not line_.available
+            assert heard.downs == ["no answer to frame 1 within 0.1 s"]
+            assert line_.counts.suspicions == 1
+            with pytest.raises(LinkLostError, match="frame 1"):  # whoever else waited
+                await other
+            with pytest.raises(LinkLostError, match="no connection"):
+                await infer(line_, 3)
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+            assert (heard.ups, line_.counts.connections) == (2, 1)
+            cloud.on[Infer] = lambda session, event: session.channel.send(answer_to(of(event)))
+            assert (await infer(line_, 3)).answer.frame == 3
+
+    run(main())
+
+
+def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
+    """Whatever came next would wait behind bytes that nobody needs any more: a new connection is free of them."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            assert cloud.session.channel._transport is not None
+            cloud.session.channel._transport.pause_reading()
+            tensor = bytes(30_000_000)
+            entries = (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),)
+            with pytest.raises(LinkLostError, match="no answer to frame 1"):
+                await line_.infer(1, 1, entries, [tensor], 0.05)
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+
+    run(main())
+
+
+def test_a_silent_cloud_is_suspected_without_any_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unanswered pings are enough: the next frame does not have to find out."""
+    monkeypatch.setattr(line, "SILENCE_S", 0.1)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            await until(lambda: not line_.available)
+            assert "the cloud has been silent" in heard.downs[0]
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+
+    run(main())
+
+
+def test_a_dead_line_is_given_up_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the deadline the old connection is closed, and a new one tried."""
+    monkeypatch.setattr(limits, "DEAD_AFTER_S", 0.3)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.answers_pings = False
+            await until(lambda: len(cloud.sessions) >= 2)
+            assert cloud.sessions[0].gone
+            cloud.answers_pings = True
+            await until(lambda: line_.available)
+            assert "silent" in heard.downs[0]
+
+    run(main())
+
+
+def test_a_draining_cloud_gets_no_new_frames_and_answers_the_old() -> None:
+    """On the cloud's word that it is finishing, frames stay here; what it has, it still answers."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            waiting = asyncio.ensure_future(infer(line_))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            cloud.session.channel.send(Drain(reason="shutting down"))
+            await until(lambda: not line_.available)
+            assert heard.downs == ["shutting down"]
+            with pytest.raises(LinkLostError):
+                await infer(line_, 2)
+            cloud.session.channel.send(
+                answer_to(Infer(frame=1, epoch=1, deadline_ms=0, tensors=())), [b"late"]
+            )
+            assert bytes((await waiting).payload) == b"late"
+            cloud.session.channel.send(Bye(reason="gone"))
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Welcome(session="2", cloud="", device="", credit=1), Pong(number=99, receive_ms=0, spaced_bytes=0)],
+)
+def test_a_cloud_that_breaks_the_protocol_is_left_and_tried_anew(message: Welcome | Pong) -> None:
+    """Its connection is closed for the reason, and nothing else comes of it."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            transport = cloud.session.channel._transport
+            assert transport is not None
+            transport.write(packed(message))
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+            assert heard.downs[0] in ("Welcome from the CLOUD in OPEN", "Pong 99 answers no ping")
+
+    run(main())

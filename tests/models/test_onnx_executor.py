@@ -1,0 +1,104 @@
+"""The onnxruntime executor: the same answers as torch at any cut, alone and with torch on the other side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.errors import FrameError, PlanError
+from common.partition.closed_sets import enumerate_closed_sets
+from common.plan import Cut
+from models.executor import CompiledSegment, Executor, Pace, TorchExecutor
+from models.model import Model
+from models.onnx_executor import OnnxExecutor
+from models.onnx_export import load_or_export
+from models.preprocess import as_frame
+from models.verification import deviations
+from models.zoo import load_model
+from tests.models.classifiers import small_frame
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("squeezenet1_1", "random:0", crop_size=64)
+
+
+@pytest.fixture(scope="module")
+def onnx(model: Model, tmp_path_factory: pytest.TempPathFactory) -> OnnxExecutor:
+    return OnnxExecutor(model, TorchExecutor(), load_or_export(model, tmp_path_factory.mktemp("onnx")))
+
+
+def test_split_equals_whole_at_every_cut(model: Model, onnx: OnnxExecutor) -> None:
+    """Head and tail by onnxruntime give what the whole gives, at every legal cut."""
+    executor: Executor = onnx
+    found = list(deviations(model, executor, enumerate_closed_sets(model.graph), small_frame()))
+    assert len(found) > 20
+    assert max(deviation.relative for deviation in found) <= 1e-4
+
+
+def test_the_other_side_may_run_torch(model: Model, onnx: OnnxExecutor) -> None:
+    """A head by torch, channels last in memory, is continued by onnxruntime, and the other way round."""
+    graph, frame = model.graph, {"frame": as_frame(small_frame())}
+    sets = enumerate_closed_sets(graph)
+    torch_executor = TorchExecutor()
+
+    def run(
+        executor: Executor, units: tuple[str, ...], outputs: tuple[str, ...], given: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        compiled: CompiledSegment = executor.compile(model.segment(units, outputs))
+        return compiled.run({name: given[name] for name in compiled.segment.inputs})
+
+    whole = run(torch_executor, graph.names, (graph.sink,), frame)[graph.sink]
+    cuts = [sets.cut(row) for row in range(0, len(sets), 5)]
+    for cut in [cut for cut in cuts if cut.cloud_units and len(cut.edge_units) > 1]:
+        for head, tail in ((torch_executor, onnx), (onnx, torch_executor)):
+            crossing = run(head, cut.edge_units, cut.crossing, frame)
+            answer = run(tail, cut.cloud_units, (graph.sink,), crossing)[graph.sink]
+            torch.testing.assert_close(answer, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_segment_without_the_network_is_torchs(model: Model, onnx: OnnxExecutor) -> None:
+    """Pre-processing alone, and the answer alone, need no ONNX and are bit for bit torch's."""
+    frame = {"frame": as_frame(small_frame())}
+    segment = model.segment(["frame", "decode", "resize"], ["resize"])
+    (mine,) = onnx.compile(segment).run(frame).values()
+    (theirs,) = TorchExecutor().compile(segment).run(frame).values()
+    assert torch.equal(mine, theirs)
+    sink = model.graph.sink
+    (logits,) = model.graph[sink].inputs
+    last = model.segment([sink], [sink])
+    tensors = {logits: torch.randn(1, 1000)}
+    assert torch.equal(
+        onnx.compile(last).run(tensors)[sink], TorchExecutor().compile(last).run(tensors)[sink]
+    )
+
+
+def test_running_is_paced_and_measuring_is_not(model: Model) -> None:
+    """run() waits in proportion to its work, as torch's does; execute() and warm() do not."""
+    torch_executor = TorchExecutor(slowdown=5)
+    waits: list[float] = []
+    torch_executor.pace = Pace(5, wait=waits.append)
+    executor = OnnxExecutor(model, torch_executor, load_or_export(model, Path("/nowhere")))
+    compiled = executor.compile(model.segment(model.graph.names[1:4], ["normalize"]))
+    inputs = {"frame": as_frame(small_frame())}
+    compiled.execute(inputs)
+    compiled.warm(inputs)
+    assert waits == []
+    compiled.run(inputs)
+    assert len(waits) == 1
+    assert (executor.slowdown, executor.name) == (5, "onnxruntime")
+
+
+def test_errors_are_as_torchs(model: Model, onnx: OnnxExecutor) -> None:
+    """A missing input is the plan's fault, a damaged frame the frame's."""
+    cut = Cut.of(model.graph, model.graph.names[:6])
+    with pytest.raises(PlanError, match="is missing"):
+        onnx.compile(model.segment(cut.cloud_units, (model.graph.sink,))).run({})
+    with pytest.raises(FrameError, match="not a readable image"):
+        onnx.compile(model.segment(model.graph.names, (model.graph.sink,))).run(
+            {"frame": as_frame(b"no image")}
+        )

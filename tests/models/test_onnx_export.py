@@ -1,0 +1,81 @@
+"""The exported network: kept, found again, replaced when damaged, and refused where it cannot be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigurationError, ModelError
+from models import onnx_export
+from models.model import Model
+from models.onnx_export import load_or_export, network_units
+from models.zoo import load_model
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("squeezenet1_1", "random:0", crop_size=64)
+
+
+def test_an_export_is_kept_for_the_next_start(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second time nothing is exported; a damaged file is exported anew. Nothing is printed."""
+    load_or_export(model, tmp_path)
+    assert capsys.readouterr() == ("", "")
+    (path,) = tmp_path.iterdir()
+    document = path.read_bytes()
+    exports: list[Model] = []
+
+    def export(of: Model) -> bytes:
+        exports.append(of)
+        return document
+
+    monkeypatch.setattr(onnx_export, "export", export)
+    load_or_export(model, tmp_path)
+    assert exports == []
+    path.write_bytes(document[: len(document) // 2])
+    load_or_export(model, tmp_path)
+    assert exports == [model]
+    assert path.read_bytes() == document
+    load_or_export(load_model("squeezenet1_1", "random:1", crop_size=64), tmp_path)
+    assert len(exports) == 2, "other weights are another network"
+
+
+def test_every_unit_of_the_network_can_be_cut_at(model: Model, tmp_path: Path) -> None:
+    """Each unit's tensor is a value of the document, under the unit's name."""
+    import onnx
+
+    network = load_or_export(model, tmp_path)
+    names = network_units(model)
+    assert model.graph.sink not in names
+    assert not {"frame", "decode", "resize", "normalize"} & set(names)
+    whole = onnx.load_model_from_string(network.extract(["normalize"], names))
+    assert [value.name for value in whole.graph.output] == list(names)
+
+
+def test_a_network_that_cannot_be_exported_is_the_models_error(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the exporter raises, the message names the model and the reason in one line."""
+    import torch
+
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("no such operator\nand a long story")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(ModelError, match=r"squeezenet1_1 cannot be exported to ONNX: no such operator$"):
+        onnx_export.export(model)
+
+
+def test_what_is_not_installed_is_named_with_what_to_do(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the package there is one line that says how to get it."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigurationError, match=r"onnxruntime is not installed \(pip install"):
+        load_or_export(model, tmp_path)

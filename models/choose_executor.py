@@ -22,6 +22,8 @@ log = structlog.get_logger()
 CHOICES = ("auto", "torch", "onnxruntime")
 RUNS = 7
 """Runs of the whole network on each executor, in turn; the first of each warms up."""
+LONGEST_PREPARE_S = 1.0
+"""Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
 AGREEMENT = 1e-4
 """Largest difference of a logit, in shares of the largest one, between two executors that are to be the same."""
 
@@ -51,12 +53,12 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
         return torch_executor
     try:
         onnx_executor = _onnx_executor(model, torch_executor, directory)
+        if _read(path, torch_executor) == onnx_executor.name:
+            return onnx_executor
+        return _faster(model, torch_executor, onnx_executor, path)
     except ModelError as error:
         log.warning("executor torch", reason=str(error))
         return torch_executor
-    if _read(path, torch_executor) == onnx_executor.name:
-        return onnx_executor
-    return _faster(model, torch_executor, onnx_executor, path)
 
 
 def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path) -> OnnxExecutor:
@@ -74,7 +76,10 @@ def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path
     spec = model.graph[entry].output
     assert spec is not None
     image = torch.linspace(-2, 2, spec.nbytes // 4).sin_().view(spec.shape)
-    compiled: dict[str, CompiledSegment] = {e.name: e.compile(segment) for e in (first, second)}
+    began = time.perf_counter()
+    compiled: dict[str, CompiledSegment] = {second.name: second.compile(segment)}
+    prepare_s = time.perf_counter() - began
+    compiled[first.name] = first.compile(segment)
     times: dict[str, list[float]] = {name: [] for name in compiled}
     logits: dict[str, torch.Tensor] = {}
     for _ in range(RUNS):
@@ -88,6 +93,9 @@ def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path
     chosen: Executor = first if ms[first.name] <= ms[second.name] else second
     if not apart <= AGREEMENT:
         log.warning("onnxruntime computes something else, torch is used", difference=f"{apart:.1e}")
+        chosen = first
+    if prepare_s > LONGEST_PREPARE_S:
+        log.info("onnxruntime takes too long to prepare a cut, torch is used", seconds=round(prepare_s, 1))
         chosen = first
     log.info(f"executor {chosen.name}", **{f"{name}_ms": value for name, value in ms.items()})
     document = {"executor": chosen.name, "device": first.device_description, "ms": ms, "difference": apart}

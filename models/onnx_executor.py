@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from common.errors import PlanError
+from common.errors import ModelError, PlanError
 from models.crossing import dense
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
-from models.onnx_export import OnnxNetwork, network_units
+from models.onnx_export import OnnxNetwork, network_units, value_name
 from models.segment import Segment
 
 
@@ -114,8 +114,8 @@ class OnnxPart:
     session: Any
 
     def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        feed = {name: tensors[name].contiguous().numpy() for name in self.segment.inputs}
-        found = self.session.run(list(self.segment.outputs), feed)
+        feed = {value_name(name): tensors[name].contiguous().numpy() for name in self.segment.inputs}
+        found = self.session.run([value_name(name) for name in self.segment.outputs], feed)
         return {
             name: torch.from_numpy(array) for name, array in zip(self.segment.outputs, found, strict=True)
         }
@@ -133,4 +133,8 @@ def _session(document: bytes, threads: int) -> Any:
     options.log_severity_level = 3
     # A thread that spins between frames takes the core from the event loop, and from the other daemon's work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own, of many kinds
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"onnxruntime does not take this network: {reason}") from error

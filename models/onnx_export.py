@@ -35,8 +35,13 @@ def why_not() -> str | None:
     return None
 
 
+def value_name(unit: str) -> str:
+    """The name of a unit's tensor in ONNX: one that the exporter does not give, as it does `add_1`."""
+    return f"unit:{unit}"
+
+
 class OnnxNetwork:
-    """All units between pre-processing and answer, as an ONNX graph whose values carry the units' names."""
+    """All units between pre-processing and answer, as an ONNX graph with a value for each unit (`value_name`)."""
 
     def __init__(self, document: Any) -> None:
         import onnx.utils
@@ -45,7 +50,14 @@ class OnnxNetwork:
 
     def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
-        piece = self._extractor.extract_model(list(inputs), list(outputs))
+        names = ([value_name(unit) for unit in units] for units in (inputs, outputs))
+        piece = self._extractor.extract_model(*names)
+        # A split's node makes all its parts: one that is wanted, and one that is handed in.
+        given = {value.name for value in piece.graph.input}
+        for node in piece.graph.node:
+            for i, output in enumerate(node.output):
+                if output in given:
+                    node.output[i] = f"again:{output}"
         document: bytes = piece.SerializeToString()
         return document
 
@@ -89,8 +101,8 @@ def export(model: Model) -> bytes:
                 segment.module,
                 (example,),
                 dynamo=True,
-                input_names=[entry],
-                output_names=list(units),
+                input_names=[value_name(entry)],
+                output_names=[value_name(unit) for unit in units],
                 verbose=False,
             )
         except Exception as error:  # of many kinds, from several packages

@@ -19,6 +19,8 @@ from models.choose_executor import choose_executor
 from models.executor import TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor, OnnxSegment
+from models.onnx_export import OnnxNetwork
+from models.segment import Segment
 from models.zoo import load_model
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -86,6 +88,30 @@ def test_auto_keeps_to_torch_where_the_other_computes_something_else(
             patched.setattr(OnnxSegment, "execute", off)
             directory = tmp_path / str(wrong)
             assert choose_executor("auto", model, TorchExecutor(), directory).name == "torch"
+
+
+def test_auto_keeps_to_torch_where_a_cut_would_take_long_to_prepare(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames would stand still at each switch, however fast they were after it."""
+    clock = Clock(monkeypatch, 1.0)
+    compile_ = OnnxExecutor.compile
+
+    def slow(executor: OnnxExecutor, segment: Segment) -> OnnxSegment:
+        clock.now += 2.0
+        return compile_(executor, segment)
+
+    monkeypatch.setattr(OnnxExecutor, "compile", slow)
+    assert choose_executor("auto", model, TorchExecutor(), tmp_path).name == "torch"
+
+
+def test_a_network_that_onnxruntime_refuses_runs_on_torch(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document it cannot read, or an operator it has not, shows when the network is first compiled."""
+    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: b"no document")
+    torch_executor = TorchExecutor()
+    assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
 
 
 def test_what_is_told_is_used(model: Model, tmp_path: Path) -> None:

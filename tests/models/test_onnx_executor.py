@@ -22,9 +22,10 @@ from tests.models.classifiers import small_frame
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load_model("squeezenet1_1", "random:0", crop_size=64)
+@pytest.fixture(scope="module", params=["squeezenet1_1", "resnet18"])
+def model(request: pytest.FixtureRequest) -> Model:
+    """One with branches, and one whose units are called as the exporter calls its own values (`add_1`)."""
+    return load_model(request.param, "random:0", crop_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,14 @@ def test_the_other_side_may_run_torch(model: Model, onnx: OnnxExecutor) -> None:
             crossing = run(head, cut.edge_units, cut.crossing, frame)
             answer = run(tail, cut.cloud_units, (graph.sink,), crossing)[graph.sink]
             torch.testing.assert_close(answer, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_split_may_be_cut_between_its_parts(tmp_path: Path) -> None:
+    """ShuffleNet splits channels: one half crosses the cut, the other is made anew behind it."""
+    model = load_model("shufflenet_v2_x1_0", "random:0", crop_size=64)
+    executor = OnnxExecutor(model, TorchExecutor(), load_or_export(model, tmp_path))
+    found = list(deviations(model, executor, enumerate_closed_sets(model.graph), small_frame()))
+    assert max(deviation.relative for deviation in found) <= 1e-4
 
 
 def test_a_segment_without_the_network_is_torchs(model: Model, onnx: OnnxExecutor) -> None:

@@ -21,6 +21,7 @@ from common.errors import ConfigurationError, ModelError
 from common.files import write_atomically
 from models.model import PREPROCESSING_UNITS, Model
 
+FORMAT = "values are called unit:NAME"
 HOW_TO_INSTALL = "pip install 'cleave-dnn[onnx]'"
 
 
@@ -114,8 +115,8 @@ def export(model: Model) -> bytes:
 
 
 def _exporter_digest() -> str:
-    """A short name of the versions that an export depends on."""
-    versions = [torch.__version__, *(importlib.metadata.version(name) for name in ("onnx", "onnxscript"))]
+    """A short name of the versions that an export depends on, its naming of values among them."""
+    versions = [FORMAT, torch.__version__, *(importlib.metadata.version(name) for name in ("onnx", "onnxscript"))]
     return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:8]
 
 

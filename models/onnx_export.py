@@ -116,7 +116,11 @@ def export(model: Model) -> bytes:
 
 def _exporter_digest() -> str:
     """A short name of the versions that an export depends on, its naming of values among them."""
-    versions = [FORMAT, torch.__version__, *(importlib.metadata.version(name) for name in ("onnx", "onnxscript"))]
+    versions = [
+        FORMAT,
+        torch.__version__,
+        *(importlib.metadata.version(name) for name in ("onnx", "onnxscript")),
+    ]
     return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:8]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -108,10 +109,9 @@ class Uplink:
             await asyncio.sleep(next_delay_s(attempt, self._rng))
 
     async def _connect_once(self) -> None:
-        loop = asyncio.get_running_loop()
         line = Line(self)
         async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-            await loop.create_connection(lambda: line.channel, self._address.host, self._address.port)
+            await self._open(line)
         try:
             line.channel.send(self._hello)
             await self._greeted(line)
@@ -129,6 +129,23 @@ class Uplink:
             line.channel.abort()
             line.fail(LinkLostError("the connection is closed"))
         raise LinkLostError(line.why)
+
+    async def _open(self, line: Line) -> None:
+        """Connect to the first of the cloud's addresses that answers. Raises `OSError` when none does.
+
+        Names are resolved here: uvloop's `create_connection`, cancelled while it resolves one, leaves an error
+        behind that nobody takes, and that is logged as a bug.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        for position, (*_, address) in enumerate(found, start=1):
+            try:
+                await loop.create_connection(lambda: line.channel, str(address[0]), int(address[1]))
+            except OSError:
+                if position == len(found):
+                    raise
+            else:
+                return
 
     async def _greeted(self, line: Line) -> None:
         """Wait for the cloud's greeting. A mismatch is the operator's to mend, but not by ending a running edge."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import socket
 
 import pytest
 from hypothesis import given
@@ -358,3 +360,40 @@ def test_a_name_that_nobody_has_is_tried_again() -> None:
         await asyncio.wait([task])
 
     run(main())
+
+
+def test_an_edge_that_ends_while_it_looks_for_the_cloud_leaves_nothing_behind() -> None:
+    """Cancelled at any moment of resolving a name, no error is left that the loop complains of."""
+
+    async def main() -> None:
+        for attempt in range(60):
+            line_ = Uplink(Address(host="no such host", port=1), HELLO, Heard().events)
+            task = asyncio.create_task(line_.run())
+            for _ in range(attempt):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        gc.collect()
+        await asyncio.to_thread(gc.collect)  # what is still being resolved ends meanwhile
+
+    run(main())
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may stand for several addresses, of which the cloud listens on one."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            good, bad = (
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+                for port in (cloud.address.port, 1)
+            )
+
+            async def addresses(*_: object, **__: object) -> list[object]:
+                return [bad, good]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+            cloud.session.channel.abort()
+            await until(lambda: len(cloud.sessions) == 2 and line_.available)
+
+    run(main(), "asyncio")

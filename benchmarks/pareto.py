@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import json
 import shutil
 import statistics
 import sys
@@ -62,6 +63,18 @@ class Experiment:
     delays_ms: tuple[float, ...]
     rounds: int
     out: Path
+
+    def is_another_than_before(self) -> str | None:
+        """Return why this cannot go on where the run in its directory stopped; none if it can, or is the first."""
+        path = self.out / "experiment.json"
+        mine = {"weights": self.weights, "executor": self.executor, "slowdown": self.slowdown}
+        if not path.exists():
+            path.write_text(json.dumps(mine) + "\n")
+            return None
+        found = json.loads(path.read_text())
+        if found == mine:
+            return None
+        return f"{self.out} holds a run of {found}, this one is of {mine}; give another --out, or remove it"
 
     @property
     def links(self) -> list[tuple[float, float]]:
@@ -159,7 +172,7 @@ async def visit(bench: Bench, latency: Edge, throughput: Edge, place: Place) -> 
             many = (await bench.run("throughput", throughput, place.cut, FILL + THROUGHPUT_FRAMES))[
                 FILL - 1 :
             ]
-        fallbacks = sum("fallback" in record for record in (*one, *many))
+        fallbacks = sum("fallback" in record or bool(record["error"]) for record in (*one, *many))
         if attempt + 1 == TRIES or not fallbacks:
             break
     ended = sorted(datetime.fromisoformat(record["answered_at"]).timestamp() for record in many)
@@ -226,7 +239,9 @@ def read_arguments(arguments: Sequence[str]) -> Experiment:
     parser = argparse.ArgumentParser(prog="cleave-edge pareto", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--weights", default="default")
-    parser.add_argument("--executor", default="torch", help="auto, torch or onnxruntime, on both sides")
+    parser.add_argument(
+        "--executor", choices=("torch", "onnxruntime"), default="torch", help="on both sides (torch)"
+    )
     parser.add_argument("--slowdown", type=float, default=4.0, help="how much slower the edge is played (4)")
     parser.add_argument("--rates", default="8mbit,20mbit,100mbit", help="of the link, comma-separated")
     parser.add_argument("--delays-ms", default="1,20", help="of the link, one way, comma-separated")
@@ -250,6 +265,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. What is measured is kept whatever ends it."""
     experiment = read_arguments(arguments)
     experiment.out.mkdir(parents=True, exist_ok=True)
+    if reason := experiment.is_another_than_before():
+        print(f"cleave-edge pareto: {reason}", file=sys.stderr)
+        return 2
     frames = make_frames(experiment.out / "frames", 8)
     work = experiment.out / "daemons"
     shutil.rmtree(work, ignore_errors=True)

@@ -122,7 +122,7 @@ def _conditions(visits: Sequence[Visit], costs_of: Callable[[str], Costs]) -> Co
     place = visits[0].place
 
     def scale(cut: str, profiled_ms: float, stage: Callable[[Visit], Floats]) -> float:
-        seen = [ms for v in visits if v.place.reference and v.place.cut == cut for ms in stage(v)]
+        seen = [ms for v in visits if v.place.reference and v.place.cut == cut for ms in stage(v) if ms > 0]
         return statistics.median(seen) / profiled_ms if seen else 1.0
 
     return Conditions(

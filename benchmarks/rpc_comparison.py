@@ -107,7 +107,10 @@ class Ours:
             copies.append(copy)
         edge.offer(copies)
         await edge.answered(before + count, 600)
-        return edge.records()[before:]
+        records = edge.records()[before:]
+        if odd := [record for record in records if record["error"] or "fallback" in record]:
+            raise RuntimeError(f"{cut}: {len(odd)} frames failed or were finished on the edge: {odd[0]}")
+        return records
 
 
 class Rpc:

@@ -12,7 +12,7 @@ from pathlib import Path
 from common.errors import ConfigurationError
 from common.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 """Version of the saved form. A file with another one is measured anew."""
 
 

@@ -18,7 +18,7 @@ import structlog
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from common.errors import LinkError
+from common.errors import CleaveError, LinkError
 from common.partition.decide import Conditions, Decision, decide
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
@@ -236,7 +236,11 @@ class Controller:
         if not cut.cloud_units:
             self._run_edge_only(plan.reason, plan)
             return
-        parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
+        try:
+            parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
+        except (CleaveError, RuntimeError) as error:  # of the executor, or of the machine
+            log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=str(error))
+            return
         self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
         plan = replace(plan, epoch=self._epoch)
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))

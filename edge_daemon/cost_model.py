@@ -72,9 +72,9 @@ class CostModel:
         costs = self.costs(cut)
         now = time.monotonic()
         if head_ms is not None:
-            self._edge_drift.add(head_ms, costs.edge_ms, self._edge.total_ms, now)
+            self._edge_drift.add(cut.label, head_ms, costs.edge_ms, self._edge.total_ms, now)
         if tail_ms is not None:
-            self._cloud_drift.add(tail_ms, costs.cloud_ms, self._cloud.total_ms, now)
+            self._cloud_drift.add(cut.label, tail_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
     # --- what it knows ----------------------------------------------------------------------------------
     @property

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import structlog
 import torch
 
-from common.errors import ConfigurationError, ModelError
+from common.errors import ConfigurationError
 from common.files import write_atomically
 from models import onnx_export
 from models.executor import CompiledSegment, Executor, TorchExecutor
@@ -56,8 +58,9 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
         if _read(path, torch_executor) == onnx_executor.name:
             return onnx_executor
         return _faster(model, torch_executor, onnx_executor, path)
-    except ModelError as error:
-        log.warning("executor torch", reason=str(error))
+    except Exception as error:  # a model that three other packages cannot digest runs on torch all the same
+        log.warning("executor torch", reason=f"{type(error).__name__}: {error}"[:500])
+        _keep(path, torch_executor, {"executor": torch_executor.name, "reason": str(error)[:500]})
         return torch_executor
 
 
@@ -77,7 +80,7 @@ def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path
     assert spec is not None
     image = torch.linspace(-2, 2, spec.nbytes // 4).sin_().view(spec.shape)
     began = time.perf_counter()
-    compiled: dict[str, CompiledSegment] = {second.name: second.compile(segment)}
+    compiled: dict[str, CompiledSegment] = {second.name: second.compile(segment, may_use_torch=False)}
     prepare_s = time.perf_counter() - began
     compiled[first.name] = first.compile(segment)
     times: dict[str, list[float]] = {name: [] for name in compiled}
@@ -98,19 +101,29 @@ def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path
         log.info("onnxruntime takes too long to prepare a cut, torch is used", seconds=round(prepare_s, 1))
         chosen = first
     log.info(f"executor {chosen.name}", **{f"{name}_ms": value for name, value in ms.items()})
-    document = {"executor": chosen.name, "device": first.device_description, "ms": ms, "difference": apart}
+    _keep(path, first, {"executor": chosen.name, "ms": ms, "difference": apart})
+    return chosen
+
+
+def _keep(path: Path, executor: TorchExecutor, found: dict[str, Any]) -> None:
+    """Save what was chosen, for this device and these versions."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(document, indent=1) + "\n")
+        write_atomically(path, json.dumps({**found, **_valid_for(executor)}, indent=1) + "\n")
     except OSError as error:
         log.warning("the executor is chosen anew at the next start", reason=error.strerror)
-    return chosen
+
+
+def _valid_for(executor: TorchExecutor) -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "onnx")}
+    return {"device": executor.device_description, "versions": versions}
 
 
 def _read(path: Path, executor: TorchExecutor) -> str | None:
     """Return the name of the executor that was chosen on this device before, if any."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return str(document["executor"]) if document["device"] == executor.device_description else None
+        valid = all(document[name] == value for name, value in _valid_for(executor).items())
+        return str(document["executor"]) if valid else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

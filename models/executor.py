@@ -56,6 +56,10 @@ class Executor(Protocol):
     def threads(self) -> int: ...
     @property
     def slowdown(self) -> float: ...
+    @property
+    def most_kept(self) -> int:
+        """Compiled segments that are kept ready at most, by what one costs in memory."""
+        ...
 
     def compile(self, segment: Segment) -> CompiledSegment: ...
 
@@ -98,6 +102,8 @@ class TorchExecutor:
     """
 
     name = "torch"
+    most_kept = 16
+    """They share the model's weights, so one costs little."""
 
     def __init__(self, device: str = "cpu", threads: int = 0, slowdown: float = 1.0) -> None:
         if threads < 0:

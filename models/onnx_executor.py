@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 import torch
 
 from common.errors import ModelError, PlanError
@@ -19,11 +20,16 @@ from models.model import PREPROCESSING_UNITS, Model
 from models.onnx_export import OnnxNetwork, network_units, value_name
 from models.segment import Segment
 
+log = structlog.get_logger()
+
 
 class OnnxExecutor:
     """Runs the segments of one model on the CPU. Threads, pace and what is not ONNX are the torch executor's."""
 
     name = "onnxruntime"
+
+    most_kept = 6
+    """Each session has a copy of its weights."""
 
     def __init__(self, model: Model, torch_executor: TorchExecutor, network: OnnxNetwork) -> None:
         self._model = model
@@ -36,8 +42,12 @@ class OnnxExecutor:
         self.slowdown = torch_executor.slowdown
         self.pace = torch_executor.pace
 
-    def compile(self, segment: Segment) -> OnnxSegment:
-        """Make `segment` ready: at most three parts, one after another."""
+    def compile(self, segment: Segment, *, may_use_torch: bool = True) -> OnnxSegment:
+        """Make `segment` ready: at most three parts, one after another.
+
+        Torch runs what onnxruntime refuses: a plan is worth more than its executor. Without `may_use_torch` that
+        raises `ModelError`.
+        """
         before = [name for name in segment.units if name in PREPROCESSING_UNITS]
         network = [name for name in segment.units if name in self._units]
         after = [
@@ -46,7 +56,8 @@ class OnnxExecutor:
         parts: list[Part] = []
         for units, is_onnx in ((before, False), (network, True), (after, False)):
             if units and units != [self._model.graph.source]:
-                parts.append(self._part(units, self._handed_on(units, segment), is_onnx))
+                piece = self._model.segment(units, self._handed_on(units, segment))
+                parts.append(self._onnx_part(piece, may_use_torch) if is_onnx else self._torch_part(piece))
         return OnnxSegment(segment, parts, self)
 
     def stop(self) -> None:
@@ -63,11 +74,17 @@ class OnnxExecutor:
             if name in segment.outputs or any(reader in later for reader in graph.successors[name])
         ]
 
-    def _part(self, units: Sequence[str], outputs: Sequence[str], is_onnx: bool) -> Part:
-        piece = self._model.segment(units, outputs)
-        if not is_onnx:
-            return TorchPart(self._torch.compile(piece))
-        return OnnxPart(piece, _session(self._network.extract(piece.inputs, piece.outputs), self.threads))
+    def _torch_part(self, piece: Segment) -> Part:
+        return TorchPart(self._torch.compile(piece))
+
+    def _onnx_part(self, piece: Segment, may_use_torch: bool) -> Part:
+        try:
+            return OnnxPart(piece, _session(self._network.extract(piece.inputs, piece.outputs), self.threads))
+        except ModelError as error:
+            if not may_use_torch:
+                raise
+            log.warning("a cut runs on torch instead", units=len(piece.units), reason=str(error))
+            return self._torch_part(piece)
 
 
 class OnnxSegment:
@@ -115,7 +132,12 @@ class OnnxPart:
 
     def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         feed = {value_name(name): tensors[name].contiguous().numpy() for name in self.segment.inputs}
-        found = self.session.run([value_name(name) for name in self.segment.outputs], feed)
+        try:
+            found = self.session.run([value_name(name) for name in self.segment.outputs], feed)
+        except (
+            Exception
+        ) as error:  # onnxruntime's own: no RuntimeErrors, as torch's are, and handled like these
+            raise RuntimeError(f"onnxruntime: {error}") from error
         return {
             name: torch.from_numpy(array) for name, array in zip(self.segment.outputs, found, strict=True)
         }

@@ -47,12 +47,19 @@ class OnnxNetwork:
     def __init__(self, document: Any) -> None:
         import onnx.utils
 
-        self._extractor = onnx.utils.Extractor(document)
+        try:
+            self._extractor = onnx.utils.Extractor(document)
+        except Exception as error:
+            raise ModelError(f"the ONNX network cannot be read: {type(error).__name__}: {error}") from error
+        self.names = {output.name for output in document.graph.output}
 
     def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
         names = ([value_name(unit) for unit in units] for units in (inputs, outputs))
-        piece = self._extractor.extract_model(*names)
+        try:
+            piece = self._extractor.extract_model(*names)
+        except Exception as error:  # ValueError, AssertionError, protobuf's own
+            raise ModelError(f"the ONNX network cannot be cut: {str(error).partition(chr(10))[0]}") from error
         # A split's node makes all its parts: one that is wanted, and one that is handed in.
         given = {value.name for value in piece.graph.input}
         for node in piece.graph.node:
@@ -79,8 +86,10 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
     from google.protobuf.message import DecodeError
 
     path = directory / f"network-{model.fingerprint.digest}-{_exporter_digest()}.onnx"
-    with contextlib.suppress(OSError, DecodeError):
-        return OnnxNetwork(onnx.load_model_from_string(path.read_bytes()))
+    with contextlib.suppress(OSError, DecodeError, ModelError):
+        kept = OnnxNetwork(onnx.load_model_from_string(path.read_bytes()))
+        if kept.names == {value_name(unit) for unit in network_units(model)}:
+            return kept
     document = export(model)
     with contextlib.suppress(OSError):  # it is good for this run
         directory.mkdir(parents=True, exist_ok=True)
@@ -110,7 +119,10 @@ def export(model: Model) -> bytes:
             reason = str(error).partition("\n")[0]
             raise ModelError(f"{model.name} cannot be exported to ONNX: {reason}") from error
     assert program is not None
-    document: bytes = program.model_proto.SerializeToString()
+    try:
+        document: bytes = program.model_proto.SerializeToString()
+    except Exception as error:  # protobuf's, above 2 GiB
+        raise ModelError(f"{model.name} cannot be exported to ONNX: {error}") from error
     return document
 
 

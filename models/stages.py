@@ -12,9 +12,6 @@ from models.executor import CompiledSegment, Executor
 from models.model import Model
 from models.segment import Segment
 
-KEPT = 16
-"""Compiled segments kept at most. They share the model's weights, so one costs little."""
-
 
 class Stages:
     """The compiled segments of one model on one executor. Use it from the compute thread only."""
@@ -38,7 +35,7 @@ class Stages:
         compiled = self._executor.compile(segment)
         compiled.warm(self._example(segment))
         self._kept[key] = compiled
-        while len(self._kept) > KEPT:
+        while len(self._kept) > self._executor.most_kept:
             self._kept.popitem(last=False)
         return compiled
 

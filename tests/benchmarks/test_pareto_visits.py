@@ -107,3 +107,13 @@ def test_a_round_without_references_is_predicted_as_profiled() -> None:
     """The first visits of a run that has just begun have nothing to be scaled by."""
     (point,) = points_of([visited("middle", 50.0, 15.0, 0, reference=False, fps=1.0)], "m", COSTS.__getitem__)
     assert point.predicted_latency_ms == point.profiled_latency_ms
+
+
+def test_an_end_that_was_never_answered_scales_nothing() -> None:
+    """A link too slow for the cloud alone has its references finish on the edge: there is no tail to go by."""
+    visits = [
+        visited("cloud-only", 0.0, 0.0, 0, reference=True),
+        visited("middle", 40.0, 12.0, 0, reference=False, fps=1.0),
+    ]
+    (point,) = points_of(visits, "m", COSTS.__getitem__)
+    assert point.predicted_tail_ms == pytest.approx(12.0)

@@ -77,7 +77,7 @@ def damaged() -> list[bytes]:
         b"[]",
         b"7",
         b"[" * 100_000,
-        changed(format=2),
+        changed(format=1),
         changed(format=None),
         changed(key=None),
         changed(key={}),

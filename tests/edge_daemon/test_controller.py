@@ -11,7 +11,7 @@ from typing import ClassVar, cast
 
 import pytest
 
-from common.errors import LinkLostError
+from common.errors import LinkLostError, ModelError
 from common.plan import Cut, Mode
 from common.profile import Profile, ProfileKey
 from common.wire.messages import Prepare, Prepared
@@ -311,6 +311,28 @@ def test_a_plan_that_the_cloud_refuses_leaves_the_old_one() -> None:
                 loop.uplink.refuses = None
                 await loop.looked()
                 assert loop.cut == "after resize"
+
+    run(main())
+
+
+def test_a_plan_that_cannot_be_prepared_here_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executor that refuses a cut, or has no memory for it, ends neither the loop nor the plan in force."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                for error in (ModelError("no such operator"), RuntimeError("not enough memory")):
+
+                    def fail(*_: object, error: Exception = error) -> None:
+                        raise error
+
+                    with monkeypatch.context() as patched:
+                        patched.setattr(tiny.stages, "prepare", fail)
+                        loop.measured(SLOW)
+                        await loop.looked()
+                        assert loop.cut == "cloud-only"
+                await loop.looked()
+                assert loop.cut == "after resize", "it is tried again"
 
     run(main())
 

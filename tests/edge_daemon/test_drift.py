@@ -11,7 +11,7 @@ def drift(*ratios: float, at: float = 100.0) -> Drift:
     """A device whose stages of 50 ms, half its profile, took so many times as long."""
     device = Drift()
     for ratio in ratios:
-        device.add(50.0 * ratio, 50.0, 100.0, at)
+        device.add("a cut", 50.0 * ratio, 50.0, 100.0, at)
     return device
 
 
@@ -33,7 +33,7 @@ def test_short_stages_say_nothing(measured_ms: float, profiled_ms: float) -> Non
     """A stage below a fifth of the profile, or none at all, is no measure of the device."""
     device = Drift()
     for _ in range(RECENT):
-        device.add(measured_ms, profiled_ms, 100.0, 100.0)
+        device.add("a cut", measured_ms, profiled_ms, 100.0, 100.0)
     assert device.scale(100.0) == 1.0
 
 
@@ -42,11 +42,32 @@ def test_old_news_is_no_news() -> None:
     device = drift(*[2.0] * RECENT)
     assert device.scale(100.0 + STALE_S) == 2.0
     assert device.scale(100.1 + STALE_S) == 1.0
-    device.add(50.0, 50.0, 100.0, 100.1 + STALE_S)
+    device.add("a cut", 50.0, 50.0, 100.0, 100.1 + STALE_S)
     assert device.scale(100.1 + STALE_S) == 1.0
     for _ in range(FEWEST - 1):
-        device.add(65.0, 50.0, 100.0, 101.0 + STALE_S)
+        device.add("a cut", 65.0, 50.0, 100.0, 101.0 + STALE_S)
     assert device.scale(101.0 + STALE_S) == pytest.approx(1.3)
+
+
+def test_a_cut_whose_profile_is_wrong_does_not_move_the_plan_to_and_fro() -> None:
+    """After frames under both, the scale is the same whichever of them runs."""
+    device = drift(*[1.3] * RECENT)
+    assert device.scale(100.0) == pytest.approx(1.3)
+    for _ in range(RECENT):
+        device.add("another cut", 50.0, 50.0, 100.0, 101.0)
+    assert device.scale(101.0) == pytest.approx(1.15)
+    for _ in range(RECENT):
+        device.add("a cut", 65.0, 50.0, 100.0, 102.0)
+    assert device.scale(102.0) == pytest.approx(1.15)
+
+
+@pytest.mark.parametrize(("measured_ms", "whole_ms"), [(5e-324, 100.0), (1e308, 100.0), (50.0, 1e-310)])
+def test_absurd_times_make_no_absurd_scale(measured_ms: float, whole_ms: float) -> None:
+    """What a cloud says of itself may be anything; the scale stays a number to plan with."""
+    device = Drift()
+    for _ in range(RECENT):
+        device.add("a cut", measured_ms, whole_ms / 2, whole_ms, 100.0)
+    assert 0.01 <= device.scale(100.0) <= 100.0
 
 
 def test_a_new_profile_begins_anew() -> None:

@@ -68,9 +68,11 @@ def test_auto_takes_the_faster_one_and_remembers(
     monkeypatch.setattr(module, "_faster", lambda *of: measured.append(of))
     assert choose_executor("auto", model, TorchExecutor(), tmp_path).name == name
     assert measured == []
-    path.write_text(json.dumps({**document, "device": "another"}))
-    choose_executor("auto", model, TorchExecutor(), tmp_path)
-    assert len(measured) == 1
+    changes: list[dict[str, Any]] = [{"device": "another"}, {"versions": {}}]
+    for number, change in enumerate(changes, start=1):
+        path.write_text(json.dumps({**document, **change}))
+        choose_executor("auto", model, TorchExecutor(), tmp_path)
+        assert len(measured) == number
 
 
 def test_auto_keeps_to_torch_where_the_other_computes_something_else(
@@ -97,9 +99,9 @@ def test_auto_keeps_to_torch_where_a_cut_would_take_long_to_prepare(
     clock = Clock(monkeypatch, 1.0)
     compile_ = OnnxExecutor.compile
 
-    def slow(executor: OnnxExecutor, segment: Segment) -> OnnxSegment:
+    def slow(executor: OnnxExecutor, segment: Segment, **options: bool) -> OnnxSegment:
         clock.now += 2.0
-        return compile_(executor, segment)
+        return compile_(executor, segment, **options)
 
     monkeypatch.setattr(OnnxExecutor, "compile", slow)
     assert choose_executor("auto", model, TorchExecutor(), tmp_path).name == "torch"
@@ -145,6 +147,8 @@ def test_a_model_that_cannot_be_exported_runs_on_torch(
     monkeypatch.setattr(onnx_export, "export", fail)
     torch_executor = TorchExecutor()
     assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
+    (path,) = tmp_path.glob("executor-*.json")
+    assert "a reason" in json.loads(path.read_text())["reason"], "the next start need not try again"
     with pytest.raises(ModelError, match="a reason"):
         choose_executor("onnxruntime", model, torch_executor, tmp_path)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.errors import FrameError, PlanError
+from common.errors import FrameError, ModelError, PlanError
 from common.partition.closed_sets import enumerate_closed_sets
 from common.plan import Cut
 from models.executor import CompiledSegment, Executor, Pace, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
-from models.onnx_export import load_or_export
+from models.onnx_export import OnnxNetwork, load_or_export
 from models.preprocess import as_frame
 from models.verification import deviations
 from models.zoo import load_model
@@ -100,6 +100,27 @@ def test_running_is_paced_and_measuring_is_not(model: Model) -> None:
     compiled.run(inputs)
     assert len(waits) == 1
     assert (executor.slowdown, executor.name) == (5, "onnxruntime")
+
+
+def test_what_onnxruntime_refuses_runs_on_torch(
+    model: Model, onnx: OnnxExecutor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cut that cannot be made into a session is run all the same, and said; asked to be strict, it is an error."""
+    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: b"no document")
+    frame = {"frame": as_frame(small_frame())}
+    segment = model.segment(model.graph.names, (model.graph.sink,))
+    mine = onnx.compile(segment).run(frame)[model.graph.sink]
+    assert torch.equal(mine, TorchExecutor().compile(segment).run(frame)[model.graph.sink])
+    assert "a cut runs on torch instead" in capsys.readouterr().out
+    with pytest.raises(ModelError, match="onnxruntime does not take this network"):
+        onnx.compile(segment, may_use_torch=False)
+
+
+def test_a_run_that_fails_is_the_frames_misfortune_only(model: Model, onnx: OnnxExecutor) -> None:
+    """onnxruntime's own exceptions are RuntimeErrors here, as torch's are: callers fail the frame and go on."""
+    compiled = onnx.compile(model.segment(model.graph.names[4:], (model.graph.sink,)))
+    with pytest.raises(RuntimeError, match="onnxruntime: "):
+        compiled.run({"normalize": torch.zeros(1, 3, 7, 7, 7)})
 
 
 def test_errors_are_as_torchs(model: Model, onnx: OnnxExecutor) -> None:

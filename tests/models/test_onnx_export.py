@@ -42,8 +42,11 @@ def test_an_export_is_kept_for_the_next_start(
     load_or_export(model, tmp_path)
     assert exports == [model]
     assert path.read_bytes() == document
+    path.write_bytes(b"")
+    load_or_export(model, tmp_path)
+    assert exports == [model, model], "an empty file is a document to protobuf, and not this network's"
     load_or_export(load_model("squeezenet1_1", "random:1", crop_size=64), tmp_path)
-    assert len(exports) == 2, "other weights are another network"
+    assert len(exports) == 3, "other weights are another network"
 
 
 def test_every_unit_of_the_network_can_be_cut_at(model: Model, tmp_path: Path) -> None:

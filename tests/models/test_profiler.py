@@ -30,6 +30,7 @@ class Timetable:
     name = "timetable"
     device = device_description = "a clock"
     threads = 1
+    most_kept = 16
 
     def __init__(self, model: Model, slowdown: float = 1.0) -> None:
         self.model, self.slowdown = model, slowdown

@@ -24,7 +24,7 @@ from benchmarks.demo_walk import DAEMONS, Setting, Walk
 from benchmarks.frames import make_frames
 from benchmarks.pair import DaemonError
 
-WALK = (Phase(100.0, 24), Phase(20.0, 24), Phase(5.0, 30), Phase(0.0, 18), Phase(50.0, 36))
+WALK = (Phase(100.0, 24), Phase(20.0, 24), Phase(5.0, 30), Phase(0.0, 24), Phase(50.0, 36))
 """Mbit/s and frames of each phase."""
 QUALITY = 88
 """Of the JPEGs: about 195 kB each, as a camera's 720p pictures are."""

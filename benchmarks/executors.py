@@ -21,7 +21,8 @@ import torch
 
 from models.executor import TorchExecutor, describe_cpu
 from models.onnx_executor import OnnxExecutor
-from models.onnx_export import load_or_export, network_units
+from models.onnx_export import load_or_export
+from models.sample_frame import sample_image
 from models.zoo import load_model, load_network
 
 SIX = "mobilenet_v2,resnet18,resnet50,googlenet,inception_v3,vgg16"
@@ -31,12 +32,10 @@ WARM = 2
 def ways(name: str, weights: str, threads: int, directory: Path) -> dict[str, Callable[[], torch.Tensor]]:
     """Return functions that compute its logits for one image, each in its own way."""
     model = load_model(name, weights)
-    units = network_units(model)
+    units = model.network_units
     segment = model.segment(units, units[-1:])
     (entry,) = segment.inputs
-    spec = model.graph[entry].output
-    assert spec is not None
-    image = torch.linspace(-2, 2, spec.nbytes // 4).sin_().view(spec.shape)
+    image = sample_image(model.preprocessing.crop_size)
     plain = load_network(name, weights).eval()
     torch_executor = TorchExecutor("cpu", threads)
     ours = torch_executor.compile(segment)

@@ -25,7 +25,10 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "it needs root"
     missing = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
-    return f"{' and '.join(missing)} missing (apt-get install iproute2)" if missing else None
+    if missing:
+        return f"{' and '.join(missing)} missing (apt-get install iproute2)"
+    allowed = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+    return None if allowed else "the kernel allows no network namespaces (a container without that right?)"
 
 
 @dataclass(frozen=True, slots=True)

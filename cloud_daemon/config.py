@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from common.config import Address, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 
-STATE_HOME = Path("~/.local/state")
+STATE_DIR = Path("~/.local/state/cleave-cloud")
 
 
 class CloudSettings(DaemonSettings):
@@ -39,6 +39,4 @@ class CloudSettings(DaemonSettings):
         le=65535,
         help="where the iperf3 server listens, while an edge has its turn",
     )
-    state_dir: PathSetting = setting(
-        "CLOUD_STATE_DIR", STATE_HOME / "cleave-cloud", help="where measured profiles are kept"
-    )
+    state_dir: PathSetting = setting("CLOUD_STATE_DIR", STATE_DIR, help="where measured profiles are kept")

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from common.config import Address, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 
-STATE_HOME = Path("~/.local/state")
+STATE_DIR = Path("~/.local/state/cleave-edge")
 
 
 class EdgeSettings(DaemonSettings):
@@ -70,6 +70,6 @@ class EdgeSettings(DaemonSettings):
     )
     state_dir: PathSetting = setting(
         "EDGE_STATE_DIR",
-        STATE_HOME / "cleave-edge",
+        STATE_DIR,
         help="where measured profiles and `status.json` are kept",
     )

@@ -18,6 +18,7 @@ from models import onnx_export
 from models.executor import CompiledSegment, Executor, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
+from models.sample_frame import sample_image
 
 log = structlog.get_logger()
 
@@ -73,12 +74,10 @@ def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path)
 
 def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path) -> Executor:
     """Measure the network on both in turn, compare their answers, keep the result."""
-    units = onnx_export.network_units(model)
+    units = model.network_units
     segment = model.segment(units, units[-1:])
     (entry,) = segment.inputs
-    spec = model.graph[entry].output
-    assert spec is not None
-    image = torch.linspace(-2, 2, spec.nbytes // 4).sin_().view(spec.shape)
+    image = sample_image(model.preprocessing.crop_size)
     began = time.perf_counter()
     compiled: dict[str, CompiledSegment] = {second.name: second.compile(segment, may_use_torch=False)}
     prepare_s = time.perf_counter() - began

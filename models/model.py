@@ -87,6 +87,12 @@ class Model:
         )
 
     @cached_property
+    def network_units(self) -> tuple[str, ...]:
+        """The units between pre-processing and answer, in order: the network itself."""
+        around = {*PREPROCESSING_UNITS, self.graph.sink}
+        return tuple(name for name in self.graph.names if name not in around)
+
+    @cached_property
     def _by_name(self) -> Mapping[str, object]:
         return {unit.name: unit for unit in self._traced.units}
 

@@ -17,7 +17,7 @@ from common.errors import ModelError, PlanError
 from models.crossing import dense
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
-from models.onnx_export import OnnxNetwork, network_units, value_name
+from models.onnx_export import OnnxNetwork, value_name
 from models.segment import Segment
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class OnnxExecutor:
         self._model = model
         self._torch = torch_executor
         self._network = network
-        self._units = frozenset(network_units(model))
+        self._units = frozenset(model.network_units)
         self.device = "cpu"
         self.device_description = torch_executor.device_description
         self.threads = torch_executor.threads

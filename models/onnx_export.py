@@ -19,7 +19,7 @@ import torch
 
 from common.errors import ConfigurationError, ModelError
 from common.files import write_atomically
-from models.model import PREPROCESSING_UNITS, Model
+from models.model import Model
 
 FORMAT = "values are called unit:NAME"
 HOW_TO_INSTALL = "pip install 'cleave-dnn[onnx]'"
@@ -70,11 +70,6 @@ class OnnxNetwork:
         return document
 
 
-def network_units(model: Model) -> tuple[str, ...]:
-    """The units that are exported: all but the pre-processing and the answer, which are not the network's."""
-    return tuple(n for n in model.graph.names if n not in PREPROCESSING_UNITS and n != model.graph.sink)
-
-
 def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
     """Return the model's ONNX network: the saved one, or exported now and saved in `directory`.
 
@@ -88,7 +83,7 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
     path = directory / f"network-{model.fingerprint.digest}-{_exporter_digest()}.onnx"
     with contextlib.suppress(OSError, DecodeError, ModelError):
         kept = OnnxNetwork(onnx.load_model_from_string(path.read_bytes()))
-        if kept.names == {value_name(unit) for unit in network_units(model)}:
+        if kept.names == {value_name(unit) for unit in model.network_units}:
             return kept
     document = export(model)
     with contextlib.suppress(OSError):  # it is good for this run
@@ -99,7 +94,7 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
 
 def export(model: Model) -> bytes:
     """Export the model's network with every unit's tensor as an output of its name."""
-    units = network_units(model)
+    units = model.network_units
     segment = model.segment(units, units)
     (entry,) = segment.inputs
     spec = model.graph[entry].output

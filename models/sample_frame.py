@@ -1,4 +1,4 @@
-"""A frame for when no real one is at hand."""
+"""A frame, and a network's input, for when no real one is at hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from functools import lru_cache
 
 import numpy as np
+import torch
 from PIL import Image
 
 _QUALITY = 85
@@ -27,3 +28,8 @@ def sample_frame(width: int = 1280, height: int = 720) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
+
+
+def sample_image(size: int) -> torch.Tensor:
+    """Return float32[1, 3, size, size] with values as normalised pixels have, all different."""
+    return torch.linspace(-2, 2, 3 * size * size).sin_().view(1, 3, size, size)

@@ -21,6 +21,7 @@ from common.errors import ModelError
 from models import preprocess
 from models.preprocess import Preprocessing
 from models.purify import purify
+from models.sample_frame import sample_image
 from models.segment import make_module
 from models.shapes import observe
 from models.specialise import Specialiser, Vertex
@@ -137,7 +138,7 @@ def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
     """
     names = [unit.name for unit in model.units]
     module = build_module(model, model.units[4:-1], names[3:4], names[-2:-1])
-    image = torch.linspace(-2, 2, 3 * size * size).sin_().view(1, 3, size, size)
+    image = sample_image(size)
     expected, found = network(image), module(image)[0]
     largest = expected.abs().max().clamp_min(1e-12)
     difference = ((expected - found).abs().max() / largest).item()

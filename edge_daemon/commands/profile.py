@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import ConfigurationError
 from edge_daemon.commands.command_line import Parser, run
@@ -35,41 +35,22 @@ def main(arguments: Sequence[str]) -> int:
         lambda: profile(
             chosen.model,
             chosen.weights,
-            Device(chosen.executor, chosen.device, chosen.threads, chosen.slowdown),
+            {name: getattr(chosen, name) for name in ("executor", "device", "threads", "slowdown")},
             chosen.frame,
             chosen.out,
         ),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What is measured with."""
-
-    executor: str
-    device: str
-    threads: int
-    slowdown: float
-
-
-def profile(name: str, weights: str, device: Device, frame: Path | None, out: Path) -> None:
+def profile(name: str, weights: str, device: Mapping[str, Any], frame: Path | None, out: Path) -> None:
     """Measure, save to `out` and print the costliest units. Raises `ConfigurationError` for files and settings."""
     from common.files import write_atomically
+    from edge_daemon.commands.local_model import Device, load_local, read_frame
     from edge_daemon.commands.progress import Progress
-    from edge_daemon.config import STATE_HOME
-    from models.choose_executor import choose_executor
-    from models.executor import TorchExecutor
-    from models.profiler import ProfileRun, sample_frame
-    from models.zoo import load_model
+    from models.profiler import ProfileRun
 
-    try:
-        data = frame.read_bytes() if frame else sample_frame()
-    except OSError as error:
-        raise ConfigurationError(f"{frame}: {error.strerror}") from error
-    torch_executor = TorchExecutor(device.device, device.threads, device.slowdown)
-    model = load_model(name, weights)
-    state_dir = (STATE_HOME / "cleave-edge").expanduser()
-    executor = choose_executor(device.executor, model, torch_executor, state_dir)
+    data = read_frame(frame)
+    model, executor = load_local(name, weights, Device(**device))
     measuring = ProfileRun(model, executor, data)
     with Progress(measuring.total_steps, "measurements") as progress:
         while not measuring.step():

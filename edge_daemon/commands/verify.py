@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import CleaveError, ConfigurationError
+from common.errors import CleaveError
 from edge_daemon.commands.command_line import Parser, run
 
 ALLOWED = 1e-4
@@ -35,21 +35,12 @@ def main(arguments: Sequence[str]) -> int:
 def verify(name: str, weights: str, executor_name: str, threads: int, frame: Path | None) -> None:
     """Run every legal cut and print the largest deviation. Raises `NotTheSameError` when it is too large."""
     from common.partition.closed_sets import enumerate_closed_sets
+    from edge_daemon.commands.local_model import Device, load_local, read_frame
     from edge_daemon.commands.progress import Progress
-    from edge_daemon.config import STATE_HOME
-    from models.choose_executor import choose_executor
-    from models.executor import TorchExecutor
-    from models.sample_frame import sample_frame
     from models.verification import deviations
-    from models.zoo import load_model
 
-    try:
-        data = frame.read_bytes() if frame else sample_frame()
-    except OSError as error:
-        raise ConfigurationError(f"{frame}: {error.strerror}") from error
-    model = load_model(name, weights)
-    state_dir = (STATE_HOME / "cleave-edge").expanduser()
-    executor = choose_executor(executor_name, model, TorchExecutor("cpu", threads), state_dir)
+    data = read_frame(frame)
+    model, executor = load_local(name, weights, Device(executor=executor_name, threads=threads))
     sets = enumerate_closed_sets(model.graph)
     found = []
     with Progress(len(sets) - 1, "cuts") as progress:

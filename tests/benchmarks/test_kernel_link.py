@@ -14,12 +14,7 @@ WHY_NOT = why_not()
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no kernel-shaped link here: {WHY_NOT}")
 def test_two_hosts_are_joined_at_the_rate_that_was_asked_for() -> None:
     """A packet gets from one namespace to the other, both ends are shaped, and nothing is left behind."""
-    try:
-        entered = kernel_link(20e6)
-        link = entered.__enter__()
-    except RuntimeError as error:
-        pytest.skip(f"the kernel refuses namespaces here: {error}")
-    try:
+    with kernel_link(20e6) as link:
         ping = [*link.edge_prefix, "python3", "-c", LISTEN_AND_CONNECT]
         assert subprocess.run(ping, capture_output=True, text=True, check=True).stdout.strip() == "refused"
         link.set_rate(5e6)
@@ -29,8 +24,6 @@ def test_two_hosts_are_joined_at_the_rate_that_was_asked_for() -> None:
             )
             assert "tbf" in shown.stdout
             assert "rate 5Mbit" in shown.stdout
-    finally:
-        entered.__exit__(None, None, None)
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
     assert link.edge_namespace not in listed
 

@@ -175,3 +175,12 @@ async def infer(line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float 
 def of(event: Received) -> Infer:
     assert isinstance(event.message, Infer)
     return event.message
+
+
+def more_than_fits(cloud: FakeCloud) -> tuple[tuple[TensorEntry, ...], bytes]:
+    """Have the cloud stop reading; return the entry and the bytes of a tensor that then fills the line."""
+    transport = cloud.session.channel._transport
+    assert transport is not None
+    transport.pause_reading()
+    tensor = bytes(30_000_000)
+    return (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),), tensor

@@ -33,7 +33,6 @@ from common.wire.messages import (
     ProfileRequest,
     Refused,
 )
-from common.wire.tensors import TensorEntry
 from edge_daemon import line
 from edge_daemon.uplink import Uplink, next_delay_s
 from tests.edge_daemon.fake_cloud import (
@@ -46,6 +45,7 @@ from tests.edge_daemon.fake_cloud import (
     connected,
     hurry,
     infer,
+    more_than_fits,
 )
 from tests.event_loop import run, until
 
@@ -230,10 +230,7 @@ def test_an_upload_that_waits_for_room_is_told_too() -> None:
 
     async def main() -> None:
         async with connected() as (cloud, line_, _):
-            assert cloud.session.channel._transport is not None
-            cloud.session.channel._transport.pause_reading()
-            tensor = bytes(30_000_000)
-            entries = (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),)
+            entries, tensor = more_than_fits(cloud)
             first = asyncio.ensure_future(line_.infer(1, 1, entries, [tensor], 20.0))
             await until(lambda: line_.bytes_up > len(tensor))
             second = asyncio.ensure_future(infer(line_, 2))

@@ -21,7 +21,6 @@ from common.wire.messages import (
     Pong,
     Welcome,
 )
-from common.wire.tensors import TensorEntry
 from edge_daemon import line
 from edge_daemon.line import CloudBusyError, CloudFailedError
 from tests.common.wire.samples import packed
@@ -32,6 +31,7 @@ from tests.edge_daemon.fake_cloud import (
     connected,
     hurry,
     infer,
+    more_than_fits,
     of,
 )
 from tests.event_loop import run, until
@@ -152,10 +152,7 @@ def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
 
     async def main() -> None:
         async with connected() as (cloud, line_, _):
-            assert cloud.session.channel._transport is not None
-            cloud.session.channel._transport.pause_reading()
-            tensor = bytes(30_000_000)
-            entries = (TensorEntry(1, "uint8", (len(tensor),), len(tensor)),)
+            entries, tensor = more_than_fits(cloud)
             with pytest.raises(LinkLostError, match="no answer to frame 1"):
                 await line_.infer(1, 1, entries, [tensor], 0.05)
             await until(lambda: len(cloud.sessions) == 2 and line_.available)

@@ -10,7 +10,7 @@ import pytest
 from common.errors import ConfigurationError, ModelError
 from models import onnx_export
 from models.model import Model
-from models.onnx_export import load_or_export, network_units, value_name
+from models.onnx_export import load_or_export, value_name
 from models.zoo import load_model
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -54,7 +54,7 @@ def test_every_unit_of_the_network_can_be_cut_at(model: Model, tmp_path: Path) -
     import onnx
 
     network = load_or_export(model, tmp_path)
-    names = network_units(model)
+    names = model.network_units
     assert model.graph.sink not in names
     assert not {"frame", "decode", "resize", "normalize"} & set(names)
     whole = onnx.load_model_from_string(network.extract(["normalize"], names))

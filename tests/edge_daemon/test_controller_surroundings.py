@@ -1,0 +1,206 @@
+"""Facts about the dynamic loop and what surrounds it: clouds that fail, overload, fixed plans, the schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import ClassVar
+
+import pytest
+
+from common.plan import Cut, Mode
+from edge_daemon import controller as module
+from edge_daemon.controller import hold_off_s
+from tests.edge_daemon.bench import bench
+from tests.edge_daemon.controller_loop import (
+    CLOUD,
+    CRAWLING,
+    EDGE,
+    FAST,
+    FRAME_BYTES,
+    GRAPH,
+    Loop,
+    going,
+    planning,
+)
+from tests.event_loop import run, until
+
+
+def test_a_cloud_that_let_frames_down_waits_for_the_profiles() -> None:
+    """While nothing is known but that, the edge alone is the safe way; with profiles the planner decides again."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny) as loop:
+                loop.up()
+                await until(lambda: loop.cut == "cloud-only")
+                loop.down()
+                assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
+                loop.up()
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                loop.measured(FAST)
+                loop.controller.set_profiles(EDGE, CLOUD)
+                await until(lambda: loop.cut == "cloud-only")
+                assert loop.mode is Mode.LIGHT
+
+    run(main())
+
+
+def test_overload_is_told_with_the_rate_that_can_be_sustained(capsys: pytest.CaptureFixture[str]) -> None:
+    """When no cut keeps the sampling rate, the least bottleneck is used, and the beginning is told once."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, CRAWLING, rate_fps=30.0) as loop:
+                plan = loop.controller.active.plan
+                assert (plan.cut.label, plan.mode) == ("edge-only", Mode.OVERLOADED)
+                assert plan.sustainable_fps == pytest.approx(1000 / EDGE.total_ms)
+                await loop.looked()
+                assert capsys.readouterr().out.count("overloaded: no cut keeps") == 1
+                loop.measured(FAST)
+                await loop.looked()
+                assert "no longer overloaded" in capsys.readouterr().out
+
+    run(main())
+
+
+def test_without_a_cloud_the_edges_own_rate_is_known() -> None:
+    """The profiles outlive the link: what the edge alone sustains is told, and the epoch stays."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, rate_fps=10.0) as loop:
+                loop.down()
+                epoch = loop.controller.active.plan.epoch
+                await loop.looked()
+                plan = loop.controller.active.plan
+                assert (plan.epoch, plan.cut.label, plan.mode) == (epoch, "edge-only", Mode.OVERLOADED)
+                assert plan.sustainable_fps == pytest.approx(1000 / EDGE.total_ms)
+
+    run(main())
+
+
+def test_larger_frames_are_planned_with() -> None:
+    """The size of the frames seen lately is what would cross: when they grow, the cut moves."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, 200e6) as loop:
+                assert loop.cut == "cloud-only"
+                for _ in range(20):
+                    loop.controller.saw_frame(20 * FRAME_BYTES)
+                await loop.looked()
+                assert loop.cut == "after resize"
+                assert loop.prober.saw == 40
+
+    run(main())
+
+
+@pytest.mark.parametrize("cut", ["cloud-only", "after first + second"])
+def test_a_fixed_plan_is_used_whenever_the_cloud_is_there(cut: str) -> None:
+    """No profile, no bandwidth and no gain moves it; without the cloud the edge still serves."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny, fixed=cut) as loop:
+                assert (loop.cut, loop.mode) == ("edge-only", Mode.PINNED)
+                loop.up()
+                await until(lambda: loop.cut == cut)
+                assert loop.mode is Mode.PINNED
+                loop.measured(CRAWLING)
+                await loop.looked()
+                assert loop.cut == cut
+                loop.down()
+                assert (loop.cut, loop.mode) == ("edge-only", Mode.PINNED)
+                loop.up()
+                await until(lambda: loop.cut == cut)
+
+    run(main())
+
+
+def test_fixed_to_the_edge_the_cloud_is_not_asked() -> None:
+    """Edge-only by the operator's word is edge-only, whoever connects."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny, fixed="edge-only") as loop:
+                loop.up()
+                await loop.looked()
+                assert loop.controller.active.plan.cut == Cut.edge_only(GRAPH)
+                assert loop.uplink.asked == []
+
+    run(main())
+
+
+def test_a_cloud_that_lets_frames_down_again_and_again_is_left_alone_for_longer() -> None:
+    """Once is an outage and costs no wait; then it doubles, up to a minute."""
+    waits = [hold_off_s(times) for times in range(8)]
+    assert waits == [0.0, 0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert hold_off_s(10_000) == 60.0
+
+
+def test_a_flapping_link_is_not_used_at_each_flap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the second fall within a minute the edge goes on alone for a while, though the line is back."""
+    now = 1000.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def main() -> None:
+        nonlocal now
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                for wait_s in (0.0, 5.0, 10.0):
+                    assert loop.cut == "cloud-only"
+                    loop.down()
+                    loop.up()
+                    loop.measured(FAST)
+                    if wait_s:
+                        now += wait_s - 0.1
+                        await loop.looked()
+                        assert loop.cut == "edge-only"
+                    now += 0.2
+                    await loop.looked()
+                now += 120.0
+                loop.down()
+                loop.up()
+                loop.measured(FAST)
+                await loop.looked()
+                assert loop.cut == "cloud-only", "what is long past is forgiven"
+
+    run(main())
+
+
+def test_the_interval_wakes_the_loop_from_the_loop() -> None:
+    """An event set from another thread may wake nobody; no thread is left to end, either."""
+
+    class Woken(asyncio.Event):
+        threads: ClassVar[set[int]] = set()
+
+        def set(self) -> None:
+            self.threads.add(threading.get_ident())
+            super().set()
+
+    async def main() -> None:
+        with bench() as tiny:
+            loop = Loop(tiny, 1.0, None, 0.02)
+            await loop.controller.start()
+            loop.controller._wake = woken = Woken()
+            task = asyncio.create_task(loop.controller.run())
+            await until(lambda: bool(woken.threads))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert woken.threads == {threading.get_ident()}
+
+    run(main())
+
+
+def test_it_looks_at_each_interval() -> None:
+    """Without any event, the schedule alone makes it look."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny, interval_s=0.05) as loop:
+                await until(lambda: loop.looks >= 4)
+
+    run(main())

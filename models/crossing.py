@@ -1,68 +1,43 @@
-"""Crossing tensors: between torch and the bytes of the wire, without copying."""
+"""Crossing tensors: between torch and the payload of a message; sent raw, without copying."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from common.errors import PlanError
-from common.graph import DTYPE_BYTES, ModelGraph
-from common.wire.tensors import ROW_MAJOR, TensorEntry, join, split
-
-_TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
-_NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return the wire's name of a torch type. Raises `PlanError` for types that cannot cross."""
-    if dtype not in _NAMES:
-        raise PlanError(f"tensors of type {dtype} cannot cross the wire")
-    return _NAMES[dtype]
-
-
-def dense(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Return `tensor` in memory without gaps, and the order of its dimensions there, for `TensorEntry.order`.
-
-    It is copied only if it has gaps (a slice of a larger tensor) or repeats elements (an expanded one).
-    """
-    if tensor.is_contiguous():
-        return tensor, ROW_MAJOR
-    strides = tensor.stride()
-    order = tuple(sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension]))
-    if tensor.permute(order).is_contiguous():
-        return tensor, order
-    return tensor.contiguous(), ROW_MAJOR
-
-
-def _reshaped(flat: torch.Tensor, entry: TensorEntry) -> torch.Tensor:
-    if not entry.order:
-        return flat.reshape(entry.shape)
-    in_memory = flat.reshape([entry.shape[dimension] for dimension in entry.order])
-    back = sorted(range(len(entry.order)), key=lambda dimension: entry.order[dimension])
-    return in_memory.permute(back)
+from common.graph import ModelGraph
+from common.wire.codecs import RAW
+from common.wire.tensors import TensorEntry, join, split
+from models.codecs import decode, encode
+from models.tensor_memory import spec_of
 
 
 def to_wire(
-    graph: ModelGraph, tensors: Mapping[str, torch.Tensor]
+    graph: ModelGraph, tensors: Mapping[str, torch.Tensor], codecs: Mapping[str, str] | None = None
 ) -> tuple[tuple[TensorEntry, ...], list[memoryview | bytes]]:
-    """Describe CPU tensors by unit name, and return the payload's buffers, which share their memory."""
+    """Describe CPU tensors by unit name, and return the payload's buffers.
+
+    `codecs` names a unit's codec where that is not `raw`. A raw tensor's buffer is its own memory.
+    """
     entries, views = [], []
     for name, tensor in tensors.items():
-        tensor, order = dense(tensor.detach())
-        flat = (tensor.permute(order) if order else tensor).reshape(-1)
-        views.append(flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b""))
-        nbytes = math.prod(tensor.shape) * tensor.element_size()
-        shape = tuple(tensor.shape)
-        entries.append(TensorEntry(graph.index[name], dtype_name(tensor.dtype), shape, nbytes, order=order))
+        encoded = encode((codecs or {}).get(name, RAW), tensor)
+        spec = spec_of(tensor)
+        entries.append(
+            TensorEntry(
+                graph.index[name], spec.dtype, spec.shape, encoded.nbytes, encoded.codec, encoded.order
+            )
+        )
+        views.append(encoded.data)
     return tuple(entries), join(views)
 
 
 def from_wire(
     graph: ModelGraph, entries: Sequence[TensorEntry], payload: memoryview
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors of a payload by unit name; they share its memory.
+    """Return the tensors of a payload by unit name; those sent raw share its memory.
 
     Raises `RemoteProtocolError` when payload and entries do not fit each other, `PlanError` for an index
     beyond the graph.
@@ -71,9 +46,7 @@ def from_wire(
     for entry, view in zip(entries, split(entries, payload), strict=True):
         if entry.unit >= len(graph):
             raise PlanError(f"tensor of unit {entry.unit}: the graph has {len(graph)} units")
-        dtype = _TORCH[entry.dtype]
-        flat = torch.frombuffer(view, dtype=dtype) if entry.nbytes else torch.empty(0, dtype=dtype)
-        tensors[graph.units[entry.unit].name] = _reshaped(flat, entry)
+        tensors[graph.units[entry.unit].name] = decode(entry, view)
     return tensors
 
 

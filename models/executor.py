@@ -15,7 +15,7 @@ from torch import fx
 
 from common.errors import ConfigurationError, PlanError
 from models import preprocess
-from models.crossing import dense
+from models.tensor_memory import dense
 from models.segment import Segment, make_module
 
 Result = TypeVar("Result")

@@ -14,7 +14,7 @@ import structlog
 import torch
 
 from common.errors import ModelError, PlanError
-from models.crossing import dense
+from models.tensor_memory import dense
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
 from models.onnx_export import OnnxNetwork, value_name

@@ -23,7 +23,7 @@ from common.wire.fields import (
     fail,
     frozen,
 )
-from common.wire.tensors import TensorEntry
+from common.wire.tensors import TensorEntry, check_decoded_bytes
 
 PROTOCOL = 1
 """Version of the protocol; both sides must speak the same one."""
@@ -186,6 +186,7 @@ class Infer(Message):
         check_int(self, "frame")
         check_int(self, "epoch")
         check_number(self, "deadline_ms")
+        check_decoded_bytes(self.tensors)
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
@@ -215,6 +216,7 @@ class Answer(Message):
         check_int(self, "epoch")
         check_int(self, "spaced_bytes")
         check_number(self, "receive_ms", "queue_ms", "tail_ms", "cloud_ms")
+        check_decoded_bytes(self.tensors)
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from common import limits
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import TensorSpec
+from common.wire import codecs
 
-RAW = "raw"
-"""The codec that sends a tensor's bytes as they are."""
 ROW_MAJOR: tuple[int, ...] = ()
 """The order of a tensor whose last dimension varies fastest in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor of a message: the unit it comes from (its index in the graph), its type, shape and size.
+    """One tensor of a message: the unit it comes from (its index in the graph), its type and shape, and its
+    length in bytes as `codec` has made it.
 
     `order` says how its elements lie in memory: the dimensions from the one that varies slowest to the one that
     varies fastest; `ROW_MAJOR` stands for (0, 1, 2, …). An image network's tensors are (0, 2, 3, 1): channels last.
@@ -30,7 +30,7 @@ class TensorEntry:
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
-    codec: str = RAW
+    codec: str = codecs.RAW
     order: tuple[int, ...] = ROW_MAJOR
 
     def __post_init__(self) -> None:
@@ -42,19 +42,29 @@ class TensorEntry:
             raise RemoteProtocolError(
                 f"tensor of unit {self.unit}: shape {self.shape!r} is not of plain sizes"
             )
-        if self.codec != RAW:
-            raise RemoteProtocolError(f"tensor of unit {self.unit}: codec {self.codec!r} is not known")
+        if not isinstance(self.codec, str) or not codecs.is_known(self.codec):
+            raise RemoteProtocolError(f"tensor of unit {self.unit}: codec {self.codec!r:.80} is not known")
         if self.order != ROW_MAJOR and not self._order_is_a_permutation():
             raise RemoteProtocolError(
                 f"tensor of unit {self.unit}: {self.order!r:.80} is no order of its {len(self.shape)} dimensions"
             )
         try:
-            expected = self.spec.nbytes
+            spec = self.spec
+            decoded = spec.nbytes
         except (PlanError, TypeError) as error:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: {error}") from None
-        if type(self.nbytes) is not int or self.nbytes != expected:
+        if decoded > limits.MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError(
-                f"tensor of unit {self.unit}: {self.nbytes!r} bytes announced, its shape and type make {expected}"
+                f"tensor of unit {self.unit}: {decoded} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
+            )
+        if not codecs.fits(self.codec, spec):
+            raise RemoteProtocolError(
+                f"tensor of unit {self.unit}: {self.codec} is not for {spec.dtype}{list(spec.shape)}"
+            )
+        wanted = codecs.wrong_size(self.codec, spec, self.nbytes) if type(self.nbytes) is int else "a number"
+        if wanted is not None:
+            raise RemoteProtocolError(
+                f"tensor of unit {self.unit}: {self.nbytes!r} bytes announced, its shape and type make {wanted}"
             )
 
     def _order_is_a_permutation(self) -> bool:
@@ -65,6 +75,15 @@ class TensorEntry:
     @property
     def spec(self) -> TensorSpec:
         return TensorSpec(self.dtype, self.shape)
+
+
+def check_decoded_bytes(entries: Sequence[TensorEntry]) -> None:
+    """Raise `RemoteProtocolError` for tensors that would take more memory, decoded, than a payload may have."""
+    decoded = sum(entry.spec.nbytes for entry in entries)
+    if decoded > limits.MAX_PAYLOAD_BYTES:
+        raise RemoteProtocolError(
+            f"{len(entries)} tensors of {decoded} bytes, decoded; the limit is {limits.MAX_PAYLOAD_BYTES}"
+        )
 
 
 def padding_after(nbytes: int) -> int:

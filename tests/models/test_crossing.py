@@ -9,7 +9,8 @@ import torch
 
 from common.errors import PlanError
 from common.graph import ModelGraph
-from models.crossing import dense, from_wire, to_wire
+from models.crossing import from_wire, to_wire
+from models.tensor_memory import dense
 
 GRAPH = ModelGraph.from_links({"frame": 1, "a": 1, "b": 1}, [("frame", "a"), ("a", "b")])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.errors import ConfigurationError, FrameError, PlanError
-from models.crossing import dense
+from models.tensor_memory import dense
 from models.executor import CompiledSegment, Executor, Pace, TorchExecutor, describe_cpu
 from models.model import Model
 from models.preprocess import as_frame

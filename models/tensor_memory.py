@@ -1,0 +1,57 @@
+"""Tensors and the memory they lie in: their type's name, the order of their dimensions, views without copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from common.errors import PlanError
+from common.graph import DTYPE_BYTES, TensorSpec
+from common.wire.tensors import ROW_MAJOR
+
+_TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
+_NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the wire's name of a torch type. Raises `PlanError` for types that cannot cross."""
+    if dtype not in _NAMES:
+        raise PlanError(f"tensors of type {dtype} cannot cross the wire")
+    return _NAMES[dtype]
+
+
+def spec_of(tensor: torch.Tensor) -> TensorSpec:
+    """Return a tensor's type and shape. Raises `PlanError` for types that cannot cross."""
+    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+
+
+def dense(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Return `tensor` in memory without gaps, and the order of its dimensions there, for `TensorEntry.order`.
+
+    It is copied only if it has gaps (a slice of a larger tensor) or repeats elements (an expanded one).
+    """
+    if tensor.is_contiguous():
+        return tensor, ROW_MAJOR
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension]))
+    if tensor.permute(order).is_contiguous():
+        return tensor, order
+    return tensor.contiguous(), ROW_MAJOR
+
+
+def in_memory_order(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview:
+    """Return a tensor's elements as they lie in memory, where `order` is that of its dimensions there."""
+    flat = (tensor.permute(order) if order else tensor).reshape(-1)
+    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
+
+
+def tensor_of(data: memoryview | bytearray, spec: TensorSpec, order: tuple[int, ...]) -> torch.Tensor:
+    """Return the tensor whose elements lie in `data` (writable) in this order; it shares the memory."""
+    dtype = _TORCH[spec.dtype]
+    flat = torch.frombuffer(data, dtype=dtype) if spec.nbytes else torch.empty(0, dtype=dtype)
+    if not order:
+        return flat.reshape(spec.shape)
+    in_memory = flat.reshape([spec.shape[dimension] for dimension in order])
+    back = sorted(range(len(order)), key=lambda dimension: order[dimension])
+    return in_memory.permute(back)

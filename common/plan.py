@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.errors import PlanError
 from common.graph import ModelGraph
+from common.wire.codecs import OFFERED, RAW, fits, is_known
 
 ANSWER = "answer"
 """Destination of the tensor that ends a frame: whoever asked for the answer."""
@@ -29,17 +30,22 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A legal set of edge units, and what follows from it. Make one with `Cut.of`."""
+    """A legal set of edge units, what follows from it, and what the crossing tensors are sent as.
+
+    Make one with `Cut.of`. `codecs` has one for each crossing unit; it is empty where all are sent raw.
+    """
 
     edge_units: tuple[str, ...]
     cloud_units: tuple[str, ...]
     crossing: tuple[str, ...]
+    codecs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, graph: ModelGraph, edge_units: Iterable[str]) -> Cut:
+    def of(cls, graph: ModelGraph, edge_units: Iterable[str], codecs: Mapping[str, str] | None = None) -> Cut:
         """Build the cut with `edge_units` on the edge; all tuples are in topological order.
 
-        Raises `PlanError` for unknown units, a set that is not closed, or one without the source.
+        `codecs` names a crossing unit's codec where it is not `raw`. Raises `PlanError` for unknown units, a set
+        that is not closed, or one without the source, and for a codec that is not for its unit's tensor.
         """
         members = frozenset(edge_units)
         if unknown := members.difference(graph.index):
@@ -51,10 +57,12 @@ class Cut:
             missing = next(name for name in unit.inputs if name not in members)
             raise PlanError(f"not a closed set: {unit.name!r} is on the edge, its input {missing!r} is not")
         names = graph.names
+        crossing = graph.crossing(members)
         return cls(
             edge_units=tuple(name for name in names if name in members),
             cloud_units=tuple(name for name in names if name not in members),
-            crossing=graph.crossing(members),
+            crossing=crossing,
+            codecs=_codecs(graph, crossing, codecs or {}),
         )
 
     @classmethod
@@ -69,17 +77,22 @@ class Cut:
     def from_label(cls, graph: ModelGraph, label: str) -> Cut:
         """Build the cut that `label` names: the crossing units determine it, with all that they read from.
 
-        Raises `PlanError` for unknown units, and for units that do not all cross the cut they make.
+        `after UNIT [as CODEC] [+ UNIT [as CODEC] …]`.
+
+        Raises `PlanError` for unknown units and codecs, and for units that do not all cross the cut they make.
         """
         if label == "edge-only":
             return cls.edge_only(graph)
         if label == "cloud-only":
             return cls.cloud_only(graph)
         if not label.startswith("after "):
-            raise PlanError(f"{label!r} is not edge-only, cloud-only, or after UNIT [+ UNIT …]")
-        wanted = [name.strip() for name in label.removeprefix("after ").split("+")]
+            raise PlanError(f"{label!r} is not edge-only, cloud-only, or after UNIT [as CODEC] [+ UNIT …]")
+        codecs: dict[str, str] = {}
+        for part in label.removeprefix("after ").split("+"):
+            name, _, codec = part.partition(" as ")
+            codecs[name.strip()] = codec.strip() or RAW
         members: set[str] = set()
-        pending = list(wanted)
+        pending = list(codecs)
         while pending:
             name = pending.pop()
             if name not in graph.index:
@@ -91,18 +104,39 @@ class Cut:
                 members.add(name)
                 pending += graph[name].inputs
         cut = cls.of(graph, members)
-        if set(cut.crossing) != set(wanted):
+        if set(cut.crossing) != set(codecs):
             raise PlanError(f"{label!r} is no cut: {cut.label!r} is what these units make")
-        return cut
+        return replace(cut, codecs=_codecs(graph, cut.crossing, codecs))
+
+    @property
+    def codec_of(self) -> Mapping[str, str]:
+        """Each crossing unit's codec."""
+        return dict(zip(self.crossing, self.codecs or [RAW] * len(self.crossing), strict=True))
 
     @property
     def label(self) -> str:
-        """The cut in a few words: `edge-only`, `cloud-only`, or `after` its crossing units."""
+        """The cut in a few words: `edge-only`, `cloud-only`, or `after` its crossing units and their codecs."""
         if not self.cloud_units:
             return "edge-only"
-        if len(self.edge_units) == 1:
+        if len(self.edge_units) == 1 and not self.codecs:
             return "cloud-only"
-        return "after " + " + ".join(self.crossing)
+        return "after " + " + ".join(
+            name if codec == RAW else f"{name} as {codec}" for name, codec in self.codec_of.items()
+        )
+
+
+def _codecs(graph: ModelGraph, crossing: tuple[str, ...], codecs: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a codec for each crossing unit, or nothing where all are raw. Raises `PlanError` for what cannot be."""
+    for name, codec in codecs.items():
+        if name not in crossing:
+            raise PlanError(f"{name!r} has a codec and does not cross")
+        spec = graph[name].output
+        if not is_known(codec):
+            raise PlanError(f"{codec!r} is no codec; there are {RAW}, {', '.join(OFFERED)}")
+        if spec is not None and not fits(codec, spec):
+            raise PlanError(f"{codec} is not for {name!r}, which is {spec.dtype}{list(spec.shape)}")
+    chosen = tuple(codecs.get(name, RAW) for name in crossing)
+    return () if set(chosen) <= {RAW} else chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from common.errors import ConfigurationError
 from common.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 """Version of the saved form. A file with another one is measured anew."""
+
+MOST = 1e15
+"""No time and no size is larger; numbers come from the network, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,18 @@ class ProfileKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Coding:
+    """What sending a tensor by `codec` came to on one device: bytes, and ms to encode and to decode it."""
+
+    codec: str
+    payload_bytes: float
+    encode_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """Measured time of each unit in ms, for one key.
+    """Measured time of each unit in ms, and of sending its output by the codecs that are for it, for one key.
 
     Unit times are rescaled so that their sum over the pre-processing and over the network equals the
     measured times of these segments run as wholes.
@@ -64,20 +77,36 @@ class Profile:
 
     key: ProfileKey
     unit_ms: Mapping[str, float]
+    codings: Mapping[str, tuple[Coding, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, ms in self.unit_ms.items():
             if not (math.isfinite(ms) and ms >= 0):
                 raise ValueError(f"profile: time of unit {name!r} is {ms!r} ms, not a finite number ≥ 0")
+        for name, codings in self.codings.items():
+            for coding in codings:
+                numbers = (coding.payload_bytes, coding.encode_ms, coding.decode_ms)
+                if not all(math.isfinite(number) and 0 <= number <= MOST for number in numbers):
+                    raise ValueError(
+                        f"profile: {coding.codec} of unit {name!r} costs {numbers!r}, not finite ≥ 0"
+                    )
 
     @property
     def total_ms(self) -> float:
         return sum(self.unit_ms.values())
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"format": FORMAT, "key": asdict(self.key), "unit_ms": dict(self.unit_ms)}, indent=1
-        )
+        codings = {
+            unit: {c.codec: [c.payload_bytes, c.encode_ms, c.decode_ms] for c in unit_codings}
+            for unit, unit_codings in self.codings.items()
+        }
+        document = {
+            "format": FORMAT,
+            "key": asdict(self.key),
+            "unit_ms": dict(self.unit_ms),
+            "codings": codings,  # bytes, ms to encode, ms to decode
+        }
+        return json.dumps(document, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
@@ -89,7 +118,11 @@ class Profile:
             key = dict(document["key"])
             key["fingerprint"] = ModelFingerprint(**key["fingerprint"])
             unit_ms = {str(name): float(ms) for name, ms in document["unit_ms"].items()}
-            return cls(ProfileKey(**key), unit_ms)
+            codings = {
+                str(unit): tuple(Coding(str(codec), *map(float, row)) for codec, row in rows.items())
+                for unit, rows in document["codings"].items()
+            }
+            return cls(ProfileKey(**key), unit_ms, codings)
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"profile: not a profile document ({type(error).__name__}: {error})") from None
 

@@ -15,8 +15,8 @@ from torch import fx
 
 from common.errors import ConfigurationError, PlanError
 from models import preprocess
-from models.tensor_memory import dense
 from models.segment import Segment, make_module
+from models.tensor_memory import dense
 
 Result = TypeVar("Result")
 

@@ -14,11 +14,11 @@ import structlog
 import torch
 
 from common.errors import ModelError, PlanError
-from models.tensor_memory import dense
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
 from models.onnx_export import OnnxNetwork, value_name
 from models.segment import Segment
+from models.tensor_memory import dense
 
 log = structlog.get_logger()
 

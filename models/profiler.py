@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from common.profile import Profile, ProfileKey
+from models.coding_profile import RUNS, CodingRun, offered
 from models.executor import CompiledSegment, Executor
 from models.model import PREPROCESSING_UNITS, Model
 from models.preprocess import as_frame, image_size
@@ -25,6 +26,8 @@ _ROUNDS = 8
 
 class ProfileRun:
     """A profile in the making: bounded steps, for a thread that has frames to serve in between.
+
+    Units and wholes first, in rounds; then, in one more pass, what each unit's output costs to send.
 
     Units run one after another, as in a frame, and not each again and again: then the weights of one push out
     those of another, and the units with many weights are seen to be slower than when they run hot.
@@ -66,7 +69,11 @@ class ProfileRun:
         self._unit_s: dict[str, list[float]] = {name: [] for name in units}
         self._whole_s: dict[tuple[str, ...], list[float]] = {whole: [] for whole in self._wholes}
         self._compiled: dict[tuple[str, ...], CompiledSegment] = {}
+        self._codings = CodingRun(clock, executor.slowdown)
+        specs = {unit.name: unit.output for unit in model.graph_for(frame).units}
+        to_send = [name for name in units if name != model.graph.sink]
         self.total_steps = _ROUNDS * (len(units) + len(self._wholes))
+        self.total_steps += sum(1 + RUNS * len(offered(specs[name])) for name in to_send)
         self.done_steps = 0
         self._work = self._steps()
 
@@ -90,22 +97,15 @@ class ProfileRun:
             scale = statistics.median(whole_s[1:]) / total_s if total_s else 0.0
             for name, seconds in medians.items():
                 unit_ms[name] = seconds * scale * self._executor.slowdown * 1000
-        return Profile(self.key, unit_ms)
+        return Profile(self.key, unit_ms, self._codings.codings)
 
     def _steps(self) -> Iterator[None]:
-        names = self._model.graph.names[1:]
         for _ in range(_ROUNDS):
-            self._tensors = {self._model.graph.source: self._frame}
-            unread = {name: len(readers) for name, readers in self._model.graph.successors.items()}
             pass_s = 0.0
-            for name in names:
-                pass_s += self._measure_unit(name)
+            for name, seconds in self._pass():
+                pass_s += seconds
                 if name == self._boundary:
                     entry = self._tensors[name]
-                for read in self._segment(name).segment.inputs:
-                    unread[read] -= 1
-                    if not unread[read]:
-                        del self._tensors[read]
                 yield
             # As frames come: after a pause, in which other work pushes the weights out of the caches.
             self._wait(max(self._executor.slowdown - 1, 1) * pass_s)
@@ -113,6 +113,22 @@ class ProfileRun:
                 inputs = {self._model.graph.source: self._frame, self._boundary: entry}
                 self._measure_whole(whole, inputs)
                 yield
+        for name, _ in self._pass():
+            if name != self._model.graph.sink:
+                yield
+                yield from self._codings.steps(name, self._tensors[name])
+
+    def _pass(self) -> Iterator[tuple[str, float]]:
+        """Run one unit after another and tell its time in s; tensors are kept as long as they are to be read."""
+        self._tensors = {self._model.graph.source: self._frame}
+        unread = {name: len(readers) for name, readers in self._model.graph.successors.items()}
+        for name in self._model.graph.names[1:]:
+            seconds = self._measure_unit(name)
+            for read in self._segment(name).segment.inputs:
+                unread[read] -= 1
+                if not unread[read]:
+                    del self._tensors[read]
+            yield name, seconds
 
     def _segment(self, *names: str) -> CompiledSegment:
         """Return the segment of `names`, compiled once; its last unit is its output."""

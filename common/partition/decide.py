@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common import limits
 from common.graph import ModelGraph
+from common.partition.codings import Codings
 from common.partition.frontier import Frontier
 from common.plan import Cut, Mode, Prediction
 
@@ -144,12 +145,19 @@ class Costs:
 
     @classmethod
     def of(
-        cls, graph: ModelGraph, cut: Cut, edge_ms: Mapping[str, float], cloud_ms: Mapping[str, float]
+        cls,
+        graph: ModelGraph,
+        cut: Cut,
+        edge_ms: Mapping[str, float],
+        cloud_ms: Mapping[str, float],
+        codings: Codings | None = None,
     ) -> Costs:
+        """Add up what `cut` costs; without `codings`, as if everything were sent raw."""
+        sent = (codings or Codings.raw(graph)).of_cut(cut)
         return cls(
-            edge_ms=sum(edge_ms[name] for name in cut.edge_units),
-            payload_bytes=sum(graph[name].output_bytes for name in cut.crossing),
-            cloud_ms=sum(cloud_ms[name] for name in cut.cloud_units),
+            edge_ms=sum(edge_ms[name] for name in cut.edge_units) + sent.encode_ms,
+            payload_bytes=sent.payload_bytes,
+            cloud_ms=sum(cloud_ms[name] for name in cut.cloud_units) + sent.decode_ms,
         )
 
     def predict(self, cut: Cut, conditions: Conditions) -> Prediction:

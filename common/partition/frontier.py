@@ -8,14 +8,16 @@ vectorised, exact look-up. Source: planning.md §2; ParetoPipe (arXiv 2601.08025
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.partition.closed_sets import ClosedSets
+from common.partition.codings import LOSSLESS, Codings, Option, assign
 from common.plan import Cut
+from common.wire.codecs import Loss
 
 Array = NDArray[np.float64]
 
@@ -26,18 +28,40 @@ class Frontier:
 
     sets: ClosedSets
     rows: NDArray[np.intp]
+    codecs: tuple[tuple[str, ...], ...]
     edge_ms: Array
     payload_bytes: Array
     cloud_ms: Array
 
     @classmethod
-    def build(cls, sets: ClosedSets, edge_ms: Mapping[str, float], cloud_ms: Mapping[str, float]) -> Frontier:
-        """Build the frontier from unit times in ms. Edge-only is always on it: it alone needs no link."""
+    def build(
+        cls,
+        sets: ClosedSets,
+        edge_ms: Mapping[str, float],
+        cloud_ms: Mapping[str, float],
+        codings: Codings | None = None,
+        losses: frozenset[Loss] = LOSSLESS,
+    ) -> Frontier:
+        """Build the frontier from unit times in ms. Edge-only is always on it: it alone needs no link.
+
+        With `codings` there is an entry for each worthwhile choice of codecs that lose no more than `losses` names;
+        without, everything is sent raw.
+        """
         edge, size, cloud = sets.costs(edge_ms, cloud_ms)
+        rows = np.arange(len(sets), dtype=np.intp)
+        codecs: list[tuple[str, ...]] = [()] * len(sets)
+        if codings is not None:
+            found = [assign(options, non_dominated) for options in _options(sets, codings, losses)]
+            counts = [len(assignments.codecs) for assignments in found]
+            rows = np.repeat(rows, counts)
+            codecs = [one for assignments in found for one in assignments.codecs]
+            edge = np.repeat(edge, counts) + np.concatenate([a.encode_ms for a in found])
+            size = np.concatenate([a.payload_bytes for a in found])
+            cloud = np.repeat(cloud, counts) + np.concatenate([a.decode_ms for a in found])
         keep = non_dominated(edge, size, cloud)
-        keep[sets.edge_only] = True
-        rows = np.flatnonzero(keep)
-        return cls(sets, rows, edge[rows], size[rows], cloud[rows])
+        keep[rows == sets.edge_only] = True
+        kept = np.flatnonzero(keep)
+        return cls(sets, rows[kept], tuple(codecs[i] for i in kept), edge[kept], size[kept], cloud[kept])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,7 +72,31 @@ class Frontier:
         return np.equal(self.rows, self.sets.edge_only)
 
     def cut(self, entry: int) -> Cut:
-        return self.sets.cut(int(self.rows[entry]))
+        cut = self.sets.cut(int(self.rows[entry]))
+        chosen = dict(zip(cut.crossing, self.codecs[entry], strict=False))
+        return Cut.of(self.sets.graph, cut.edge_units, chosen)
+
+    def only(self, wanted: NDArray[np.bool_]) -> Frontier:
+        """Return the entries marked in `wanted`, and edge-only."""
+        kept = np.flatnonzero(wanted | self.edge_only)
+        return replace(
+            self,
+            rows=self.rows[kept],
+            codecs=tuple(self.codecs[i] for i in kept),
+            edge_ms=self.edge_ms[kept],
+            payload_bytes=self.payload_bytes[kept],
+            cloud_ms=self.cloud_ms[kept],
+        )
+
+
+def _options(
+    sets: ClosedSets, codings: Codings, losses: frozenset[Loss]
+) -> Iterator[tuple[tuple[Option, ...], ...]]:
+    """Yield the worthwhile options of each set's crossing tensors."""
+    names = sets.graph.names
+    by_unit = [codings.worthwhile(name, losses) for name in names]
+    for crossing in sets.crossing:
+        yield tuple(by_unit[u] for u in np.flatnonzero(crossing))
 
 
 def non_dominated(edge: Array, size: Array, cloud: Array) -> NDArray[np.bool_]:

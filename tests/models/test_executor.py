@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from common.errors import ConfigurationError, FrameError, PlanError
-from models.tensor_memory import dense
 from models.executor import CompiledSegment, Executor, Pace, TorchExecutor, describe_cpu
 from models.model import Model
 from models.preprocess import as_frame
+from models.tensor_memory import dense
 from models.zoo import load_model
 from tests.models.classifiers import assert_close, small_frame
 

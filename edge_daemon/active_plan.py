@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +11,9 @@ import torch
 from common.graph import ModelGraph
 from common.plan import Cut, Plan, Stage, stages_of
 from common.wire.messages import Prepare
+from common.wire.tensors import TensorEntry
 from models.compute import ComputeThread, Patience
+from models.crossing import to_wire
 from models.executor import CompiledSegment
 from models.stages import Stages
 
@@ -63,6 +67,24 @@ def prepare_request(epoch: int, stage: Stage, graph: ModelGraph) -> Prepare:
     )
 
 
-def run_head(parts: EdgeParts, source: str, frame: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Run a frame's head; with no head the frame itself is what crosses."""
-    return parts.head.run({source: frame}) if parts.head is not None else {source: frame}
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A frame's head as it is to be sent: the crossing tensors (kept, should the cloud let the frame down), their
+    entries and the payload, and what it took in ms to compute and to encode."""
+
+    crossing: Mapping[str, torch.Tensor]
+    entries: tuple[TensorEntry, ...]
+    chunks: Sequence[memoryview | bytes]
+    head_ms: float | None
+    encode_ms: float
+
+
+def run_head(active: ActivePlan, stages: Stages, frame: torch.Tensor) -> Sent:
+    """Run a frame's head and encode what crosses; with no head the frame itself is what crosses."""
+    graph, head = stages.model.graph, active.parts.head
+    began = time.perf_counter()
+    crossing = head.run({graph.source: frame}) if head is not None else {graph.source: frame}
+    between = time.perf_counter()
+    entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, active.plan.cut.codec_of))
+    head_ms = (between - began) * 1e3 if head is not None else None
+    return Sent(crossing, entries, chunks, head_ms, (time.perf_counter() - between) * 1e3)

@@ -38,9 +38,22 @@ class EdgeSettings(DaemonSettings):
         "EDGE_PLAN",
         "auto",
         pattern=r"^(auto|edge-only|cloud-only|after .+|@.+)$",
-        values="`auto`, `edge-only`, `cloud-only`, `after UNIT [+ UNIT …]`, `@FILE`",
+        values="`auto`, `edge-only`, `cloud-only`, `after UNIT [as CODEC] [+ …]`, `@FILE`",
         help="`auto`: cut where it is best now; the others fix the plan. `after` names the units whose tensors "
-        "cross; `@FILE` is a file that holds one of these and may change",
+        "cross, and their codecs if not raw; `@FILE` is a file that holds one of these and may change",
+    )
+    lossy: Literal["off", "f16", "int8", "image", "auto"] = setting(
+        "EDGE_LOSSY",
+        "off",
+        help="what crossing tensors may lose to be shorter: nothing; precision (`f16`, or down to `int8`); "
+        "as images, what JPEG and WebP take; `auto`: any of these. Only cuts whose answers agree are used",
+    )
+    min_agreement: float = setting(
+        "EDGE_MIN_AGREEMENT",
+        0.99,
+        gt=0,
+        le=1,
+        help="share of calibration frames on which a lossy cut must name the same class as the whole model does",
     )
     replan_interval_s: float = setting(
         "EDGE_REPLAN_INTERVAL_S", 5.0, ge=0.2, help="seconds between two looks at link and load"

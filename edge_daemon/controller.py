@@ -24,6 +24,7 @@ from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.certifier import Certifier
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
@@ -60,6 +61,7 @@ class Controller:
         uplink: Uplink,
         estimate: LinkEstimate,
         prober: Prober,
+        certifier: Certifier,
         rate_fps: float | None,
         interval_s: float,
         changed: Callable[[], None],
@@ -71,12 +73,13 @@ class Controller:
         self._uplink = uplink
         self._estimate = estimate
         self._prober = prober
+        self._certifier = certifier
         self._rate_fps = rate_fps
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
         self._epoch = 0
-        self._cost_model = CostModel(model.graph)
+        self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
         self._edge_only: EdgeParts | None = None
         self._active: ActivePlan | None = None
         self._cloud_let_down = False
@@ -110,9 +113,17 @@ class Controller:
         self._cost_model.saw_frame(nbytes)
         self._prober.saw_traffic()
 
-    def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
-        """Take note of what the stages of a frame under `plan` took, none where there was no such stage."""
-        self._cost_model.saw_stages(plan.cut, head_ms, tail_ms)
+    def saw_stages(self, plan: Plan, edge_ms: float | None, cloud_ms: float | None) -> None:
+        """Take note of what the stages of a frame under `plan` took, codecs included; none where there was none."""
+        self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
+
+    def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
+        """Take note of what a codec made of a unit's tensor."""
+        self._cost_model.saw_sent(unit, codec, nbytes)
+
+    def look_again(self) -> None:
+        """Decide anew: something that a decision depends on has changed."""
+        self._wake.set()
 
     def set_profiles(self, edge: Profile | None, cloud: Profile | None) -> None:
         """Plan with these profiles from now on."""
@@ -174,12 +185,17 @@ class Controller:
                 await self._decide(self._estimate.bandwidth_bps)
 
     async def _decide(self, bandwidth_bps: float) -> None:
-        frontier = self._cost_model.frontier()
+        fidelity = self._certifier.fidelity
+        frontier = self._cost_model.frontier(fidelity.certified)
         conditions = self._conditions(bandwidth_bps)
         before = self.active.plan
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
-        current = (before.cut, self._cost_model.costs(before.cut)) if planned else None
+        allowed = fidelity.may_use(before.cut)
+        current = (before.cut, self._cost_model.costs(before.cut)) if planned and allowed else None
         decision = decide(frontier, conditions, current)
+        if planned and not allowed:
+            reason = f"{before.cut.label} agrees too rarely with the whole model: {decision.reason}"
+            decision = replace(decision, reason=reason)
         if scales := str(self.scales):
             decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
@@ -188,6 +204,17 @@ class Controller:
             parts = self.active.parts
             self._active = ActivePlan(replace(self._plan(decision, bandwidth_bps), epoch=before.epoch), parts)
         self._tell(before, decision, bandwidth_bps)
+        self._wish(conditions, decision)
+
+    def _wish(self, conditions: Conditions, decision: Decision) -> None:
+        """Have the lossy cut certified that would be better than what was decided."""
+        fidelity = self._certifier.fidelity
+        frontier = self._cost_model.lossy_frontier(fidelity.refused, fidelity.given_up)
+        if frontier is None:
+            return
+        wished = decide(frontier, conditions, (decision.cut, self._cost_model.costs(decision.cut)))
+        if wished.switched and fidelity.worth_trying(wished.cut):
+            self._certifier.wish(wished.cut)
 
     def _conditions(self, bandwidth_bps: float) -> Conditions:
         scales = self.scales

@@ -5,20 +5,24 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from common.graph import ModelGraph
 from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
+from common.partition.codings import LOSSLESS, Codings
 from common.partition.decide import Costs
 from common.partition.frontier import Frontier
 from common.plan import Cut
 from common.profile import Profile
+from common.wire.codecs import Loss, loss_of
 from edge_daemon.drift import Drift
 
 FRAME_SIZES = 20
 """Frames whose median size is planned with."""
 RESIZED = 0.05
-"""The frontier is built anew when frames have grown or shrunk by this share."""
+"""The frontier is built anew when frames, or what a codec makes of a tensor, have changed by this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +42,48 @@ class Scales:
         return ", ".join(words)
 
 
-class CostModel:
-    """Learns from profiles and from frames; gives the frontier, and what a cut costs."""
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What the frontiers were built from."""
 
-    def __init__(self, graph: ModelGraph) -> None:
+    edge: Profile
+    cloud: Profile
+    frame_bytes: int
+    grown: Mapping[tuple[str, str], float]
+
+    def still_holds(self, now: _Basis) -> bool:
+        """Say whether nothing has changed by more than `RESIZED`."""
+        return (
+            self.edge is now.edge
+            and self.cloud is now.cloud
+            and _alike(self.frame_bytes, now.frame_bytes)
+            and all(_alike(self.grown.get(key, 1.0), ratio) for key, ratio in now.grown.items())
+        )
+
+
+def _alike(before: float, now: float) -> bool:
+    return abs(now / max(before, 1e-9) - 1.0) <= RESIZED
+
+
+class CostModel:
+    """Learns from profiles and from frames; gives the frontier, and what a cut costs.
+
+    `losses` are what codecs may take from a tensor, if the cut is certified.
+    """
+
+    def __init__(self, graph: ModelGraph, losses: frozenset[Loss] = LOSSLESS) -> None:
         self._graph = graph
+        self._losses = losses
         self._edge: Profile | None = None
         self._cloud: Profile | None = None
         self._edge_drift, self._cloud_drift = Drift(), Drift()
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
+        self._grown: dict[tuple[str, str], deque[float]] = {}
         self._sets: ClosedSets | None = None
-        self._frontier: Frontier | None = None
+        self._basis: _Basis | None = None
+        self._codings: Codings | None = None
+        self._lossless: Frontier | None = None
+        self._lossy: Frontier | None = None
 
     # --- what it learns ---------------------------------------------------------------------------------
     def set_profiles(self, edge: Profile | None, cloud: Profile | None) -> None:
@@ -56,25 +91,35 @@ class CostModel:
         if edge is not None:
             self._edge = edge
             self._edge_drift.forget()
+            self._grown.clear()
+            self._codings = None
         if cloud is not None:
             self._cloud = cloud
             self._cloud_drift.forget()
-        self._frontier = None
+            self._codings = None
 
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
         self._frame_sizes.append(nbytes)
 
-    def saw_stages(self, cut: Cut, head_ms: float | None, tail_ms: float | None) -> None:
-        """Take note of what a frame's stages under `cut` took; none where there was no such stage."""
+    def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
+        """Take note of how long a unit's tensor has become by `codec`: it depends on what the camera sees."""
+        if self._edge is None:
+            return
+        profiled = [c.payload_bytes for c in self._edge.codings.get(unit, ()) if c.codec == codec]
+        if profiled and profiled[0]:
+            self._grown.setdefault((unit, codec), deque(maxlen=FRAME_SIZES)).append(nbytes / profiled[0])
+
+    def saw_stages(self, cut: Cut, edge_ms: float | None, cloud_ms: float | None) -> None:
+        """Take note of what a frame's stages under `cut` took, with codecs; none where there was no such stage."""
         if self._edge is None or self._cloud is None:
             return
         costs = self.costs(cut)
         now = time.monotonic()
-        if head_ms is not None:
-            self._edge_drift.add(cut.label, head_ms, costs.edge_ms, self._edge.total_ms, now)
-        if tail_ms is not None:
-            self._cloud_drift.add(cut.label, tail_ms, costs.cloud_ms, self._cloud.total_ms, now)
+        if edge_ms is not None:
+            self._edge_drift.add(cut.label, edge_ms, costs.edge_ms, self._edge.total_ms, now)
+        if cloud_ms is not None:
+            self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
     # --- what it knows ----------------------------------------------------------------------------------
     @property
@@ -87,25 +132,58 @@ class CostModel:
         now = time.monotonic()
         return Scales(self._edge_drift.scale(now), self._cloud_drift.scale(now))
 
-    def frontier(self) -> Frontier:
-        """Return the frontier for frames of the present size, as profiled."""
-        assert self._edge is not None
-        assert self._cloud is not None
-        source = self._graph.source
-        if self._sets is None:
-            self._sets = enumerate_closed_sets(self._graph)
-        graph = self._sets.graph
-        size = statistics.median(self._frame_sizes) if self._frame_sizes else graph[source].output_bytes
-        if abs(size / max(graph[source].output_bytes, 1) - 1.0) > RESIZED:
-            self._sets = replace(self._sets, graph=graph.with_output_bytes({source: int(size)}))
-            self._frontier = None
-        if self._frontier is None:
-            self._frontier = Frontier.build(self._sets, self._edge.unit_ms, self._cloud.unit_ms)
-        return self._frontier
+    def frontier(self, certified: Iterable[Cut] = ()) -> Frontier:
+        """Return the frontier of lossless cuts for frames of the present size, as profiled, with the `certified`."""
+        self._build()
+        assert self._lossless is not None
+        if self._lossy is None:
+            return self._lossless
+        entries = [entry for cut in certified if (entry := self._lossy.find(cut)) is not None]
+        return self._lossless.joined(self._lossy.only(entries)) if entries else self._lossless
+
+    def lossy_frontier(
+        self, without: Iterable[Cut] = (), given_up: frozenset[Loss] = frozenset()
+    ) -> Frontier | None:
+        """Return the frontier of all cuts whose losses may be allowed; none where none may.
+
+        The cuts in `without` are left out, and those that lose what is `given_up`.
+        """
+        self._build()
+        if self._lossy is None:
+            return None
+        skipped = {self._lossy.find(cut) for cut in without}
+        return self._lossy.only(
+            [
+                entry
+                for entry, codecs in enumerate(self._lossy.codecs)
+                if entry not in skipped and not any(loss_of(codec) in given_up for codec in codecs)
+            ]
+        )
 
     def costs(self, cut: Cut) -> Costs:
         """Return what `cut` costs, on the frontier or not, as profiled."""
         assert self._edge is not None
         assert self._cloud is not None
         graph = self._sets.graph if self._sets is not None else self._graph
-        return Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms)
+        codings = self._codings or Codings.of(graph, self._edge, self._cloud)
+        return Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings)
+
+    def _build(self) -> None:
+        """Build the frontiers anew if what they were built from has changed."""
+        assert self._edge is not None
+        assert self._cloud is not None
+        source = self._graph.source
+        if self._sets is None:
+            self._sets = enumerate_closed_sets(self._graph)
+        size = statistics.median(self._frame_sizes) if self._frame_sizes else self._graph[source].output_bytes
+        grown = {key: statistics.median(ratios) for key, ratios in self._grown.items()}
+        basis = _Basis(self._edge, self._cloud, int(size), grown)
+        if self._basis is not None and self._basis.still_holds(basis):
+            return
+        self._basis = basis
+        graph = self._sets.graph.with_output_bytes({source: basis.frame_bytes})
+        self._sets = replace(self._sets, graph=graph)
+        self._codings = Codings.of(graph, self._edge, self._cloud, lambda *key: grown.get(key, 1.0))
+        build = partial(Frontier.build, self._sets, self._edge.unit_ms, self._cloud.unit_ms, self._codings)
+        self._lossless = build(LOSSLESS)
+        self._lossy = build(LOSSLESS | self._losses) if self._losses - LOSSLESS else None

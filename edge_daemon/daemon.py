@@ -14,8 +14,10 @@ from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
 from common.signals import stop_event
 from common.wire.messages import PROTOCOL, Hello
+from edge_daemon.certifier import Certifier
 from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
+from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.frame import QUEUE_FRAMES, LosslessFrameQueue
 from edge_daemon.line import UplinkEvents
@@ -69,14 +71,20 @@ class EdgeDaemon:
         self._estimate = LinkEstimate()
         self._uplink = Uplink(settings.cloud, self._hello(), self._events())
         self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
+        stages = Stages(model, executor, sample_frame())
+        self._fidelity = Fidelity(allowed_losses(settings.lossy), settings.min_agreement)
+        self._certifier = Certifier(
+            self._fidelity, stages, self._compute, lambda: self._controller.look_again()
+        )
         self._controller = Controller(
             fixed=self._fixed,
             model=model,
-            stages=Stages(model, executor, sample_frame()),
+            stages=stages,
             compute=self._compute,
             uplink=self._uplink,
             estimate=self._estimate,
             prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
+            certifier=self._certifier,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
             changed=self._write_status,
@@ -86,6 +94,8 @@ class EdgeDaemon:
             queue=self._queue,
             compute=self._compute,
             controller=self._controller,
+            certifier=self._certifier,
+            stages=stages,
             uplink=self._uplink,
             record=self._record,
         )
@@ -101,6 +111,7 @@ class EdgeDaemon:
                     background.append(tasks.create_task(self._uplink.run()))
                 if self._fixed is None:
                     background.append(tasks.create_task(self._profile()))
+                    background.append(tasks.create_task(self._certifier.run()))
                 frames = tasks.create_task(self._frames())
                 await frames
                 for task in background:
@@ -241,6 +252,16 @@ class EdgeDaemon:
                 "sampling_fps": self._settings.sampling_fps or None,
                 "profiled": self._controller.has_profiles,
                 "slower_than_profiled": {"edge": round(scales.edge, 2), "cloud": round(scales.cloud, 2)},
+                "lossy_cuts": [
+                    {
+                        "cut": cut.label,
+                        "usable": usable,
+                        "frames": certificate.frames,
+                        "agreement": round(certificate.agreement, 4),
+                        "largest_change": round(certificate.largest_change, 4),
+                    }
+                    for cut, certificate, usable in self._fidelity
+                ],
                 "frames": {
                     "taken": self._source.taken_frames,
                     "in_flight": self._pipeline.in_flight,

@@ -21,15 +21,17 @@ from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolErro
 from common.graph import ModelGraph
 from common.plan import Mode
 from common.wire.tensors import TensorEntry
-from edge_daemon.active_plan import ActivePlan, run_head
+from edge_daemon.active_plan import ActivePlan, Sent, run_head
+from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
-from models.crossing import frame_tensor, from_wire, to_wire
+from models.crossing import frame_tensor, from_wire
 from models.model import Model
 from models.preprocess import top_classes
+from models.stages import Stages
 
 log = structlog.get_logger()
 
@@ -51,6 +53,8 @@ class FramePipeline:
         queue: LosslessFrameQueue,
         compute: ComputeThread,
         controller: Controller,
+        certifier: Certifier,
+        stages: Stages,
         uplink: Uplink,
         record: Callable[[FrameRecord], Awaitable[None]],
     ) -> None:
@@ -58,6 +62,8 @@ class FramePipeline:
         self._queue = queue
         self._compute = compute
         self._controller = controller
+        self._certifier = certifier
+        self._stages = stages
         self._uplink = uplink
         self._record = record
         self._clock = time.perf_counter
@@ -103,46 +109,56 @@ class FramePipeline:
             return journey.failed(f"{type(error).__name__}: {error}"[:500])
 
     async def _infer(self, journey: Journey) -> FrameRecord:
-        source, sink = self._model.graph.source, self._model.graph.sink
+        graph, active = self._model.graph, journey.active
         frame = frame_tensor(journey.frame.data)
-        if journey.active.parts.head is None:
-            crossing = {source: frame}
+        if not active.uses_cloud:
+            assert active.parts.head is not None
+            done = await self._compute.run(active.parts.head.run, {graph.source: frame})
+            journey.head_done(done.run_ms, done.run_ms, self._clock())
+            self._controller.saw_stages(active.plan, done.run_ms, None)
+            return self._answered(journey, done.result[graph.sink], "edge")
+        if active.parts.head is None:  # nothing to compute, nothing to encode: the file's own bytes
+            sent = run_head(active, self._stages, frame)
         else:
-            done = await self._compute.run(run_head, journey.active.parts, source, frame)
-            journey.head_done(done.run_ms, self._clock())
-            crossing = done.result
-        if not journey.active.uses_cloud:
-            self._controller.saw_stages(journey.active.plan, journey.head_ms, None)
-            return journey.answered(crossing[sink], "edge", self._clock())
+            ran = await self._compute.run(run_head, active, self._stages, frame)
+            sent = ran.result
+            journey.head_done(sent.head_ms or 0.0, ran.run_ms, self._clock())
+        journey.encode_ms = sent.encode_ms
         try:
-            return await self._ask_cloud(journey, crossing)
+            return await self._ask_cloud(journey, sent)
         except LinkError as error:
             journey.fallback = str(error)
-        rest = journey.active.parts.rest
+        rest = active.parts.rest
         assert rest is not None
-        finished = await self._compute.run(rest.run, crossing)
+        finished = await self._compute.run(rest.run, sent.crossing)
         journey.finished_locally(finished.run_ms)
-        return journey.answered(finished.result[sink], "edge after cloud", self._clock())
+        return self._answered(journey, finished.result[graph.sink], "edge after cloud")
 
-    async def _ask_cloud(self, journey: Journey, crossing: dict[str, torch.Tensor]) -> FrameRecord:
-        plan = journey.active.plan
-        began = self._clock()
-        entries, chunks = to_wire(self._model.graph, crossing)
-        journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in chunks)
-        journey.encode_ms = (self._clock() - began) * 1e3
+    async def _ask_cloud(self, journey: Journey, sent: Sent) -> FrameRecord:
+        plan, graph = journey.active.plan, self._model.graph
+        journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
+        for entry in sent.entries:
+            self._controller.saw_sent(graph.units[entry.unit].name, entry.codec, entry.nbytes)
         reply = await self._uplink.infer(
-            journey.frame.number, plan.epoch, entries, chunks, patience_s(journey.active)
+            journey.frame.number, plan.epoch, sent.entries, sent.chunks, patience_s(journey.active)
         )
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
         journey.cloud_queue_ms, journey.tail_ms = answer.queue_ms, answer.tail_ms
-        self._controller.saw_stages(plan, journey.head_ms, answer.tail_ms)
-        tensors = from_wire(self._model.graph, check_answer(self._model.graph, answer.tensors), reply.payload)
+        edge_ms = sent.head_ms + sent.encode_ms if sent.head_ms is not None else None
+        self._controller.saw_stages(plan, edge_ms, answer.tail_ms)
+        tensors = from_wire(graph, check_answer(graph, answer.tensors), reply.payload)
         ran = "cloud" if journey.active.parts.head is None else "split"
         try:
-            return journey.answered(tensors[self._model.graph.sink], ran, self._clock())
+            return self._answered(journey, tensors[graph.sink], ran)
         except FrameError as error:  # not the frame's fault here, but the cloud's
             raise RemoteProtocolError(str(error)) from None
+
+    def _answered(self, journey: Journey, answer: torch.Tensor, ran: str) -> FrameRecord:
+        record = journey.answered(answer, ran, self._clock())
+        frame, cut = journey.frame, journey.active.plan.cut
+        self._certifier.saw_answer(frame.number, frame.data, cut, answer)
+        return record
 
 
 def check_answer(graph: ModelGraph, entries: Sequence[TensorEntry]) -> Sequence[TensorEntry]:
@@ -182,9 +198,12 @@ class Journey:
         self._model = model
         self._began = now
 
-    def head_done(self, run_ms: float, now: float) -> None:
-        """Take note of the head. The frame's time begins with it: waiting for the processor is queueing."""
-        self.head_ms = run_ms
+    def head_done(self, head_ms: float, run_ms: float, now: float) -> None:
+        """Take note of the head, after `run_ms` of it and of what else ran with it.
+
+        The frame's time begins with it: waiting for the processor is queueing.
+        """
+        self.head_ms = head_ms
         self._began = now - run_ms / 1e3
 
     def finished_locally(self, run_ms: float) -> None:

@@ -43,6 +43,11 @@ class Encoded:
     def nbytes(self) -> int:
         return self.data.nbytes
 
+    def entry(self, unit: int, tensor: torch.Tensor) -> TensorEntry:
+        """Describe this as what `tensor`, the output of the unit with index `unit`, was made to."""
+        spec = spec_of(tensor)
+        return TensorEntry(unit, spec.dtype, spec.shape, self.nbytes, self.codec, self.order)
+
 
 class _Packers(threading.local):
     """zstd's contexts, one of each in a thread: making one costs more than packing a small tensor."""
@@ -96,6 +101,12 @@ def decode(entry: TensorEntry, data: memoryview) -> torch.Tensor:
         raise RemoteProtocolError(
             f"tensor of unit {entry.unit}: {entry.nbytes} bytes are no {entry.codec} ({error})"[:300]
         ) from error
+
+
+def received(codec: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` as it is found at the other end of the wire."""
+    encoded = encode(codec, tensor)
+    return decode(encoded.entry(0, tensor), encoded.data)
 
 
 # --- values ---------------------------------------------------------------------------------------------

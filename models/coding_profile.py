@@ -10,8 +10,7 @@ import torch
 from common.graph import TensorSpec
 from common.profile import Coding
 from common.wire import codecs
-from common.wire.tensors import TensorEntry
-from models.codecs import Encoded, decode, encode
+from models.codecs import decode, encode
 from models.tensor_memory import spec_of
 
 RUNS = 3
@@ -47,7 +46,7 @@ class CodingRun:
                 began = self._clock()
                 encoded = encode(codec, tensor)
                 between = self._clock()
-                decode(_entry(encoded, tensor), encoded.data)
+                decode(encoded.entry(0, tensor), encoded.data)
                 encode_s.append(between - began)
                 decode_s.append(self._clock() - between)
                 yield
@@ -61,8 +60,3 @@ class CodingRun:
             )
         if found:
             self.codings[unit] = tuple(found)
-
-
-def _entry(encoded: Encoded, tensor: torch.Tensor) -> TensorEntry:
-    spec = spec_of(tensor)
-    return TensorEntry(0, spec.dtype, spec.shape, encoded.nbytes, encoded.codec, encoded.order)

@@ -11,7 +11,6 @@ from common.graph import ModelGraph
 from common.wire.codecs import RAW
 from common.wire.tensors import TensorEntry, join, split
 from models.codecs import decode, encode
-from models.tensor_memory import spec_of
 
 
 def to_wire(
@@ -24,12 +23,7 @@ def to_wire(
     entries, views = [], []
     for name, tensor in tensors.items():
         encoded = encode((codecs or {}).get(name, RAW), tensor)
-        spec = spec_of(tensor)
-        entries.append(
-            TensorEntry(
-                graph.index[name], spec.dtype, spec.shape, encoded.nbytes, encoded.codec, encoded.order
-            )
-        )
+        entries.append(encoded.entry(graph.index[name], tensor))
         views.append(encoded.data)
     return tuple(entries), join(views)
 

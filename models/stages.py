@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from models.crossing import frame_tensor
-from models.executor import CompiledSegment, Executor
+from models.executor import CompiledSegment, Executor, Pace
 from models.model import Model
 from models.segment import Segment
 
@@ -21,6 +21,11 @@ class Stages:
         self._executor = executor
         self._sample = frame_tensor(memoryview(bytearray(sample)))
         self._kept: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], CompiledSegment] = OrderedDict()
+
+    @property
+    def pace(self) -> Pace:
+        """What all work for a frame goes by, also what no segment does."""
+        return self._executor.pace
 
     def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> CompiledSegment:
         """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.

@@ -8,7 +8,7 @@ vectorised, exact look-up. Source: planning.md §2; ParetoPipe (arXiv 2601.08025
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.partition.closed_sets import ClosedSets
 from common.partition.codings import LOSSLESS, Codings, Option, assign
 from common.plan import Cut
-from common.wire.codecs import Loss
+from common.wire.codecs import RAW, Loss
 
 Array = NDArray[np.float64]
 
@@ -76,9 +76,20 @@ class Frontier:
         chosen = dict(zip(cut.crossing, self.codecs[entry], strict=False))
         return Cut.of(self.sets.graph, cut.edge_units, chosen)
 
-    def only(self, wanted: NDArray[np.bool_]) -> Frontier:
-        """Return the entries marked in `wanted`, and edge-only."""
-        kept = np.flatnonzero(wanted | self.edge_only)
+    def find(self, cut: Cut) -> int | None:
+        """Return the entry of `cut`, if it is on the frontier."""
+        index = self.sets.graph.index
+        members = np.zeros(len(index), dtype=np.bool_)
+        members[[index[name] for name in cut.edge_units]] = True
+        codecs = cut.codecs or (RAW,) * len(cut.crossing)
+        for entry in np.flatnonzero((self.sets.members[self.rows] == members).all(axis=1)):
+            if (self.codecs[entry] or codecs) == codecs:
+                return int(entry)
+        return None
+
+    def only(self, entries: Sequence[int]) -> Frontier:
+        """Return these entries alone."""
+        kept = np.array(entries, dtype=np.intp)
         return replace(
             self,
             rows=self.rows[kept],
@@ -86,6 +97,17 @@ class Frontier:
             edge_ms=self.edge_ms[kept],
             payload_bytes=self.payload_bytes[kept],
             cloud_ms=self.cloud_ms[kept],
+        )
+
+    def joined(self, other: Frontier) -> Frontier:
+        """Return the entries of both, which must be of the same sets."""
+        return replace(
+            self,
+            rows=np.concatenate((self.rows, other.rows)),
+            codecs=(*self.codecs, *other.codecs),
+            edge_ms=np.concatenate((self.edge_ms, other.edge_ms)),
+            payload_bytes=np.concatenate((self.payload_bytes, other.payload_bytes)),
+            cloud_ms=np.concatenate((self.cloud_ms, other.cloud_ms)),
         )
 
 

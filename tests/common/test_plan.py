@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from common.graph import ModelGraph
+from common.errors import PlanError
+from common.graph import ModelGraph, TensorSpec, Unit
 from common.partition.closed_sets import enumerate_closed_sets
 from common.plan import ANSWER, Cut, Prediction, stages_of
 from tests.graphs import random_problem
@@ -67,3 +68,39 @@ def test_the_ends_are_known_by_name() -> None:
 def test_the_bottleneck_is_the_slowest_of_the_three(edge: float, link: float, cloud: float) -> None:
     """The stages overlap, so the slowest one sets the rate."""
     assert Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=9.0).bottleneck_ms == 3.0
+
+
+def test_a_codec_is_part_of_the_cut_and_of_its_label() -> None:
+    """A label names the codecs that are not raw, is read back, and all raw is the plain cut."""
+    graph = ModelGraph.from_links(
+        {"frame": 1, "a": 8, "b": 8, "c": 1}, [("frame", "a"), ("frame", "b"), ("a", "c"), ("b", "c")]
+    )
+    units = ["frame", "a", "b"]
+    cut = Cut.of(graph, units, {"b": "int8-zstd"})
+    assert cut.label == "after a + b as int8-zstd"
+    assert cut.codecs == ("raw", "int8-zstd")
+    assert cut.codec_of == {"a": "raw", "b": "int8-zstd"}
+    assert Cut.from_label(graph, cut.label) == cut
+    assert Cut.of(graph, units, {"a": "raw"}) == Cut.of(graph, units) != cut
+    assert Cut.from_label(graph, "after frame as zstd").label == "after frame as zstd"
+
+
+@pytest.mark.parametrize(
+    ("codecs", "reason"),
+    [
+        ({"a": "zip"}, "'zip' is no codec; there are raw, zstd"),
+        ({"frame": "zstd"}, "'frame' has a codec and does not cross"),
+        ({"a": "jpeg90"}, r"jpeg90 is not for 'a', which is float32\[1, 4\]"),
+    ],
+)
+def test_a_codec_that_cannot_be_is_refused(codecs: dict[str, str], reason: str) -> None:
+    """Unknown names, units that do not cross and tensors of another kind are told with the culprit."""
+    graph = ModelGraph(
+        [
+            Unit("frame", (), 1),
+            Unit("a", ("frame",), 16, TensorSpec("float32", (1, 4))),
+            Unit("b", ("a",), 1),
+        ]
+    )
+    with pytest.raises(PlanError, match=reason):
+        Cut.of(graph, ["frame", "a"], codecs)

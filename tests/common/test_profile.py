@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigurationError
-from common.profile import ModelFingerprint, Profile, ProfileKey, ProfileStore
+from common.profile import Coding, ModelFingerprint, Profile, ProfileKey, ProfileStore
 
 FINGERPRINT = ModelFingerprint("a" * 64, "b" * 64, "c" * 64)
 KEY = ProfileKey(FINGERPRINT, "a CPU", "torch", 2, 1.0, "1280x720")
-PROFILE = Profile(KEY, {"frame": 0.0, "conv": 12.5, "answer": 0.1})
+PROFILE = Profile(
+    KEY, {"frame": 0.0, "conv": 12.5, "answer": 0.1}, {"conv": (Coding("zstd", 100, 0.5, 0.25),)}
+)
 
 
 def test_a_saved_profile_is_found_again(tmp_path: Path) -> None:
@@ -85,6 +87,11 @@ def damaged() -> list[bytes]:
         changed(key={**key, "fingerprint": {}}),
         changed(key={**key, "fingerprint": None}),
         changed(unit_ms=None),
+        changed(codings=None),
+        changed(codings={"conv": {"zstd": [1, 2]}}),
+        changed(codings={"conv": {"zstd": [1, 2, -3]}}),
+        changed(codings={"conv": {"zstd": [float("inf"), 2, 3]}}),
+        changed(codings={"conv": ["zstd"]}),
         changed(unit_ms=[1, 2]),
         changed(unit_ms={"conv": -1}),
         changed(unit_ms={"conv": "fast"}),

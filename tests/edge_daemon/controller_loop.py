@@ -10,8 +10,11 @@ from typing import cast
 from common.errors import LinkLostError
 from common.plan import Mode
 from common.profile import Profile, ProfileKey
+from common.wire.codecs import Loss
 from common.wire.messages import Prepare, Prepared
+from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
+from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
@@ -61,13 +64,23 @@ class FakeProber:
 class Loop:
     """A controller at work, its surroundings, and every plan that it put in force."""
 
-    def __init__(self, tiny: Bench, rate_fps: float | None, fixed: str | None, interval_s: float) -> None:
+    def __init__(
+        self,
+        tiny: Bench,
+        rate_fps: float | None,
+        fixed: str | None,
+        interval_s: float,
+        losses: frozenset[Loss] = frozenset(),
+    ) -> None:
         self.uplink = FakeUplink()
         self.estimate = LinkEstimate()
         self.prober = FakeProber()
         self.epochs: list[int] = []
         self.looks = 0
         self.compute = tiny.compute
+        self.certifier = Certifier(
+            Fidelity(losses, 0.99), tiny.stages, tiny.compute, lambda: self.controller.look_again()
+        )
         self.controller = Controller(
             fixed=FixedPlan(fixed, GRAPH) if fixed else None,
             model=tiny.model,
@@ -76,6 +89,7 @@ class Loop:
             uplink=cast(Uplink, self.uplink),
             estimate=self.estimate,
             prober=cast(Prober, self.prober),
+            certifier=self.certifier,
             rate_fps=rate_fps,
             interval_s=interval_s,
             changed=self._changed,
@@ -115,9 +129,14 @@ class Loop:
 
 @contextlib.asynccontextmanager
 async def going(
-    tiny: Bench, *, rate_fps: float | None = 1.0, fixed: str | None = None, interval_s: float = 600.0
+    tiny: Bench,
+    *,
+    rate_fps: float | None = 1.0,
+    fixed: str | None = None,
+    interval_s: float = 600.0,
+    losses: frozenset[Loss] = frozenset(),
 ) -> AsyncIterator[Loop]:
-    loop = Loop(tiny, rate_fps, fixed, interval_s)
+    loop = Loop(tiny, rate_fps, fixed, interval_s, losses)
     await loop.controller.start()
     task = asyncio.create_task(loop.controller.run())
     try:

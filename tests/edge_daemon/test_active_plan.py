@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from common.plan import ANSWER, Cut, stages_of
-from edge_daemon.active_plan import prepare_parts, prepare_request, run_head
+from edge_daemon.active_plan import prepare_request, run_head
 from models.preprocess import as_frame
 from tests.edge_daemon.bench import bench
 from tests.event_loop import run
@@ -21,14 +22,33 @@ def test_every_plan_can_be_finished_without_the_cloud(count: int) -> None:
     async def main() -> None:
         with bench() as tiny:
             cut = Cut.of(GRAPH, GRAPH.names[:count])
-            parts = await prepare_parts(cut, GRAPH, tiny.stages, tiny.compute)
+            active = await tiny.plan(cut)
+            parts = active.parts
             assert (parts.head is None) == (count == 1), "the source alone is nothing to compute"
             assert (parts.rest is None) == (count == len(GRAPH))
-            tensors = run_head(parts, GRAPH.source, as_frame(jpeg()))
+            sent = run_head(active, tiny.stages, as_frame(jpeg()))
+            tensors = sent.crossing
             assert set(tensors) == set(cut.crossing or (GRAPH.sink,))
+            assert (sent.head_ms is None) == (parts.head is None)
             if parts.rest is not None:
                 tensors = parts.rest.run(tensors)
             assert tensors[GRAPH.sink].shape == (1, 5, 2)
+
+    run(main())
+
+
+def test_crossing_tensors_are_sent_by_the_codecs_of_the_cut() -> None:
+    """Entries name the codecs, the payload is shorter, and the tensors kept for the edge's own use are whole."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            units = ["frame", "decode", "resize", "normalize", "first", "second"]
+            cut = Cut.of(GRAPH, units, {"first": "int8", "second": "f16"})
+            sent = run_head(await tiny.plan(cut), tiny.stages, as_frame(jpeg()))
+            assert [entry.codec for entry in sent.entries] == ["int8", "f16"]
+            assert all(tensor.dtype == torch.float32 for tensor in sent.crossing.values())
+            raw = sum(tensor.numel() * 4 for tensor in sent.crossing.values())
+            assert sum(memoryview(chunk).nbytes for chunk in sent.chunks) < raw / 2
 
     run(main())
 

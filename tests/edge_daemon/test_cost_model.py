@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.plan import Cut
-from common.profile import Profile, ProfileKey
+from common.profile import Coding, Profile, ProfileKey
+from common.wire.codecs import Loss
 from edge_daemon.cost_model import CostModel, Scales
 from tests.tiny_model import tiny_model
 
@@ -74,3 +75,60 @@ def test_scales_worth_a_word_are_told() -> None:
         str(Scales(0.5, 4.0))
         == "the edge is 0.5 × as slow as profiled, the cloud is 4.0 × as slow as profiled"
     )
+
+
+def coded(encode_ms: float, decode_ms: float) -> dict[str, tuple[Coding, ...]]:
+    raw = GRAPH["resize"].output_bytes
+    return {
+        "resize": (
+            Coding("webp-lossless", raw / 2, encode_ms, decode_ms),
+            Coding("jpeg75", raw / 10, encode_ms, decode_ms),
+        )
+    }
+
+
+def with_codecs(losses: frozenset[Loss] = frozenset()) -> CostModel:
+    model = CostModel(GRAPH, losses)
+    model.set_profiles(Profile(KEY, EDGE.unit_ms, coded(2.0, 9.0)), None)
+    model.set_profiles(None, Profile(KEY, CLOUD.unit_ms, coded(9.0, 0.5)))
+    return model
+
+
+RESIZED = ("frame", "decode", "resize")
+LOSSLESS = Cut.of(GRAPH, RESIZED, {"resize": "webp-lossless"})
+LOSSY = Cut.of(GRAPH, RESIZED, {"resize": "jpeg75"})
+
+
+def test_a_codec_costs_the_edge_its_encoding_and_the_cloud_its_decoding() -> None:
+    """Bytes and time to encode are those of the edge's profile, time to decode those of the cloud's."""
+    model = with_codecs()
+    raw, packed = model.costs(Cut.of(GRAPH, RESIZED)), model.costs(LOSSLESS)
+    assert packed.edge_ms == raw.edge_ms + 2.0
+    assert packed.cloud_ms == raw.cloud_ms + 0.5
+    assert packed.payload_bytes == raw.payload_bytes / 2
+
+
+def test_lossy_cuts_are_on_the_frontier_only_when_certified() -> None:
+    """Without a certificate, only lossless ones; with it, that one, too; never what is refused or given up."""
+    model = with_codecs(frozenset({Loss.IMAGE}))
+    assert model.frontier().find(LOSSLESS) is not None
+    assert model.frontier().find(LOSSY) is None
+    assert model.frontier([LOSSY]).find(LOSSY) is not None
+    assert with_codecs().lossy_frontier() is None
+    everything = model.lossy_frontier()
+    assert everything is not None
+    assert everything.find(LOSSY) is not None
+    for fewer in (model.lossy_frontier([LOSSY]), model.lossy_frontier(given_up=frozenset({Loss.IMAGE}))):
+        assert fewer is not None
+        assert fewer.find(LOSSY) is None
+        assert len(fewer) < len(everything)
+
+
+def test_lengths_follow_what_the_codecs_make_of_frames() -> None:
+    """An image that packs worse than the profiled one costs more bytes, once that is the rule."""
+    model = with_codecs()
+    before = model.costs(LOSSLESS).payload_bytes
+    for _ in range(20):
+        model.saw_sent("resize", "webp-lossless", int(1.5 * before))
+    model.frontier()
+    assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.5 * before, rel=0.01)

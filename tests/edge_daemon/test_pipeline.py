@@ -17,7 +17,9 @@ from common.errors import CleaveError, FrameError, LinkLostError, PlanError, Rem
 from common.plan import Cut, Mode, Plan, Prediction
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan
+from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
+from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
 from edge_daemon.pipeline import FramePipeline, patience_s
@@ -40,12 +42,16 @@ class FakeController:
         self.active = active
         self.sizes: list[int] = []
         self.stages: list[tuple[Plan, float | None, float | None]] = []
+        self.sent: list[tuple[str, str, int]] = []
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
 
     def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
         self.stages.append((plan, head_ms, tail_ms))
+
+    def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
+        self.sent.append((unit, codec, nbytes))
 
 
 class FakeUplink:
@@ -83,11 +89,14 @@ class Line:
         self.records: list[FrameRecord] = []
         self.stop = asyncio.Event()
         self._bench = bench
+        self.fidelity = Fidelity(frozenset(), 0.99)
         self.pipeline = FramePipeline(
             model=bench.model,
             queue=self.queue,
             compute=bench.compute,
             controller=cast(Controller, self.controller),
+            certifier=Certifier(self.fidelity, bench.stages, bench.compute, lambda: None),
+            stages=bench.stages,
             uplink=cast(Uplink, self.uplink),
             record=self._keep,
         )
@@ -107,6 +116,12 @@ class Line:
         await self.pipeline.run(lanes, self.stop)
         assert self.pipeline.in_flight == 0
         return sorted(self.records, key=lambda record: record.frame.number)
+
+
+def on_edge(record: FrameRecord) -> float | None:
+    """What a frame took on the edge: its head, and the encoding where something is sent."""
+    head_ms, encode_ms = record.durations.head_ms, record.durations.encode_ms
+    return head_ms if head_ms is None or encode_ms is None else head_ms + encode_ms
 
 
 def frames(count: int) -> list[Frame]:
@@ -148,8 +163,8 @@ def test_the_stages_of_answered_frames_tell_how_fast_the_devices_are() -> None:
             for cut, head, tail in ((SPLIT, True, True), (EDGE_ONLY, True, False), (CLOUD_ONLY, False, True)):
                 line = Line(tiny, await tiny.plan(cut))
                 records = await line.give(frames(2), lanes=1)
-                told = [(plan.cut, head_ms, tail_ms) for plan, head_ms, tail_ms in line.controller.stages]
-                assert told == [(cut, r.durations.head_ms, r.durations.tail_ms) for r in records]
+                told = [(plan.cut, edge_ms, tail_ms) for plan, edge_ms, tail_ms in line.controller.stages]
+                assert told == [(cut, on_edge(r), r.durations.tail_ms) for r in records]
                 for _, head_ms, tail_ms in told:
                     assert (head_ms is not None, tail_ms is not None) == (head, tail)
 
@@ -480,5 +495,26 @@ def test_patience_follows_what_is_predicted_beyond_the_edge(
                 times = Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=latency)
             active = replace(active, plan=replace(active.plan, prediction=times))
             assert patience_s(active) == pytest.approx(seconds)
+
+    run(main())
+
+
+def test_tensors_cross_by_the_codecs_of_the_plan() -> None:
+    """The cloud gets them so, answers as if they were raw where nothing is lost, and the lengths are made known."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            cut = Cut.of(GRAPH, SPLIT.edge_units, {"first": "zstd", "second": "f16"})
+            line = Line(tiny, await tiny.plan(cut))
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert record.cut == "after first as zstd + second as f16"
+            assert [(unit, codec) for unit, codec, _ in line.controller.sent] == [
+                ("first", "zstd"),
+                ("second", "f16"),
+            ]
+            sent = sum(nbytes for _, _, nbytes in line.controller.sent)
+            assert sent <= record.bytes_up < 1.1 * sent + 64
+            assert record.durations.encode_ms is not None
 
     run(main())

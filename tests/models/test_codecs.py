@@ -15,21 +15,15 @@ from common.errors import RemoteProtocolError
 from common.wire import codecs
 from common.wire.tensors import TensorEntry
 from models.codecs import Encoded, decode, encode
-from models.tensor_memory import spec_of
 
 VALUE_CODECS = ("raw", "zstd", "f16", "f16-zstd", "int8", "int8-zstd")
 IMAGE_CODECS = ("webp-lossless", "webp80", "jpeg90", "jpeg75")
 CHANNELS_LAST = (0, 2, 3, 1)
 
 
-def entry(encoded: Encoded, tensor: torch.Tensor) -> TensorEntry:
-    spec = spec_of(tensor)
-    return TensorEntry(3, spec.dtype, spec.shape, encoded.nbytes, encoded.codec, encoded.order)
-
-
 def there_and_back(codec: str, tensor: torch.Tensor) -> tuple[torch.Tensor, Encoded]:
     encoded = encode(codec, tensor)
-    return decode(entry(encoded, tensor), memoryview(bytearray(encoded.data))), encoded
+    return decode(encoded.entry(3, tensor), memoryview(bytearray(encoded.data))), encoded
 
 
 def activations(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -157,7 +151,7 @@ def test_damaged_bytes_are_the_peers_fault_or_a_tensor(codec: str, data: st.Data
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        arrived = decode(entry(encoded, sent), memoryview(damaged))
+        arrived = decode(encoded.entry(3, sent), memoryview(damaged))
     except RemoteProtocolError:
         return
     assert arrived.shape == sent.shape

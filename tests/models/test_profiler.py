@@ -35,6 +35,7 @@ class Timetable:
     def __init__(self, model: Model, slowdown: float = 1.0) -> None:
         self.model, self.slowdown = model, slowdown
         self.inner = TorchExecutor()
+        self.pace = self.inner.pace
         self.now = self.waited = 0.0
         self.order: list[tuple[str, ...]] = []
         """What has run."""
@@ -114,7 +115,9 @@ def test_units_run_in_turn_as_in_a_frame(model: Model) -> None:
     finished(ProfileRun(model, table, small_frame(), clock=table.clock, wait=table.wait))
     names = model.graph.names
     one_round = [(name,) for name in names[1:]] + [names[:4], names[4:]]
-    assert table.order == one_round * 8 + one_round[:-3]  # the last pass is for the codecs; the answer has none
+    assert (
+        table.order == one_round * 8 + one_round[:-3]
+    )  # the last pass is for the codecs; the answer has none
 
 
 def test_measuring_goes_in_counted_steps(model: Model) -> None:

@@ -85,6 +85,10 @@ def run_head(active: ActivePlan, stages: Stages, frame: torch.Tensor) -> Sent:
     began = time.perf_counter()
     crossing = head.run({graph.source: frame}) if head is not None else {graph.source: frame}
     between = time.perf_counter()
-    entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, active.plan.cut.codec_of))
+    cut = active.plan.cut
+    if cut.codecs:
+        entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, cut.codec_of))
+    else:
+        entries, chunks = to_wire(graph, crossing)  # nothing is computed
     head_ms = (between - began) * 1e3 if head is not None else None
     return Sent(crossing, entries, chunks, head_ms, (time.perf_counter() - between) * 1e3)

@@ -34,6 +34,14 @@ MOST_KEPT_BYTES = 32 * MIB
 """Of frames to calibrate with; of large ones there are fewer."""
 
 
+@dataclass(slots=True)
+class Calibration:
+    """A frame to calibrate with, and the unsplit model's answer, once that is known."""
+
+    frame: memoryview
+    reference: torch.Tensor | None
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A frame that was answered under a lossy cut."""
@@ -53,22 +61,21 @@ class Certifier:
         self._stages = stages
         self._compute = compute
         self._changed = changed
-        self._frames: deque[tuple[int, memoryview]] = deque(maxlen=CALIBRATION_FRAMES)
-        self._references: dict[int, torch.Tensor] = {}
-        """Answers of the unsplit model, by a kept frame's number."""
+        self._frames: deque[Calibration] = deque(maxlen=CALIBRATION_FRAMES)
         self._wished: Cut | None = None
         self._recheck: Answered | None = None
         self._answered = 0
         self._work = asyncio.Event()
 
     # --- what others tell -------------------------------------------------------------------------------
-    def saw_answer(self, number: int, frame: memoryview, cut: Cut, answer: torch.Tensor) -> None:
+    def saw_answer(self, frame: memoryview, cut: Cut, answer: torch.Tensor) -> None:
         """Take note of a frame and its answer under `cut`. Some are kept to calibrate with, if that may be needed;
         some that were answered under a lossy cut are compared with the unsplit model's."""
         if not self.fidelity.losses:
             return
-        self._frames.append((number, frame))
-        while len(self._frames) > 1 and sum(kept.nbytes for _, kept in self._frames) > MOST_KEPT_BYTES:
+        # By a lossless cut the answer is the unsplit model's: it need not be asked again.
+        self._frames.append(Calibration(frame, None if losses_of(cut) else answer))
+        while len(self._frames) > 1 and sum(kept.frame.nbytes for kept in self._frames) > MOST_KEPT_BYTES:
             self._frames.popleft()
         if losses_of(cut):
             self._answered += 1
@@ -107,12 +114,12 @@ class Certifier:
         comparisons: list[Comparison] = []
         verdict = None
         while verdict is None:
-            number, frame = frames[len(comparisons)]
-            reference = await self._reference(number, frame)
-            answer = await self._run(_lossy, parts, cut, frame)
-            comparisons.append(self._compare(reference, answer))
+            one = frames[len(comparisons)]
+            if one.reference is None:
+                one.reference = await self._run(self._whole, one.frame)
+            answer = await self._run(_lossy, parts, cut, one.frame)
+            comparisons.append(self._compare(one.reference, answer))
             verdict = self.fidelity.verdict(cut, comparisons, len(frames))
-        self._references = {n: self._references[n] for n, _ in self._frames if n in self._references}
         certificate = self.fidelity.of(cut)
         assert certificate is not None
         log.info(
@@ -129,11 +136,6 @@ class Certifier:
         comparison = self._compare(reference, answered.answer)
         if not self.fidelity.recheck(answered.cut, comparison) and not self.fidelity.may_use(answered.cut):
             log.warning("a lossy cut agrees no longer, it is given up", cut=answered.cut.label)
-
-    async def _reference(self, number: int, frame: memoryview) -> torch.Tensor:
-        if number not in self._references:
-            self._references[number] = await self._run(self._whole, frame)
-        return self._references[number]
 
     async def _run(self, function: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
         done = await self._compute.run(function, *arguments, patience=Patience.MEASURE)

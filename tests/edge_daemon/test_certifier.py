@@ -50,7 +50,7 @@ async def at_work(tiny: Bench, losses: frozenset[Loss] = ALL) -> AsyncIterator[t
 def feed(certifier: Certifier, tiny: Bench, count: int, cut: Cut = LOSSY) -> None:
     for seed in range(count):
         data = frame(seed)
-        certifier.saw_answer(seed, data, cut, whole(data, tiny))
+        certifier.saw_answer(data, cut, whole(data, tiny))
 
 
 def test_a_cut_that_agrees_is_certified_and_made_known() -> None:
@@ -94,7 +94,7 @@ def test_nothing_is_certified_on_a_few_frames() -> None:
             async with at_work(tiny) as (certifier, told):
                 feed(certifier, tiny, FEWEST_FRAMES - 1)
                 certifier.wish(LOSSY)
-                certifier.saw_answer(99, frame(99), LOSSY, whole(frame(99), tiny))
+                certifier.saw_answer(frame(99), LOSSY, whole(frame(99), tiny))
                 assert not certifier._work.is_set()
                 certifier.wish(LOSSY)
                 await until(lambda: bool(told))
@@ -114,14 +114,14 @@ def test_answers_under_a_lossy_cut_are_looked_at_again() -> None:
                 await until(lambda: len(told) == 1)
                 data = frame(1)
                 right = whole(data, tiny)
-                for number in range(RECHECK_EVERY):
-                    certifier.saw_answer(number, data, LOSSY, right)
+                for _ in range(RECHECK_EVERY):
+                    certifier.saw_answer(data, LOSSY, right)
                 await until(lambda: len(told) == 2)
                 assert certifier.fidelity.may_use(LOSSY)
                 wrong = right.clone()
                 wrong[0, 0, 0] = (wrong[0, 0, 0] + 1) % 7
-                for number in range(RECHECK_EVERY):
-                    certifier.saw_answer(number, data, LOSSY, wrong)
+                for _ in range(RECHECK_EVERY):
+                    certifier.saw_answer(data, LOSSY, wrong)
                 await until(lambda: len(told) == 3)
                 assert not certifier.fidelity.may_use(LOSSY)
 
@@ -148,6 +148,6 @@ def test_calibration_frames_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatc
         with bench() as tiny:
             async with at_work(tiny) as (certifier, _):
                 feed(certifier, tiny, 20)
-                assert sum(kept.nbytes for _, kept in certifier._frames) <= 5 * len(jpeg(0))
+                assert sum(kept.frame.nbytes for kept in certifier._frames) <= 5 * len(jpeg(0))
 
     run(main())

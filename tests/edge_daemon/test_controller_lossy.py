@@ -38,7 +38,7 @@ async def ready(loop: Loop, tiny: Bench, bps: float) -> None:
     """Give the loop profiles with codecs, frames to calibrate with, and a link."""
     for seed in range(FEWEST_FRAMES):
         data = memoryview(bytearray(jpeg(seed)))
-        loop.certifier.saw_answer(seed, data, loop.controller.active.plan.cut, answer(tiny, data))
+        loop.certifier.saw_answer(data, loop.controller.active.plan.cut, answer(tiny, data))
         loop.controller.saw_frame(FRAME_BYTES)
     loop.controller.set_profiles(Profile(KEY, EDGE.unit_ms, CODINGS), Profile(KEY, CLOUD.unit_ms, CODINGS))
     loop.measured(bps)

@@ -32,7 +32,9 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.relu(self.first_norm(self.first(x)))
-        return self.relu(x + self.second_norm(self.second(y)))
+        y = self.second_norm(self.second(y))
+        summed: torch.Tensor = self.relu(x + y)
+        return summed
 
 
 class ResidualNetwork(nn.Module):
@@ -50,7 +52,8 @@ class ResidualNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.two(self.wider(self.one(self.stem(x))))
-        return self.classify(self.pool(self.widest(x)).flatten(1))
+        logits: torch.Tensor = self.classify(self.pool(self.widest(x)).flatten(1))
+        return logits
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,10 @@ def trained() -> Digits:
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     for epoch in range(10):
         optimiser.param_groups[0]["lr"] = 3e-3 * (1 - epoch / 10)
-        for batch in torch.randperm(TRAINED_ON).split(64):
+        for batch in torch.split(torch.randperm(TRAINED_ON), 64):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(network(inputs[batch]), classes[batch]).backward()
+            loss = nn.functional.cross_entropy(network(inputs[batch]), classes[batch])
+            torch.autograd.backward(loss)
             optimiser.step()
     network.eval()
     model = Model(

@@ -6,6 +6,7 @@ import time
 
 import structlog
 
+from common import limits
 from common.config import Address
 from common.errors import ProbeError
 from common.quantities import format_bandwidth
@@ -18,6 +19,16 @@ log = structlog.get_logger()
 
 LEAST_PAUSE_S = 3.0
 """Between two measurements: each takes the link for a second."""
+
+
+PING_S = 0.05
+"""What a ping that measures beside frames may take of the link, at the bandwidth that is known."""
+
+
+def ping_bytes(bandwidth_bps: float) -> int:
+    """Return the payload of a ping that measures a link of about this bandwidth."""
+    fitting = int(bandwidth_bps * PING_S / 8)
+    return min(max(fitting, 2 * limits.MIN_GOODPUT_BYTES), limits.CHANNEL_PROBE_BYTES)
 
 
 class Prober:
@@ -49,6 +60,11 @@ class Prober:
         if not self.needed(uses_cloud, time.perf_counter()):
             return
         self._traffic = False
+        bandwidth_bps = self._estimate.bandwidth_bps
+        if uses_cloud and bandwidth_bps is not None:
+            # Frames are on the link, too short to tell: a second of iperf3 would hold them up.
+            await self._uplink.probe_by_ping(ping_bytes(bandwidth_bps))
+            return
         try:
             grant = await self._uplink.probe_turn()
             bps = await measure_bandwidth(self._host, grant.port)

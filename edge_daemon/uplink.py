@@ -229,13 +229,13 @@ class Uplink:
             raise ProbeError(f"the cloud gives no turn: {reply.reason}")
         return reply
 
-    async def probe_by_ping(self) -> None:
-        """Measure the bandwidth by a ping with a payload; the sample comes as an event. Raises `LinkLostError`."""
+    async def probe_by_ping(self, nbytes: int = limits.CHANNEL_PROBE_BYTES) -> None:
+        """Measure the bandwidth by a ping with a payload of `nbytes`; the sample comes as an event. Raises `LinkLostError`."""
         line = self._require()
         ping = line.channel.connection.ping(time.perf_counter())
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.probes[ping.number] = reply
-        await line.ask(ping, reply, [bytes(limits.CHANNEL_PROBE_BYTES)])
+        await line.ask(ping, reply, [bytes(nbytes)])
 
     def suspected(self, reason: str) -> None:
         """Take note of a suspicion: count, tell the owner."""

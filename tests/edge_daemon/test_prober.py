@@ -6,12 +6,13 @@ from typing import cast
 
 import pytest
 
+from common import limits
 from common.config import Address
 from common.errors import LinkLostError, ProbeError
 from common.wire.messages import ProbeGrant
 from edge_daemon import prober as module
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
-from edge_daemon.prober import LEAST_PAUSE_S, Prober
+from edge_daemon.prober import LEAST_PAUSE_S, Prober, ping_bytes
 from edge_daemon.uplink import Uplink
 from tests.event_loop import run
 
@@ -21,6 +22,7 @@ class FakeUplink:
         self.error = error
         self.turns = 0
         self.pings = 0
+        self.ping_bytes = 0
 
     async def probe_turn(self) -> ProbeGrant:
         self.turns += 1
@@ -28,8 +30,9 @@ class FakeUplink:
             raise self.error
         return ProbeGrant(port=5201, seconds=4.0)
 
-    async def probe_by_ping(self) -> None:
+    async def probe_by_ping(self, nbytes: int = limits.CHANNEL_PROBE_BYTES) -> None:
         self.pings += 1
+        self.ping_bytes = nbytes
 
 
 def prober(
@@ -130,6 +133,27 @@ def test_a_ping_measures_where_iperf3_cannot(
             assert capsys.readouterr().out.count("measuring by ping instead") == 1
 
     run(main())
+
+
+def test_beside_frames_a_short_ping_measures() -> None:
+    """Frames too short to tell the bandwidth are not held up by a second of iperf3."""
+    estimate, uplink = known(-100.0), FakeUplink()
+
+    async def main() -> None:
+        await prober(estimate, uplink).measure_if_needed(True)
+        assert (uplink.turns, uplink.pings) == (0, 1)
+        assert uplink.ping_bytes == ping_bytes(1e6)
+
+    run(main())
+
+
+@pytest.mark.parametrize("bps", [1e3, 1e6, 4e6, 20e6, 1e9])
+def test_a_ping_is_long_enough_to_tell_and_no_longer_than_it_must(bps: float) -> None:
+    """It takes 50 ms of the link where that tells something, and bounded bytes in any case."""
+    nbytes = ping_bytes(bps)
+    assert 2 * limits.MIN_GOODPUT_BYTES <= nbytes <= limits.CHANNEL_PROBE_BYTES
+    if bps == 4e6:
+        assert nbytes == 25_000
 
 
 def test_a_line_that_goes_while_probing_is_told() -> None:

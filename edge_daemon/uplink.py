@@ -230,7 +230,10 @@ class Uplink:
         return reply
 
     async def probe_by_ping(self, nbytes: int = limits.CHANNEL_PROBE_BYTES) -> None:
-        """Measure the bandwidth by a ping with a payload of `nbytes`; the sample comes as an event. Raises `LinkLostError`."""
+        """Measure the bandwidth by a ping with a payload of `nbytes`; the sample comes as an event.
+
+        Raises `LinkLostError`.
+        """
         line = self._require()
         ping = line.channel.connection.ping(time.perf_counter())
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()

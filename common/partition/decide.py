@@ -17,6 +17,7 @@ from common import limits
 from common.graph import ModelGraph
 from common.partition.codings import Codings
 from common.partition.frontier import Frontier
+from common.partition.segment_times import SegmentTimes
 from common.plan import Cut, Mode, Prediction
 
 Array = NDArray[np.float64]
@@ -151,13 +152,18 @@ class Costs:
         edge_ms: Mapping[str, float],
         cloud_ms: Mapping[str, float],
         codings: Codings | None = None,
+        segments: SegmentTimes | None = None,
     ) -> Costs:
-        """Add up what `cut` costs; without `codings`, as if everything were sent raw."""
+        """Add up what `cut` costs.
+
+        Without `codings`, as if everything were sent raw; with `segments`, what was measured of whole ones counts.
+        """
         sent = (codings or Codings.raw(graph)).of_cut(cut)
+        head_ms, tail_ms = (segments or SegmentTimes()).of_cut(cut, edge_ms, cloud_ms)
         return cls(
-            edge_ms=sum(edge_ms[name] for name in cut.edge_units) + sent.encode_ms,
+            edge_ms=head_ms + sent.encode_ms,
             payload_bytes=sent.payload_bytes,
-            cloud_ms=sum(cloud_ms[name] for name in cut.cloud_units) + sent.decode_ms,
+            cloud_ms=tail_ms + sent.decode_ms,
         )
 
     def predict(self, cut: Cut, conditions: Conditions) -> Prediction:

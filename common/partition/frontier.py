@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from common.partition.closed_sets import ClosedSets
 from common.partition.codings import LOSSLESS, Codings, Option, assign
+from common.partition.segment_times import SegmentTimes
 from common.plan import Cut
 from common.wire.codecs import RAW, Loss
 
@@ -41,13 +42,16 @@ class Frontier:
         cloud_ms: Mapping[str, float],
         codings: Codings | None = None,
         losses: frozenset[Loss] = LOSSLESS,
+        segments: SegmentTimes | None = None,
     ) -> Frontier:
         """Build the frontier from unit times in ms. Edge-only is always on it: it alone needs no link.
 
         With `codings` there is an entry for each worthwhile choice of codecs that lose no more than `losses` names;
-        without, everything is sent raw.
+        without, everything is sent raw. With `segments`, what was measured of whole segments counts.
         """
         edge, size, cloud = sets.costs(edge_ms, cloud_ms)
+        if segments is not None:
+            edge, cloud = segments.of_sets(sets, edge_ms, cloud_ms)
         rows = np.arange(len(sets), dtype=np.intp)
         codecs: list[tuple[str, ...]] = [()] * len(sets)
         if codings is not None:

@@ -7,12 +7,12 @@ from functools import cache
 import pytest
 import torch
 
+from benchmarks.digits import trained
 from common.plan import Cut
 from common.wire.codecs import is_image_codec
 from models.codecs import decode, encode
 from models.executor import CompiledSegment, TorchExecutor
 from models.preprocess import as_frame
-from tests.models.digits import trained
 
 LOSSLESS = ("raw", "zstd", "webp-lossless")
 HALF_A_POINT = 0.005

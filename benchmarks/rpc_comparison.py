@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frames import make_frames
-from benchmarks.kernel_link import CLOUD_HOST, KernelLink, kernel_link
+from benchmarks.kernel_link import KernelLink, kernel_link
+from benchmarks.network_namespaces import CLOUD_HOST
 from benchmarks.pair import Cloud, Edge, free_port
 from benchmarks.rpc_worker import FILL, IN_FLIGHT, WARM
 from common.quantities import format_bandwidth, parse_bandwidth

@@ -1,8 +1,8 @@
 """A link shaped by the kernel: two network namespaces joined by a veth pair with a token bucket at each end.
 
 Needs root and iproute2. The kernel's TCP sees this link as a real one (queueing, acknowledgements), where the
-emulated link ends TCP in a proxy. No delay but the queue's: delaying takes netem, which not every kernel has.
-Traffic stays inside the two namespaces.
+emulated link ends TCP in a proxy. No delay but the queue's: delaying takes netem, which not every kernel has
+(`tun_link` delays in any). Traffic stays inside the two namespaces.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Our channel against `torch.distributed.rpc` at equal cuts, on a link shaped by the kernel.
+"""Our channel against `torch.distributed.rpc` at equal cuts, on a link shaped by the kernel and on one with a delay.
 
-    python -m benchmarks.rpc_comparison --model resnet18 --weights random:0 --rates 20mbit,100mbit
+    python -m benchmarks.rpc_comparison --model resnet18 --weights random:0 --rates 20mbit,100mbit --delay-ms 5
 
 Both run the same segments in two processes, one thread each, the edge paced; only the channel differs. They take
 turns, cut by cut and round by round, so that a machine whose speed wanders treats both alike. (ParetoPipe compared
 its two backends on different topologies.) Needs root.
 
-There is no such run on the emulated link: TensorPipe listens on a port of its own choosing, tells it through the
-rendezvous and once more in its handshake, and opens a second connection for tensors by that. A store that named the
-link's end instead was tried: the first connection went through the link, the tensors past it.
+Both links join two network namespaces below TCP (`kernel_link`, `tun_link`), since TensorPipe opens connections to
+ports of its own choosing, past any proxy. A run in which frames were answered faster than their tensors can cross
+the link, by either channel, raises: they went another way.
 """
 
 from __future__ import annotations
@@ -27,21 +27,29 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frames import make_frames
-from benchmarks.kernel_link import CLOUD_HOST, KernelLink, kernel_link
+from benchmarks.kernel_link import kernel_link
+from benchmarks.network_namespaces import CLOUD_HOST, NamespaceLink
 from benchmarks.pair import Cloud, Edge, free_port
 from benchmarks.rpc_worker import FILL, IN_FLIGHT, WARM
+from benchmarks.tun_link import tun_link
 from common.quantities import format_bandwidth, parse_bandwidth
 
+LINKS = ("kernel", "emulated")
 HEADING = (
-    f"{'link':12} {'cut':20} {'ours ms':>9} {'RPC ms':>9} {'RPC/ours':>9} {'ours fps':>9} {'RPC fps':>9}"
+    f"{'link':9} {'rate':12} {'cut':20} {'ours ms':>9} {'RPC ms':>9} {'RPC/ours':>9} "
+    f"{'ours fps':>9} {'RPC fps':>9}"
 )
 
 
 @dataclass(slots=True)
 class Figures:
-    """One channel's figures at one cut: closed-loop times of all rounds, and each round's saturated rate."""
+    """One channel's figures at one cut: closed-loop times of all rounds, and each round's saturated rate.
+
+    bytes_up: what crossed the link for each of the closed-loop frames.
+    """
 
     latencies_ms: list[float] = field(default_factory=list)
+    bytes_up: list[int] = field(default_factory=list)
     fps: list[float] = field(default_factory=list)
 
     def summary(self) -> dict[str, float]:
@@ -54,10 +62,33 @@ class Figures:
         }
 
 
+class PastTheLinkError(RuntimeError):
+    """A frame was answered faster than its crossing tensors can have passed the link."""
+
+
+def least_ms(link: NamespaceLink, rate_bps: float, n_bytes: int) -> float:
+    """Return the least time in which so many bytes can be sent over a link and answered; 0 for none."""
+    if not n_bytes:
+        return 0.0
+    return max(0, n_bytes - link.burst_bytes) * 8e3 / rate_bps + 2 * link.delay_ms
+
+
+def check_plausible(figures: Figures, link: NamespaceLink, rate_bps: float, what: str) -> None:
+    """Raise `PastTheLinkError` if a frame was answered before its bytes can have crossed the link."""
+    for latency_ms, n_bytes in zip(figures.latencies_ms, figures.bytes_up, strict=True):
+        if latency_ms < (least := least_ms(link, rate_bps, n_bytes)):
+            raise PastTheLinkError(
+                f"{what}: answered after {latency_ms:.2f} ms, but its {n_bytes:,} bytes need {least:.2f} ms "
+                "on the link; they went another way"
+            )
+
+
 class Ours:
     """A cut through both daemons: one edge with one frame in flight, one with several."""
 
-    def __init__(self, link: KernelLink, options: argparse.Namespace, frames: list[Path], work: Path) -> None:
+    def __init__(
+        self, link: NamespaceLink, options: argparse.Namespace, frames: list[Path], work: Path
+    ) -> None:
         self._link, self._options, self._frames, self._work = link, options, frames, work
         self._port = free_port()
 
@@ -92,6 +123,7 @@ class Ours:
     async def measure(self, cut: str, into: Figures) -> None:
         one = await self._run("one", self._one, cut, WARM + self._options.runs)
         into.latencies_ms += [record["ms"]["total"] for record in one[WARM:]]
+        into.bytes_up += [record["bytes_up"] for record in one[WARM:]]
         many = await self._run("many", self._many, cut, FILL + self._options.runs)
         ended = sorted(datetime.fromisoformat(r["answered_at"]).timestamp() for r in many[FILL - 1 :])
         into.fps.append((len(ended) - 1) / (ended[-1] - ended[0]))
@@ -116,7 +148,7 @@ class Ours:
 class Rpc:
     """A cut through RPC: `benchmarks.rpc_worker` at both ends."""
 
-    def __init__(self, link: KernelLink, options: argparse.Namespace, frames: Path) -> None:
+    def __init__(self, link: NamespaceLink, options: argparse.Namespace, frames: Path) -> None:
         self._link, self._options, self._frames = link, options, frames
         self._port = free_port()
 
@@ -149,6 +181,7 @@ class Rpc:
         await self._ask(cut)
         found = await self._answer()
         into.latencies_ms += found["latencies_ms"]
+        into.bytes_up += found["bytes_up"]
         into.fps.append(found["fps"])
 
     async def _ask(self, line: str) -> None:
@@ -166,41 +199,76 @@ class Rpc:
 
 
 async def compare(
-    link: KernelLink, rate: str, options: argparse.Namespace, frames: list[Path], work: Path
+    kind: str,
+    link: NamespaceLink,
+    rate_bps: float,
+    options: argparse.Namespace,
+    frames: list[Path],
+    work: Path,
 ) -> list[dict[str, Any]]:
-    """Measure every cut through both channels in turn; return a row for each."""
+    """Measure every cut through both channels in turn; return a row for each.
+
+    Raises `PastTheLinkError` if tensors went another way than over the link.
+    """
     cuts = options.cuts.split(";")
     figures = {cut: (Figures(), Figures()) for cut in cuts}
     ours, theirs = Ours(link, options, frames, work), Rpc(link, options, frames[0].parent)
     async with ours.running(), theirs.running():
         for _ in range(options.rounds):
             for cut in cuts:
-                await ours.measure(cut, figures[cut][0])
-                await theirs.measure(cut, figures[cut][1])
-    rows = [
-        {"link": rate, "cut": cut, "ours": a.summary(), "rpc": b.summary()} for cut, (a, b) in figures.items()
+                a, b = figures[cut]
+                await ours.measure(cut, a)
+                check_plausible(a, link, rate_bps, f"our channel, {cut}")
+                await theirs.measure(cut, b)
+                check_plausible(b, link, rate_bps, f"RPC, {cut}")
+    setting = {"link": kind, "rate": format_bandwidth(rate_bps), "delay_ms": link.delay_ms}
+    rows: list[dict[str, Any]] = [
+        {**setting, "cut": cut, "ours": a.summary(), "rpc": b.summary()} for cut, (a, b) in figures.items()
     ]
     for row in rows:
-        a, b = row["ours"], row["rpc"]
-        print(
-            f"{row['link']:12} {row['cut']:20} {a['latency_ms']:9.1f} {b['latency_ms']:9.1f} "
-            f"{b['latency_ms'] / a['latency_ms']:9.2f} {a['fps']:9.2f} {b['fps']:9.2f}",
-            flush=True,
-        )
+        print(describe(row), flush=True)
     return rows
 
 
-async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+def describe(row: dict[str, Any]) -> str:
+    """Show a row as a line under `HEADING`."""
+    a, b = row["ours"], row["rpc"]
+    return (
+        f"{row['link']:9} {row['rate']:12} {row['cut']:20} {a['latency_ms']:9.1f} {b['latency_ms']:9.1f} "
+        f"{b['latency_ms'] / a['latency_ms']:9.2f} {a['fps']:9.2f} {b['fps']:9.2f}"
+    )
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Compare at each rate of each link; show the rows, and write those that there are after each."""
     out = options.out.absolute()
     frames = make_frames(out / "frames", 8)
     rows: list[dict[str, Any]] = []
     print(HEADING)
-    for rate_bps in (parse_bandwidth(text) for text in options.rates.split(",")):
-        work = out / "daemons"
-        shutil.rmtree(work, ignore_errors=True)
-        with kernel_link(rate_bps) as link:
-            rows += await compare(link, format_bandwidth(rate_bps), options, frames, work)
-    return rows
+    for kind in options.links:
+        for rate_bps in options.rates:
+            work = out / "daemons"
+            shutil.rmtree(work, ignore_errors=True)
+            made = kernel_link(rate_bps) if kind == "kernel" else tun_link(rate_bps, options.delay_ms)
+            with made as link:
+                rows += await compare(kind, link, rate_bps, options, frames, work)
+            (out / f"{options.model}.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def parse_links(text: str) -> list[str]:
+    """Read kinds of link, by commas. Raises `ArgumentTypeError` for one that there is not."""
+    kinds = [kind.strip() for kind in text.split(",")]
+    if odd := [kind for kind in kinds if kind not in LINKS]:
+        raise argparse.ArgumentTypeError(f"no such link: {odd[0]!r}; there are {' and '.join(LINKS)}")
+    return kinds
+
+
+def parse_rates(text: str) -> list[float]:
+    """Read bandwidths, by commas. Raises `ArgumentTypeError` for what is none."""
+    try:
+        return [parse_bandwidth(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main() -> int:
@@ -208,15 +276,15 @@ def main() -> int:
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--weights", default="random:0")
     parser.add_argument("--slowdown", type=float, default=4.0)
-    parser.add_argument("--rates", default="20mbit,100mbit")
+    parser.add_argument("--links", type=parse_links, default=LINKS, help=f"by commas ({','.join(LINKS)})")
+    parser.add_argument("--rates", type=parse_rates, default="20mbit,100mbit", help="by commas")
+    parser.add_argument("--delay-ms", type=float, default=5.0, help="of the emulated link, one way (5)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=6, help="frames counted at a cut in a round (6)")
     parser.add_argument("--cuts", default="cloud-only;after maxpool;after add_3;after add_6", help="by ;")
     parser.add_argument("--out", type=Path, default=Path("var/rpc"))
     options = parser.parse_args()
-    rows = asyncio.run(run(options))
-    path = options.out / f"{options.model}.json"
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+    asyncio.run(run(options))
     return 0
 
 

@@ -4,8 +4,8 @@
     python -m benchmarks.rpc_worker edge  HOST:PORT DEVICE MODEL WEIGHTS SLOWDOWN FRAMES_DIRECTORY RUNS
 
 Head and tail are the very segments that the daemons run, on one thread each; only the channel differs. The edge
-reads cuts from its standard input and answers each with a line of JSON: closed-loop latencies in ms, and saturated
-frames per second.
+reads cuts from its standard input and answers each with a line of JSON: closed-loop latencies in ms with the bytes of
+tensors that crossed for each, and saturated frames per second.
 """
 
 from __future__ import annotations
@@ -101,11 +101,13 @@ class Heads:
 
 def measure(heads: Heads, label: str, runs: int) -> dict[str, Any]:
     """Measure one cut: closed-loop, then with `IN_FLIGHT` frames on the way."""
-    latencies = []
+    latencies, bytes_up = [], []
     for _ in range(WARM + runs):
         began = time.perf_counter()
-        rpc.rpc_sync("cloud", run_tail, (label, heads.run(label)))
+        crossing = heads.run(label)
+        rpc.rpc_sync("cloud", run_tail, (label, crossing))
         latencies.append((time.perf_counter() - began) * 1e3)
+        bytes_up.append(sum(tensor.nbytes for tensor in crossing.values()))
     on_the_way: deque[Any] = deque()
     ended: list[float] = []  # appended to when answers arrive, whoever waits for them
     for _ in range(FILL + runs):
@@ -123,6 +125,7 @@ def measure(heads: Heads, label: str, runs: int) -> dict[str, Any]:
     return {
         "cut": label,
         "latencies_ms": latencies[WARM:],
+        "bytes_up": bytes_up[WARM:],
         "fps": (len(counted) - 1) / (counted[-1] - counted[0]),
     }
 

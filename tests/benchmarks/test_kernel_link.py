@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from benchmarks.kernel_link import CLOUD_HOST, kernel_link, why_not
+from benchmarks.kernel_link import kernel_link, why_not
+from benchmarks.network_namespaces import CLOUD_HOST
 
 WHY_NOT = why_not()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import time
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -11,6 +13,7 @@ from common.errors import LinkLostError
 from common.plan import Mode
 from common.profile import Profile, ProfileKey
 from common.wire.messages import Prepare, Prepared
+from edge_daemon.cloud_load import RECENT, CloudLoad, WaitSample
 from edge_daemon.controller import Controller
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
@@ -64,6 +67,7 @@ class Loop:
     def __init__(self, tiny: Bench, rate_fps: float | None, fixed: str | None, interval_s: float) -> None:
         self.uplink = FakeUplink()
         self.estimate = LinkEstimate()
+        self.load = CloudLoad(random.Random(0))
         self.prober = FakeProber()
         self.epochs: list[int] = []
         self.looks = 0
@@ -75,6 +79,7 @@ class Loop:
             compute=tiny.compute,
             uplink=cast(Uplink, self.uplink),
             estimate=self.estimate,
+            load=self.load,
             prober=cast(Prober, self.prober),
             rate_fps=rate_fps,
             interval_s=interval_s,
@@ -97,6 +102,11 @@ class Loop:
 
     def measured(self, bps: float) -> None:
         self.estimate.add(BandwidthSample(bps, 0.0, "iperf3"))
+
+    def waited(self, ms: float, *, answered: bool = True) -> None:
+        """The cloud says in every way lately that frames wait for others'."""
+        for _ in range(RECENT):
+            self.load.add(WaitSample(ms, time.monotonic(), answered))
 
     def up(self) -> None:
         self.uplink.available = True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import field_validator
+
 from common.config import Address, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 
@@ -17,6 +19,13 @@ class CloudSettings(DaemonSettings):
     own_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
     foreign_prefix: ClassVar[str] = "CLEAVE_EDGE_"
 
+    models: str = setting(
+        "CLOUD_MODELS",
+        "",
+        values="`NAME[=WEIGHTS][,NAME[=WEIGHTS] …]`",
+        help="models served beside `CLEAVE_MODEL`, each with `CLEAVE_WEIGHTS` unless it has its own; "
+        "an edge gets the one that it holds",
+    )
     listen: AddressSetting = setting(
         "CLOUD_LISTEN", Address(host="127.0.0.1", port=7400), help="where edges connect"
     )
@@ -32,6 +41,21 @@ class CloudSettings(DaemonSettings):
         help="what runs the network; `auto`: the faster one, as measured at the first start (which takes longer)",
     )
     threads: int = setting("CLOUD_THREADS", 0, ge=0, help="threads of the network; 0: as torch decides")
+    batch_max: int = setting(
+        "CLOUD_BATCH_MAX",
+        8,
+        ge=1,
+        le=64,
+        help="frames run together at most, whichever edges they come from; fewer where more are no faster",
+    )
+    batch_wait_ms: float = setting(
+        "CLOUD_BATCH_WAIT_MS",
+        0.0,
+        ge=0,
+        le=1000,
+        help="how long a frame waits for others to run with, while other edges send such; "
+        "0: it runs with those that are there",
+    )
     iperf_port: int = setting(
         "CLOUD_IPERF_PORT",
         5201,
@@ -40,3 +64,21 @@ class CloudSettings(DaemonSettings):
         help="where the iperf3 server listens, while an edge has its turn",
     )
     state_dir: PathSetting = setting("CLOUD_STATE_DIR", STATE_DIR, help="where measured profiles are kept")
+
+    @field_validator("models")
+    @classmethod
+    def _names_no_empty_model(cls, value: str) -> str:
+        for entry in filter(None, value.split(",")):
+            name, equals, weights = entry.partition("=")
+            if not name.strip() or (equals and not weights.strip()):
+                raise ValueError(f"{entry.strip()!r} is not NAME or NAME=WEIGHTS")
+        return value
+
+    @property
+    def served(self) -> tuple[tuple[str, str], ...]:
+        """The models served, each once, as pairs of name and weights; `CLEAVE_MODEL` is the first."""
+        pairs = [(self.model, self.weights)]
+        for entry in filter(str.strip, self.models.split(",")):
+            name, _, weights = entry.partition("=")
+            pairs.append((name.strip(), weights.strip() or self.weights))
+        return tuple(dict.fromkeys(pairs))

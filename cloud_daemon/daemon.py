@@ -1,4 +1,4 @@
-"""The cloud daemon put together: the model, the server, and the way down."""
+"""The cloud daemon put together: the models, the server, and the way down."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import time
 import structlog
 
 from cloud_daemon.config import CloudSettings
+from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
+from common.errors import ConfigurationError
 from common.signals import stop_event
 from models.choose_executor import choose_executor
+from models.compute import ComputeThread
 from models.executor import TorchExecutor
+from models.model import Model
 from models.zoo import load_model
 
 log = structlog.get_logger()
@@ -21,30 +25,22 @@ log = structlog.get_logger()
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
-    started = time.perf_counter()
     torch_executor = TorchExecutor(settings.device, settings.threads)
-    model = await asyncio.to_thread(load_model, settings.model, settings.weights)
-    executor = await asyncio.to_thread(
-        choose_executor, settings.executor, model, torch_executor, settings.state_dir
-    )
-    if settings.weights.startswith("random:"):
-        log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
+    models = await asyncio.to_thread(load_models, settings)
     stop = stop_event()
-    pool = TailPool(model, executor, settings.state_dir)
+    frames = FrameRunner(
+        ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
+    )
     try:
-        await pool.warm()
-        log.info(
-            "model ready",
-            model=model.name,
-            weights=model.weights,
-            units=len(model.graph),
-            device=executor.device_description,
-            executor=executor.name,
-            seconds=round(time.perf_counter() - started, 1),
-        )
+        pools = [await serve(model, settings, torch_executor, frames) for model in models]
         async with asyncio.TaskGroup() as tasks:
             server = CloudServer(
-                settings.name or socket.gethostname(), settings.listen, pool, settings.iperf_port, tasks
+                settings.name or socket.gethostname(),
+                settings.listen,
+                pools,
+                frames,
+                settings.iperf_port,
+                tasks,
             )
             address = await server.start()
             log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
@@ -52,5 +48,44 @@ async def run(settings: CloudSettings) -> None:
             log.info("stopping", edges=len(server.sessions))
             await server.stop()
     finally:
-        pool.stop()
+        torch_executor.stop()
+        frames.compute.stop(timeout_s=1.0)
     log.info("stopped")
+
+
+def load_models(settings: CloudSettings) -> list[Model]:
+    """Load every model that is served. Raises one `ConfigurationError` with a line for each that cannot be."""
+    models: list[Model] = []
+    problems: list[str] = []
+    for name, weights in settings.served:
+        try:
+            models.append(load_model(name, weights))
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return models
+
+
+async def serve(
+    model: Model, settings: CloudSettings, torch_executor: TorchExecutor, frames: FrameRunner
+) -> TailPool:
+    """Choose the model's executor, and run one whole inference."""
+    started = time.perf_counter()
+    executor = await asyncio.to_thread(
+        choose_executor, settings.executor, model, torch_executor, settings.state_dir
+    )
+    if model.weights.startswith("random:"):
+        log.warning("RANDOM WEIGHTS: the answers mean nothing", model=model.name, weights=model.weights)
+    pool = TailPool(model, executor, settings.state_dir, frames)
+    await pool.warm()
+    log.info(
+        "model ready",
+        model=model.name,
+        weights=model.weights,
+        units=len(model.graph),
+        device=executor.device_description,
+        executor=executor.name,
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    return pool

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections.abc import Mapping, Sequence
 
 import structlog
 
+from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
+from common.profile import ModelFingerprint
 from common.wire.messages import Drain
 from common.wire.transport import Channel
 
@@ -29,33 +32,27 @@ class CloudServer:
     """Listens for edges; each connection is a `Session`."""
 
     def __init__(
-        self, name: str, listen: Address, pool: TailPool, iperf_port: int, tasks: asyncio.TaskGroup
+        self,
+        name: str,
+        listen: Address,
+        pools: Sequence[TailPool],
+        frames: FrameRunner,
+        iperf_port: int,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self.name = name
-        self.device = pool.executor.device_description
-        self.pool = pool
+        self.pools: Mapping[ModelFingerprint, TailPool] = {pool.model.fingerprint: pool for pool in pools}
+        self.frames = frames
         self.tasks = tasks
         self.turns = ProbeTurns(listen.host, iperf_port)
         self.sessions: set[Session] = set()
         self._greeting: set[Session] = set()
         self._listen = listen
-        self._admitted = 0
         self._numbers = itertools.count(1)
         self._run_id = secrets.token_hex(4)
         self._server: asyncio.Server | None = None
 
     # --- what sessions call -----------------------------------------------------------------------------
-    def admit(self) -> bool:
-        """Take a place in the queue of frames, if there is one."""
-        if self._admitted >= limits.MAX_CLOUD_QUEUE:
-            return False
-        self._admitted += 1
-        return True
-
-    def release(self) -> None:
-        """Give the place back."""
-        self._admitted -= 1
-
     def opened(self, session: Session) -> None:
         self._greeting.discard(session)
         self.sessions.add(session)
@@ -65,6 +62,11 @@ class CloudServer:
         self.sessions.discard(session)
 
     # --- what the daemon calls --------------------------------------------------------------------------
+    @property
+    def frames_here(self) -> int:
+        """Frames of all edges that have not been answered yet."""
+        return sum(session.in_flight for session in self.sessions)
+
     async def start(self) -> Address:
         """Listen; return the address (with the port in use, if port 0 was asked for).
 
@@ -91,7 +93,7 @@ class CloudServer:
             if session.channel.is_open:
                 session.channel.send(Drain(reason="the cloud is shutting down"))
         waited = 0.0
-        while self._admitted and waited < DRAIN_S:
+        while self.frames_here and waited < DRAIN_S:
             await asyncio.sleep(0.02)
             waited += 0.02
         channels = [session.channel for session in (*self.sessions, *self._greeting)]

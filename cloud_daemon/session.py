@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
-from cloud_daemon.tail import DeadlinePassedError, Tail, TailPool
+from cloud_daemon.tail import Tail, TailPool
 from common import limits
 from common.errors import (
     CleaveError,
@@ -52,6 +53,7 @@ from common.wire.messages import (
 )
 from common.wire.transport import Channel
 from models.crossing import to_wire
+from models.model import Model
 
 log = structlog.get_logger()
 
@@ -62,13 +64,11 @@ class House(Protocol):
     """What a session needs of the server it belongs to."""
 
     name: str
-    device: str
-    pool: TailPool
+    pools: Mapping[ModelFingerprint, TailPool]
+    frames: FrameRunner
     turns: ProbeTurns
     tasks: asyncio.TaskGroup
 
-    def admit(self) -> bool: ...
-    def release(self) -> None: ...
     def opened(self, session: Session) -> None: ...
     def ended(self, session: Session) -> None: ...
 
@@ -96,10 +96,22 @@ class Session:
         self.channel = Channel(Role.CLOUD, self)
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._in_flight: set[Received] = set()
+        self._chosen: TailPool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = log.bind(session=number)
         self._requests = 0
         self.greeted = False
+
+    @property
+    def in_flight(self) -> int:
+        """Frames of this edge that are here."""
+        return len(self._in_flight)
+
+    @property
+    def _pool(self) -> TailPool:
+        """The tails of the edge's model; there is one from the greeting on."""
+        assert self._chosen is not None
+        return self._chosen
 
     # --- what the channel calls -------------------------------------------------------------------------
     def heard(self, event: Received) -> None:
@@ -108,7 +120,15 @@ class Session:
                 self._infer(infer, event)
             case Ping() as ping:
                 receive_ms = event.receive_s * 1e3
-                self._say(Pong(number=ping.number, receive_ms=receive_ms, spaced_bytes=event.spaced_bytes))
+                wait_ms = self._house.frames.wait_ms(self.number)
+                self._say(
+                    Pong(
+                        number=ping.number,
+                        receive_ms=receive_ms,
+                        spaced_bytes=event.spaced_bytes,
+                        wait_ms=wait_ms,
+                    )
+                )
             case Hello() as hello:
                 self._greet(hello)
             case Prepare() as prepare:
@@ -125,6 +145,7 @@ class Session:
     def closed(self, error: LinkError | None) -> None:
         for task in self._tasks:
             task.cancel()
+        self._house.frames.gone(self.number)
         if error is not None:
             said = "connection lost" if isinstance(error, LinkLostError) else "connection closed by us"
             self._log.warning(said, edge=self.edge, peer=self.channel.peer, reason=str(error))
@@ -136,21 +157,20 @@ class Session:
     def _greet(self, hello: Hello) -> None:
         self.edge = hello.edge
         self._log = self._log.bind(edge=hello.edge)
-        model = self._house.pool.model
+        pool = self._house.pools.get(hello.fingerprint)
         if hello.protocol != PROTOCOL:
             self._refuse("protocol", f"the edge speaks protocol {hello.protocol}, this cloud {PROTOCOL}")
-        elif hello.fingerprint != model.fingerprint:
-            self._refuse(
-                "model",
-                mismatch(hello.model, hello.fingerprint, model.name, model.weights, model.fingerprint),
-            )
+        elif pool is None:
+            held = [one.model for one in self._house.pools.values()]
+            self._refuse("model", mismatch(hello.model, hello.fingerprint, held))
         else:
+            self._chosen = pool
             self.greeted = True
             self._say(
                 Welcome(
                     session=self.number,
                     cloud=printable(self._house.name, limits.MAX_NAME_CHARS),
-                    device=printable(self._house.device, limits.MAX_NAME_CHARS),
+                    device=printable(pool.executor.device_description, limits.MAX_NAME_CHARS),
                     credit=limits.MAX_IN_FLIGHT,
                 )
             )
@@ -168,24 +188,33 @@ class Session:
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
         tail.check(infer.tensors, event.payload.nbytes)
-        if len(self._in_flight) >= limits.MAX_IN_FLIGHT or not self._house.admit():
-            retry_after_ms = self._house.pool.expected_wait_ms
-            self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
-        else:
-            self._in_flight.add(event)
-            self._start(partial(self._run, infer, tail, event), partial(self._leave, event))
+        if len(self._in_flight) >= limits.MAX_IN_FLIGHT:
+            self._busy(infer, self._house.frames.retry_ms(self.number))
+            return
+        deadline = event.at + infer.deadline_ms / 1e3
+        try:
+            result = self._pool.infer(self.number, tail, infer.tensors, event.payload, deadline)
+        except NoPlaceError as error:
+            self._busy(infer, error.retry_after_ms)
+            return
+        self._in_flight.add(event)
+        self._start(partial(self._run, infer, result, event), partial(self._leave, event))
+
+    def _busy(self, infer: Infer, retry_after_ms: float) -> None:
+        self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
 
     def _leave(self, event: Received) -> None:
         """Give a frame's place back: before its answer leaves, so that the edge's next frame finds it free."""
-        if event in self._in_flight:
-            self._in_flight.remove(event)
-            self._house.release()
+        self._in_flight.discard(event)
 
-    async def _run(self, infer: Infer, tail: Tail, event: Received) -> None:
+    async def _run(self, infer: Infer, result: asyncio.Future[Ran], event: Received) -> None:
         arrival = Arrival.of(event)
-        deadline = arrival.at + infer.deadline_ms / 1e3
         try:
-            done = await self._house.pool.infer(tail, infer.tensors, event.payload, deadline)
+            done = await result
+        except NoPlaceError as error:
+            self._leave(event)
+            self._busy(infer, error.retry_after_ms)
+            return
         except DeadlinePassedError:
             self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
             return
@@ -199,7 +228,7 @@ class Session:
             self._fail(infer, str(error))
             return
         self._leave(event)
-        entries, chunks = to_wire(self._house.pool.model.graph, done.result)
+        entries, chunks = to_wire(self._pool.model.graph, done.outputs)
         self._say(
             Answer(
                 frame=infer.frame,
@@ -209,6 +238,8 @@ class Session:
                 queue_ms=done.queue_ms,
                 tail_ms=done.run_ms,
                 cloud_ms=(time.perf_counter() - arrival.at) * 1e3,
+                others_ms=done.others_ms,
+                batch=done.batch,
                 tensors=entries,
             ),
             chunks,
@@ -229,7 +260,7 @@ class Session:
         started = time.perf_counter()
         try:
             stage = self._stage(prepare)
-            tail = await self._house.pool.prepare(stage)
+            tail = await self._pool.prepare(stage)
         except CleaveError as error:
             self._log.warning("plan refused", epoch=prepare.epoch, reason=str(error))
             self._say(Prepared(epoch=prepare.epoch, ready=False, reason=printable(error), prepare_ms=0))
@@ -243,7 +274,7 @@ class Session:
         self._say(Prepared(epoch=prepare.epoch, ready=True, reason="", prepare_ms=prepare_ms))
 
     def _stage(self, prepare: Prepare) -> Stage:
-        names = self._house.pool.model.graph.names
+        names = self._pool.model.graph.names
         if not prepare.outputs:
             raise PlanError("the stage hands nothing on")
         for index in (*prepare.units, *prepare.inputs, *(unit for unit, _ in prepare.outputs)):
@@ -257,7 +288,7 @@ class Session:
         )
 
     async def _profile(self, frame: memoryview) -> None:
-        profile = await self._house.pool.profile(bytes(frame))
+        profile = await self._pool.profile(bytes(frame))
         self._say(ProfileReply(), [profile.to_json().encode()])
 
     async def _probe(self) -> None:
@@ -310,13 +341,14 @@ class Session:
             self.channel.abort(LinkLostError(f"the edge leaves {self.channel.unsent_bytes} bytes unread"))
 
 
-def mismatch(
-    edge_model: str, edge: ModelFingerprint, cloud_model: str, cloud_weights: str, cloud: ModelFingerprint
-) -> str:
-    """Say how two models differ, with both fingerprints."""
-    parts = ", ".join(edge.differences(cloud))
+def mismatch(edge_model: str, edge: ModelFingerprint, held: Sequence[Model]) -> str:
+    """Say how an edge's model differs from what the cloud holds, with all fingerprints."""
+    nearest = min(held, key=lambda model: len(edge.differences(model.fingerprint)))
+    parts = ", ".join(edge.differences(nearest.fingerprint))
+    if len(held) > 1:
+        parts += f" from {nearest.name}'s"
+    shown = "; ".join(f"{model.name} with weights {model.weights}: {model.fingerprint}" for model in held)
     return (
-        f"edge and cloud hold different models ({parts} differ). "
-        f"Edge: {edge_model}: {edge}. Cloud: {cloud_model} with weights {cloud_weights}: {cloud}. "
+        f"edge and cloud hold different models ({parts} differ). Edge: {edge_model}: {edge}. Cloud: {shown}. "
         "Give both the same CLEAVE_MODEL, CLEAVE_WEIGHTS and torchvision version"
     )

@@ -1,34 +1,34 @@
-"""The tails of frames: stages prepared, run and measured on the cloud's one compute thread."""
+"""The tails of one model's frames: stages prepared, run and measured on the cloud's one compute thread."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
-import torch
+import structlog
 
-from common.errors import CleaveError, LinkError, PlanError, RemoteProtocolError
+from cloud_daemon.frame_runner import FrameRunner, Ran
+from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
 from common.profile import Profile, ProfileStore
 from common.wire.tensors import TensorEntry, payload_bytes
-from models.compute import ComputeThread, Patience, Timed
+from models.batch import BatchSegment
+from models.compute import Patience
 from models.crossing import from_wire
-from models.executor import CompiledSegment, Executor
+from models.executor import Executor
 from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
-from models.stages import Stages
+from models.stages import KeptStages
+
+log = structlog.get_logger()
 
 FREE_SIZES = {"frame": 1, "decode": 2}
 """Leading dimensions that differ from frame to frame: the file's bytes; the image's height and width."""
-
-
-class DeadlinePassedError(LinkError):
-    """The edge no longer waits for this frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Tail:
     """A stage that is ready to run."""
 
     stage: Stage
-    compiled: CompiledSegment
+    compiled: BatchSegment
     graph: ModelGraph
 
     def check(self, entries: Sequence[TensorEntry], nbytes: int) -> None:
@@ -67,50 +67,53 @@ class Tail:
 
 
 class TailPool:
-    """Runs tails, prepares and measures. One for the daemon."""
+    """Runs one model's tails, prepares and measures. All pools of a daemon share its frames' queue and thread."""
 
-    def __init__(self, model: Model, executor: Executor, state_dir: Path) -> None:
+    def __init__(self, model: Model, executor: Executor, state_dir: Path, frames: FrameRunner) -> None:
         self.model = model
         self.executor = executor
-        self.compute = ComputeThread("tail")
-        self._stages = Stages(model, executor, sample_frame())
+        self.frames = frames
+        self.compute = frames.compute
+        self._stages = KeptStages(
+            model,
+            sample_frame(),
+            executor.most_kept,
+            lambda segment: BatchSegment(model, executor, segment, frames.batch_max),
+        )
         self._store = ProfileStore(state_dir)
         self._measuring: dict[str, asyncio.Future[Profile]] = {}
-        self._typical_ms = 20.0
-
-    @property
-    def expected_wait_ms(self) -> float:
-        """How long a frame that came now would wait for its turn, by the tails run lately."""
-        return self._typical_ms * max(self.compute.waiting, 1)
+        self._learning: WeakSet[BatchSegment] = WeakSet()
 
     async def prepare(self, stage: Stage) -> Tail:
         """Compile and warm a stage. Raises `PlanError` when it cannot be one."""
         outputs = tuple(output.unit for output in stage.outputs)
         done = await self.compute.run(self._stages.prepare, stage.units, outputs, patience=Patience.PREPARE)
-        inputs = done.result.segment.inputs
-        if inputs != stage.inputs:
-            raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
-        return Tail(stage, done.result, self.model.graph)
+        segment = done.result
+        if segment.segment.inputs != stage.inputs:
+            raise PlanError(f"the stage reads {segment.segment.inputs}, the plan sends {stage.inputs}")
+        if segment not in self._learning:
+            self._learning.add(segment)
+            self.compute.submit(self._learn, segment.learn(), patience=Patience.MEASURE)
+        return Tail(stage, segment, self.model.graph)
 
-    async def infer(
-        self, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
-    ) -> Timed[dict[str, torch.Tensor]]:
-        """Run a frame's tail; `deadline` is on `time.perf_counter`'s clock.
+    def _learn(self, steps: Iterator[None]) -> None:
+        """Take one step of learning which batches are good, and ask for a turn for the next."""
+        try:
+            next(steps)
+        except StopIteration:
+            return
+        except Exception:  # a bug, or the machine: frames run one by one, or in the batches known so far
+            log.exception("batches cannot be measured")
+            return
+        self.compute.submit(self._learn, steps, patience=Patience.MEASURE)
 
-        Raises `FrameError` when the frame is at fault, `DeadlinePassedError` when it is too late to begin.
-        """
-
-        def job() -> dict[str, torch.Tensor]:
-            if time.perf_counter() > deadline:
-                raise DeadlinePassedError("the deadline passed before its turn came")
-            try:
-                return tail.compiled.run(from_wire(tail.graph, entries, payload))
-            except (RuntimeError, MemoryError) as error:
-                raise CleaveError(f"the tail failed: {error}") from error
-
-        done = await self.compute.run(job, patience=Patience.FRAME)
-        self._typical_ms += 0.2 * (done.run_ms - self._typical_ms)
-        return done
+    def infer(
+        self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
+    ) -> asyncio.Future[Ran]:
+        """Queue a frame's tail; see `FrameRunner.offer`, also for what this and the future raise."""
+        return self.frames.offer(
+            edge, tail.compiled, lambda: from_wire(tail.graph, entries, payload), deadline
+        )
 
     async def warm(self) -> None:
         """Run one whole inference, so that what is broken shows before edges connect."""
@@ -130,7 +133,3 @@ class TailPool:
             task.add_done_callback(lambda _: self._measuring.pop(digest, None))
             self._measuring[digest] = task
         return await asyncio.shield(self._measuring[digest])
-
-    def stop(self) -> None:
-        self.executor.stop()
-        self.compute.stop(timeout_s=1.0)

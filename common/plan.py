@@ -159,7 +159,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Predicted times of one cut, in ms. `latency_ms` has round trip and answer in it where the cloud is used."""
+    """Predicted times of one cut, in ms. `latency_ms` has round trip and answer in it where the cloud is used.
+
+    `cloud_ms` is the cloud's stage: its computing, and its wait for other edges' frames.
+    """
 
     edge_ms: float
     link_ms: float

@@ -19,12 +19,14 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from common.errors import CleaveError, LinkError
+from common.partition.cloud_wait import leaves_for_load, tell_wait
 from common.partition.decide import Conditions, Decision, decide
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
 from edge_daemon.certifier import Certifier
+from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
@@ -60,6 +62,7 @@ class Controller:
         compute: ComputeThread,
         uplink: Uplink,
         estimate: LinkEstimate,
+        load: CloudLoad,
         prober: Prober,
         certifier: Certifier,
         rate_fps: float | None,
@@ -72,6 +75,7 @@ class Controller:
         self._compute = compute
         self._uplink = uplink
         self._estimate = estimate
+        self._load = load
         self._prober = prober
         self._certifier = certifier
         self._rate_fps = rate_fps
@@ -100,6 +104,7 @@ class Controller:
     def link_down(self, reason: str) -> None:
         """Go on without the cloud at once: the edge-only parts are always prepared."""
         self._estimate.forget()
+        self._load.forget()
         if self.active.uses_cloud:
             self._cloud_let_down = True
             now = time.monotonic()
@@ -192,7 +197,9 @@ class Controller:
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)
         current = (before.cut, self._cost_model.costs(before.cut)) if planned and allowed else None
-        decision = decide(frontier, conditions, current)
+        decision = tell_wait(frontier, conditions, decide(frontier, conditions, current))
+        if before.cut.cloud_units and leaves_for_load(frontier, conditions, decision):
+            self._load.left(conditions.cloud_wait_ms, time.monotonic())
         if planned and not allowed:
             reason = f"{before.cut.label} agrees too rarely with the whole model: {decision.reason}"
             decision = replace(decision, reason=reason)
@@ -224,6 +231,7 @@ class Controller:
             rate_fps=self._rate_fps,
             edge_scale=scales.edge,
             cloud_scale=scales.cloud,
+            cloud_wait_ms=self._load.wait_ms(time.monotonic()),
         )
 
     def _consider_rate_without_cloud(self) -> None:

@@ -15,6 +15,7 @@ from common.profile import Profile, ProfileStore
 from common.signals import stop_event
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.certifier import Certifier
+from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity, allowed_losses
@@ -69,6 +70,7 @@ class EdgeDaemon:
         )
         self._compute = ComputeThread("head")
         self._estimate = LinkEstimate()
+        self._load = CloudLoad()
         self._uplink = Uplink(settings.cloud, self._hello(), self._events())
         self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
         stages = Stages(model, executor, sample_frame())
@@ -83,6 +85,7 @@ class EdgeDaemon:
             compute=self._compute,
             uplink=self._uplink,
             estimate=self._estimate,
+            load=self._load,
             prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
             certifier=self._certifier,
             rate_fps=settings.sampling_fps or None,
@@ -222,6 +225,7 @@ class EdgeDaemon:
             down=lambda reason: self._controller.link_down(reason),
             measured=self._estimate.add,
             round_trip=self._estimate.add_round_trip,
+            waited=self._load.add,
         )
 
     def _write_status(self) -> None:
@@ -249,6 +253,7 @@ class EdgeDaemon:
                     "predicted_latency_ms": plan.prediction.latency_ms if plan.prediction else None,
                     "sustainable_fps": plan.sustainable_fps,
                 },
+                "cloud_wait_ms": round(self._load.wait_ms(time.monotonic()), 1),
                 "sampling_fps": self._settings.sampling_fps or None,
                 "profiled": self._controller.has_profiles,
                 "slower_than_profiled": {"edge": round(scales.edge, 2), "cloud": round(scales.cloud, 2)},

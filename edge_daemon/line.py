@@ -36,6 +36,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.transport import Channel
+from edge_daemon.cloud_load import WaitSample
 from edge_daemon.link_estimate import BandwidthSample, goodput
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ class UplinkEvents:
     down: Callable[[str], None]
     measured: Callable[[BandwidthSample], None]
     round_trip: Callable[[float], None]
+    waited: Callable[[WaitSample], None]
 
 
 @dataclass(slots=True)
@@ -214,6 +216,7 @@ class Line:
         sample = goodput(answer.receive_ms, answer.spaced_bytes, event.at, "traffic")
         if sample is not None:
             self._owner.events.measured(sample)
+        self._owner.events.waited(WaitSample(answer.others_ms, time.monotonic(), answered=True))
         waiting = self.frames.get((answer.frame, answer.epoch))
         if waiting is None or waiting[1].done():
             self._owner.counts.stale_answers += 1
@@ -223,6 +226,7 @@ class Line:
 
     def _ponged(self, pong: Pong, event: Received) -> None:
         seconds = self.channel.connection.round_trip_s(pong, event.at)
+        self._owner.events.waited(WaitSample(pong.wait_ms, time.monotonic(), answered=False))
         probe = self.probes.pop(pong.number, None)
         if probe is None:
             self._owner.events.round_trip(seconds * 1e3)

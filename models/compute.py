@@ -61,6 +61,12 @@ class ComputeThread:
         self, function: Callable[..., Result], *arguments: Any, patience: Patience = Patience.FRAME
     ) -> Timed[Result]:
         """Run `function(*arguments)` on the thread. A job cancelled before it has begun never runs."""
+        return await asyncio.wrap_future(self.submit(function, *arguments, patience=patience))
+
+    def submit(
+        self, function: Callable[..., Result], *arguments: Any, patience: Patience = Patience.FRAME
+    ) -> Future[Timed[Result]]:
+        """Have `function(*arguments)` run on the thread, asked from any other one, or from a job on it."""
         future: Future[Timed[Result]] = Future()
         asked = time.perf_counter()
 
@@ -77,7 +83,7 @@ class ComputeThread:
                 future.set_result(Timed(result, (begun - asked) * 1e3, (ended - begun) * 1e3))
 
         self._jobs.put((asked + patience, next(self._order), job))
-        return await asyncio.wrap_future(future)
+        return future
 
     def stop(self, timeout_s: float) -> None:
         """End the thread once its present job is done, dropping what waits; wait for that at most `timeout_s`."""

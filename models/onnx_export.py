@@ -21,7 +21,7 @@ from common.errors import ConfigurationError, ModelError
 from common.files import write_atomically
 from models.model import Model
 
-FORMAT = "values are called unit:NAME"
+FORMAT = "values are called unit:NAME, batches of any size"
 HOW_TO_INSTALL = "pip install 'cleave-dnn[onnx]'"
 
 
@@ -34,6 +34,10 @@ def why_not() -> str | None:
     except ImportError as error:
         return f"{error.name or error} is not installed ({HOW_TO_INSTALL})"
     return None
+
+
+BATCH = "batch"
+"""The name of a leading dimension that is the number of frames."""
 
 
 def value_name(unit: str) -> str:
@@ -52,6 +56,12 @@ class OnnxNetwork:
         except Exception as error:
             raise ModelError(f"the ONNX network cannot be read: {type(error).__name__}: {error}") from error
         self.names = {output.name for output in document.graph.output}
+        entries = {value.name for value in document.graph.input}
+        self._batch_sizes = {
+            node.output[0]
+            for node in document.graph.node
+            if node.op_type == "Shape" and node.input[0] in entries and _is_first_dimension(node)
+        }
 
     def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
@@ -66,8 +76,35 @@ class OnnxNetwork:
             for i, output in enumerate(node.output):
                 if output in given:
                     node.output[i] = f"again:{output}"
+        self._size_by_inputs(piece)
         document: bytes = piece.SerializeToString()
         return document
+
+    def _size_by_inputs(self, piece: Any) -> None:
+        """Have `piece` read the batch size off an input of its own, where the whole reads it off the image.
+
+        Where no input tells it, it is one: such a piece computes one frame at a time.
+        """
+        import onnx.helper
+
+        given = [value.name for value in piece.graph.input]
+        telling = [value.name for value in piece.graph.input if _has_any_batch(value)]
+        for node in piece.graph.node:
+            if node.output[0] not in self._batch_sizes or node.input[0] in given:
+                continue
+            if telling:
+                node.input[0] = telling[0]
+            else:
+                node.CopyFrom(onnx.helper.make_node("Constant", [], [node.output[0]], value_ints=[1]))
+
+
+def _is_first_dimension(node: Any) -> bool:
+    return {attribute.name: attribute.i for attribute in node.attribute} == {"start": 0, "end": 1}
+
+
+def _has_any_batch(value: Any) -> bool:
+    dimensions = value.type.tensor_type.shape.dim
+    return bool(dimensions) and dimensions[0].dim_param == BATCH
 
 
 def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
@@ -93,13 +130,24 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
 
 
 def export(model: Model) -> bytes:
-    """Export the model's network with every unit's tensor as an output of its name."""
+    """Export the model's network with every unit's tensor as an output of its name.
+
+    It takes batches of any size, or of one where the exporter can make no more of the network.
+    """
+    try:
+        return _export(model, any_batch=True)
+    except ModelError:
+        return _export(model, any_batch=False)
+
+
+def _export(model: Model, *, any_batch: bool) -> bytes:
     units = model.network_units
     segment = model.segment(units, units)
     (entry,) = segment.inputs
     spec = model.graph[entry].output
     assert spec is not None
-    example = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+    shape = (2, *spec.shape[1:]) if any_batch else spec.shape  # a batch of one would be taken for a constant
+    example = torch.zeros(shape, dtype=getattr(torch, spec.dtype))
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
@@ -108,6 +156,7 @@ def export(model: Model) -> bytes:
                 dynamo=True,
                 input_names=[value_name(entry)],
                 output_names=[value_name(unit) for unit in units],
+                dynamic_shapes=({0: torch.export.Dim(BATCH, min=1)},) if any_batch else None,
                 verbose=False,
             )
         except Exception as error:  # of many kinds, from several packages

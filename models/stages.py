@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
@@ -13,21 +14,26 @@ from models.model import Model
 from models.segment import Segment
 
 
-class Stages:
-    """The compiled segments of one model on one executor. Use it from the compute thread only."""
+class Warmed(Protocol):
+    """What can be made ready by running it once."""
 
-    def __init__(self, model: Model, executor: Executor, sample: bytes) -> None:
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None: ...
+
+
+Ready = TypeVar("Ready", bound=Warmed)
+
+
+class KeptStages(Generic[Ready]):
+    """The stages of one model in the form that `make` gives them. Use it from the compute thread only."""
+
+    def __init__(self, model: Model, sample: bytes, most_kept: int, make: Callable[[Segment], Ready]) -> None:
         self.model = model
-        self._executor = executor
+        self._make = make
+        self._most_kept = most_kept
         self._sample = frame_tensor(memoryview(bytearray(sample)))
-        self._kept: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], CompiledSegment] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Ready] = OrderedDict()
 
-    @property
-    def pace(self) -> Pace:
-        """What all work for a frame goes by, also what no segment does."""
-        return self._executor.pace
-
-    def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> CompiledSegment:
+    def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> Ready:
         """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.
 
         Raises `PlanError` for unknown units and for outputs that are not among them.
@@ -37,10 +43,10 @@ class Stages:
             self._kept.move_to_end(key)
             return self._kept[key]
         segment = self.model.segment(*key)
-        compiled = self._executor.compile(segment)
+        compiled = self._make(segment)
         compiled.warm(self._example(segment))
         self._kept[key] = compiled
-        while len(self._kept) > self._executor.most_kept:
+        while len(self._kept) > self._most_kept:
             self._kept.popitem(last=False)
         return compiled
 
@@ -55,3 +61,12 @@ class Stages:
                 assert spec is not None, f"{name} has no shape"
                 example[name] = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
         return example
+
+
+class Stages(KeptStages[CompiledSegment]):
+    """The compiled segments of one model on one executor."""
+
+    def __init__(self, model: Model, executor: Executor, sample: bytes) -> None:
+        super().__init__(model, sample, executor.most_kept, executor.compile)
+        self.pace: Pace = executor.pace
+        """What all work for a frame goes by, also what no segment does."""

@@ -85,6 +85,7 @@ def brute_force(problem: Problem, conditions: Conditions) -> Iterator[tuple[froz
                 link = float("inf")
             else:
                 link = size * 8000.0 / conditions.bandwidth_bps
+            cloud += 0.0 if whole else conditions.cloud_wait_ms
             extra = 0.0 if whole else conditions.rtt_ms + conditions.answer_ms
             yield members, edge + link + cloud + extra, max(edge, link, cloud)
 

@@ -29,6 +29,8 @@ class Conditions:
 
     `bandwidth_bps` is upwards, in bit/s; 0 says that there is no link. `rate_fps` is the sampling rate, or
     none for a backlog to drain as fast as possible. The scales multiply a side's profiled times.
+    `cloud_wait_ms` is what other edges' frames hold up each frame at the cloud: a part of the cloud's stage,
+    which as a whole keeps up no more than a frame in its own time and this one.
     """
 
     bandwidth_bps: float
@@ -37,9 +39,10 @@ class Conditions:
     rate_fps: float | None = None
     edge_scale: float = 1.0
     cloud_scale: float = 1.0
+    cloud_wait_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("bandwidth_bps", "rtt_ms", "answer_ms"):
+        for name in ("bandwidth_bps", "rtt_ms", "answer_ms", "cloud_wait_ms"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value!r}, not a finite number ≥ 0")
@@ -67,7 +70,7 @@ class Conditions:
     ) -> Times:
         """Predict the times of many cuts at once, in ms."""
         edge = edge_ms * self.edge_scale
-        cloud = np.where(edge_only, 0.0, cloud_ms * self.cloud_scale)
+        cloud = np.where(edge_only, 0.0, cloud_ms * self.cloud_scale + self.cloud_wait_ms)
         if self.bandwidth_bps > 0:
             link = np.where(edge_only, 0.0, payload_bytes * (8000.0 / self.bandwidth_bps))
         else:

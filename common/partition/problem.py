@@ -84,10 +84,13 @@ class PlanningProblem:
             link = sizes * (8000.0 / conditions.bandwidth_bps)
         else:
             link = np.full(len(names), np.inf)
+        cloud = np.array([self.cloud_ms[name] for name in names]) * conditions.cloud_scale
+        # The sink is in the cloud exactly when anything is, so what is paid once there is the sink's.
+        cloud[self.graph.index[self.graph.sink]] += conditions.cloud_wait_ms
         return Terms(
             edge_ms=np.array([self.edge_ms[name] for name in names]) * conditions.edge_scale,
             link_ms=link,
-            cloud_ms=np.array([self.cloud_ms[name] for name in names]) * conditions.cloud_scale,
+            cloud_ms=cloud,
             extra_ms=conditions.rtt_ms + conditions.answer_ms,
         )
 
@@ -117,7 +120,7 @@ class Bounded:
 class Terms:
     """Times of single units in ms, in the graph's order; `extra_ms` is paid once if the cloud is used.
 
-    `link_ms` is infinite where the output cannot be sent at all.
+    `link_ms` is infinite where the output cannot be sent at all. The wait for the cloud is in its sink's time.
     """
 
     edge_ms: Array

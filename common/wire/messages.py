@@ -25,7 +25,7 @@ from common.wire.fields import (
 )
 from common.wire.tensors import TensorEntry, check_decoded_bytes
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the protocol; both sides must speak the same one."""
 
 
@@ -199,6 +199,8 @@ class Answer(Message):
 
     `receive_ms` and `spaced_bytes` tell the bandwidth: so many bytes arrived in that time after the first
     read. `cloud_ms` runs from the last byte's arrival to the answer's leaving: queue, tail and the rest.
+    `batch` frames ran together; `tail_ms` is what this one would have taken alone. `others_ms` is how long
+    other edges' frames held this one up while no frame of its own edge was before it.
     """
 
     code: ClassVar[int] = 9
@@ -209,13 +211,16 @@ class Answer(Message):
     queue_ms: float
     tail_ms: float
     cloud_ms: float
+    others_ms: float
+    batch: int
     tensors: tuple[TensorEntry, ...]
 
     def __post_init__(self) -> None:
         check_int(self, "frame")
         check_int(self, "epoch")
         check_int(self, "spaced_bytes")
-        check_number(self, "receive_ms", "queue_ms", "tail_ms", "cloud_ms")
+        check_int(self, "batch", 1)
+        check_number(self, "receive_ms", "queue_ms", "tail_ms", "cloud_ms", "others_ms")
         check_decoded_bytes(self.tensors)
 
     @classmethod
@@ -300,16 +305,20 @@ class Ping(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pong(Message):
-    """The answer to a ping, with how its payload arrived (as in `Answer`)."""
+    """The answer to a ping, with how its payload arrived (as in `Answer`).
+
+    `wait_ms` is how long other edges' frames would hold up one that came now; at an edge there is none.
+    """
 
     code: ClassVar[int] = 16
     number: int
     receive_ms: float
     spaced_bytes: int
+    wait_ms: float = 0.0
 
     def __post_init__(self) -> None:
         check_int(self, "number")
-        check_number(self, "receive_ms")
+        check_number(self, "receive_ms", "wait_ms")
         check_int(self, "spaced_bytes")
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.config import Address
@@ -23,8 +24,10 @@ from common.wire.connection import Received, Role
 from common.wire.messages import PROTOCOL, Answer, Hello, Infer, Message, Prepare, Prepared, Welcome
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
+from models.compute import ComputeThread
 from models.crossing import from_wire, to_wire
 from models.executor import TorchExecutor
+from models.model import Model
 from models.preprocess import as_frame
 from tests.event_loop import until
 from tests.tiny_model import tiny_model
@@ -160,12 +163,14 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def cloud(state_dir: Path) -> AsyncIterator[Cloud]:
+async def cloud(state_dir: Path, *others: Model, batch_max: int = 4) -> AsyncIterator[Cloud]:
     """Serve the tiny model; at the end the server and all edges are gone, and so are their tasks."""
-    pool = TailPool(MODEL, TorchExecutor(), state_dir)
+    frames = FrameRunner(ComputeThread("tail"), batch_max=batch_max, batch_wait_s=0.0)
+    pool, *more = (TailPool(model, TorchExecutor(), state_dir, frames) for model in (MODEL, *others))
     try:
         async with asyncio.TaskGroup() as tasks:
-            server = CloudServer("rack", Address(host="127.0.0.1", port=0), pool, free_port(), tasks)
+            address = Address(host="127.0.0.1", port=0)
+            server = CloudServer("rack", address, [pool, *more], frames, free_port(), tasks)
             running = Cloud(server, pool, await server.start(), [])
             yield running
             await server.stop()
@@ -173,9 +178,9 @@ async def cloud(state_dir: Path) -> AsyncIterator[Cloud]:
                 edge.channel.abort()
             await until(lambda: all(edge.ended.done() for edge in running.edges))
             await until(lambda: not server.sessions and not server._greeting)
-        assert server._admitted == 0, "every place in the queue was given back"
+        await until(lambda: frames.held == 0)  # every place in the queue is given back
     finally:
-        pool.stop()
+        frames.compute.stop(timeout_s=1.0)
 
 
 def entry(unit: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:
@@ -187,10 +192,16 @@ class Blocked:
     """Holds the cloud's compute thread until released."""
 
     def __init__(self, rack: Cloud) -> None:
+        self._held = threading.Event()
         self._gate = threading.Event()
-        self._job = asyncio.ensure_future(rack.pool.compute.run(self._gate.wait, 25.0))
+        self._job = asyncio.ensure_future(rack.pool.compute.run(self._hold))
 
-    async def __aenter__(self) -> None: ...
+    def _hold(self) -> None:
+        self._held.set()
+        self._gate.wait(25.0)
+
+    async def __aenter__(self) -> None:
+        await until(self._held.is_set)
 
     async def __aexit__(self, *_: object) -> None:
         self._gate.set()

@@ -91,7 +91,7 @@ def test_on_shutdown_edges_are_told_and_frames_answered(tmp_path: Path) -> None:
             await edge.prepares()
             async with Blocked(rack):
                 edge.infers(1, crossing(SPLIT, jpeg()))
-                await until(lambda: rack.server._admitted == 1)
+                await until(lambda: rack.server.frames_here == 1)
                 stopping = asyncio.create_task(rack.server.stop())
                 assert "shutting down" in (await edge.hears(Drain)).reason
                 assert not edge.ended.done()
@@ -115,7 +115,7 @@ def test_shutdown_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
             await edge.prepares()
             async with Blocked(rack):
                 edge.infers(1, crossing(SPLIT, jpeg()))
-                await until(lambda: rack.server._admitted == 1)
+                await until(lambda: rack.server.frames_here == 1)
                 await rack.server.stop()
                 await edge.ended
 
@@ -141,7 +141,7 @@ def test_an_address_in_use_is_the_operators_error(tmp_path: Path) -> None:
     async def main() -> None:
         async with cloud(tmp_path) as rack, asyncio.TaskGroup() as tasks:
             for address in (rack.address, Address(host="192.0.2.1", port=1)):
-                second = CloudServer("second", address, rack.pool, 5201, tasks)
+                second = CloudServer("second", address, [rack.pool], rack.pool.frames, 5201, tasks)
                 with pytest.raises(
                     ConfigurationError, match=f"cannot listen on {address}.*CLEAVE_CLOUD_LISTEN"
                 ):

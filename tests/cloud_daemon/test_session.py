@@ -11,6 +11,7 @@ import torch
 from common import limits
 from common.plan import Cut
 from common.wire.messages import (
+    PROTOCOL,
     Busy,
     Failed,
     Infer,
@@ -83,9 +84,9 @@ def test_another_protocol_is_refused_first(tmp_path: Path) -> None:
     async def main() -> None:
         async with cloud(tmp_path) as rack:
             edge = await rack.connect()
-            edge.say(hello(protocol=2, weights="0" * 64))
+            edge.say(hello(protocol=1, weights="0" * 64))
             assert (await edge.hears(Refused)) == Refused(
-                kind="protocol", reason="the edge speaks protocol 2, this cloud 1"
+                kind="protocol", reason=f"the edge speaks protocol 1, this cloud {PROTOCOL}"
             )
             assert await edge.ended is None
 
@@ -296,7 +297,7 @@ def test_a_full_cloud_is_busy_for_everybody(tmp_path: Path, monkeypatch: pytest.
             async with Blocked(rack):
                 for number in range(2):
                     one.infers(number, tensors)
-                await until(lambda: rack.server._admitted == 2)
+                await until(lambda: rack.server.frames_here == 2)
                 two.infers(0, tensors)
                 two.infers(1, tensors)
                 assert (await two.hears(Busy)).frame == 1
@@ -317,7 +318,7 @@ def test_a_frame_whose_edge_no_longer_waits_is_not_computed(tmp_path: Path) -> N
             tensors = crossing(SPLIT, jpeg())
             async with Blocked(rack):
                 edge.infers(1, tensors, deadline_ms=0.0)
-                await until(lambda: rack.server._admitted == 1)
+                await until(lambda: rack.server.frames_here == 1)
             edge.infers(2, tensors)
             assert (await edge.answer())[0].frame == 2
 
@@ -338,7 +339,7 @@ def test_a_tail_that_fails_fails_its_frame(tmp_path: Path, monkeypatch: pytest.M
                 raise RuntimeError("CUDA out of memory\nline two")
 
             with monkeypatch.context() as patched:
-                patched.setattr(compiled, "run", broken)
+                patched.setattr(compiled, "_network", broken)
                 edge.infers(1, crossing(SPLIT, jpeg()))
                 failed = await edge.hears(Failed)
             assert (failed.frame, failed.frame_at_fault) == (1, False)
@@ -379,9 +380,9 @@ def test_an_edge_that_goes_takes_its_work_with_it(tmp_path: Path) -> None:
             async with Blocked(rack):
                 for number in range(4):
                     edge.infers(number, crossing(SPLIT, jpeg()))
-                await until(lambda: rack.server._admitted == 4)
+                await until(lambda: rack.server.frames_here == 4)
                 edge.channel.abort()
-                await until(lambda: rack.server._admitted == 0)
+                await until(lambda: rack.server.frames_here == 0)
                 assert not rack.server.sessions
 
     run(main())

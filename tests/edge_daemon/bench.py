@@ -61,6 +61,8 @@ class Bench:
                 queue_ms=0.5,
                 tail_ms=2.0,
                 cloud_ms=3.0,
+                others_ms=0.0,
+                batch=1,
                 tensors=entries,
             ),
             memoryview(bytearray(b"".join(chunks))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import time
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -13,6 +15,7 @@ from common.profile import Profile, ProfileKey
 from common.wire.codecs import Loss
 from common.wire.messages import Prepare, Prepared
 from edge_daemon.certifier import Certifier
+from edge_daemon.cloud_load import RECENT, CloudLoad, WaitSample
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
@@ -74,6 +77,7 @@ class Loop:
     ) -> None:
         self.uplink = FakeUplink()
         self.estimate = LinkEstimate()
+        self.load = CloudLoad(random.Random(0))
         self.prober = FakeProber()
         self.epochs: list[int] = []
         self.looks = 0
@@ -88,6 +92,7 @@ class Loop:
             compute=tiny.compute,
             uplink=cast(Uplink, self.uplink),
             estimate=self.estimate,
+            load=self.load,
             prober=cast(Prober, self.prober),
             certifier=self.certifier,
             rate_fps=rate_fps,
@@ -111,6 +116,11 @@ class Loop:
 
     def measured(self, bps: float) -> None:
         self.estimate.add(BandwidthSample(bps, 0.0, "iperf3"))
+
+    def waited(self, ms: float, *, answered: bool = True) -> None:
+        """The cloud says in every way lately that frames wait for others'."""
+        for _ in range(RECENT):
+            self.load.add(WaitSample(ms, time.monotonic(), answered))
 
     def up(self) -> None:
         self.uplink.available = True

@@ -14,6 +14,7 @@ from common.errors import LinkError
 from common.wire import transport
 from common.wire.connection import Received, Role
 from common.wire.messages import (
+    PROTOCOL,
     Answer,
     Hello,
     Infer,
@@ -28,13 +29,16 @@ from common.wire.messages import (
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from edge_daemon import line
+from edge_daemon.cloud_load import WaitSample
 from edge_daemon.line import Reply, UplinkEvents
 from edge_daemon.link_estimate import BandwidthSample
 from edge_daemon.uplink import Uplink
 from tests.event_loop import until
 
 DIGEST = "0123456789abcdef" * 4
-HELLO = Hello(protocol=1, edge="porch", model="tiny", architecture=DIGEST, weights=DIGEST, graph=DIGEST)
+HELLO = Hello(
+    protocol=PROTOCOL, edge="porch", model="tiny", architecture=DIGEST, weights=DIGEST, graph=DIGEST
+)
 WELCOME = Welcome(session="1", cloud="rack", device="a GPU", credit=4)
 ENTRIES = (TensorEntry(1, "uint8", (5,), 5),)
 
@@ -49,6 +53,8 @@ def answer_to(infer: Infer, epoch: int | None = None) -> Answer:
         queue_ms=1.0,
         tail_ms=2.0,
         cloud_ms=4.0,
+        others_ms=0.0,
+        batch=1,
         tensors=(),
     )
 
@@ -126,6 +132,7 @@ class Heard:
         self.downs: list[str] = []
         self.samples: list[BandwidthSample] = []
         self.round_trips: list[float] = []
+        self.waits: list[WaitSample] = []
 
     def up(self) -> None:
         self.ups += 1
@@ -137,6 +144,7 @@ class Heard:
             down=self.downs.append,
             measured=self.samples.append,
             round_trip=self.round_trips.append,
+            waited=self.waits.append,
         )
 
 

@@ -64,6 +64,7 @@ def random_case(rng: random.Random) -> tuple[Problem, Conditions, list[tuple[flo
     problem = make(rng, MOST_UNITS)
     link = {"bandwidth_bps": rng.choice([0.0, 1e3, 8e3, 8e3, 1e5, 1e6]), "rtt_ms": rng.choice([0.0, 5.0])}
     scales = {"edge_scale": rng.choice([1.0, 1.0, 2.0]), "cloud_scale": rng.choice([1.0, 1.0, 0.5])}
+    scales["cloud_wait_ms"] = rng.choice([0.0, 0.0, 7.0])
     conditions = Conditions(**link, **scales)
     sets = [(latency, bottleneck) for _, latency, bottleneck in brute_force(problem, conditions)]
     load = rng.choice(["drain", "light", "some", "some", "some"])

@@ -1,0 +1,228 @@
+"""Segments that run several frames at once, whatever executes them.
+
+    frame 1 ─► decode ─► resize ─► normalize ─┐                        ┌─► outputs 1
+    frame 2 ─► decode ─► resize ─► normalize ─┴─► concatenate ─► network ─► outputs 2
+               each by itself                     once
+
+Pre-processing works on single images of any size; everything behind it takes any number of frames along its
+tensors' first dimension, which is verified before it is relied on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+import torch
+
+from common.errors import CleaveError
+from models.batch_times import LONGEST_MS, BatchTimes, batch_sizes
+from models.executor import CompiledSegment, Executor
+from models.model import PREPROCESSING_UNITS, Model
+from models.segment import Segment
+
+log = structlog.get_logger()
+
+Tensors = Mapping[str, torch.Tensor]
+
+AGREEMENT = 1e-4
+"""Largest difference, in shares of the largest value, between a frame in a batch and the same one alone."""
+ROUNDS = 3
+"""Runs of each batch size before the best one is chosen; the first of each warms up what it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """What became of each frame, in order, and what each would have taken alone, in ms."""
+
+    outcomes: list[dict[str, torch.Tensor] | CleaveError]
+    alone_ms: list[float]
+
+
+class BatchSegment:
+    """A segment of `model` in two parts: what runs frame by frame, and what runs frames together."""
+
+    def __init__(self, model: Model, executor: Executor, segment: Segment, most: int) -> None:
+        self.segment = segment
+        self.times = BatchTimes()
+        self._sizes = batch_sizes(most)
+        self._model = model
+        single = [name for name in segment.units if name in PREPROCESSING_UNITS]
+        together = [name for name in segment.units if name not in PREPROCESSING_UNITS]
+        read = {name for unit in together for name in model.graph[unit].inputs}
+        self._single: CompiledSegment | None = None
+        if single and (single != [model.graph.source] or not together):
+            handed_on = [name for name in single if name in read or name in segment.outputs]
+            self._single = executor.compile(model.segment(single, handed_on))
+        self._together: CompiledSegment | None = None
+        if together:
+            outputs = [name for name in segment.outputs if name in together]
+            self._together = executor.compile(model.segment(together, [*outputs, *self._watched(together)]))
+
+    def _watched(self, together: Sequence[str]) -> list[str]:
+        """Return the logits: they can be compared, where two answers differ by the order of equal classes."""
+        graph = self._model.graph
+        return [
+            name
+            for name in graph[graph.sink].inputs
+            if graph.sink in together and name in together and name not in self.segment.outputs
+        ]
+
+    def best(self, available: int) -> int:
+        """How many of `available` frames to run at once."""
+        return self.times.best(available)
+
+    def warm(self, inputs: Tensors) -> None:
+        """Run one frame, so that the first real one finds memory and kernels ready."""
+        self._network([self._preprocessed(inputs)])
+
+    # --- running ----------------------------------------------------------------------------------------
+    def run(self, frames: Sequence[Tensors]) -> BatchRun:
+        """Run frames together. One that is at fault, or fails, fails alone."""
+        prepared: list[Tensors | CleaveError] = []
+        alone_ms: list[float] = []
+        for frame in frames:
+            began = time.perf_counter()
+            try:
+                prepared.append(self._preprocessed(frame))
+            except CleaveError as error:
+                prepared.append(error)
+            except (RuntimeError, MemoryError) as error:
+                prepared.append(_failed(error))
+            alone_ms.append((time.perf_counter() - began) * 1e3)
+        good = [one for one in prepared if not isinstance(one, CleaveError)]
+        began = time.perf_counter()
+        found = iter(self._separately_if_need_be(good))
+        network_ms = (time.perf_counter() - began) * 1e3 * self.times.alone_share(len(good))
+        outcomes: list[dict[str, torch.Tensor] | CleaveError] = []
+        for i, one in enumerate(prepared):
+            if isinstance(one, CleaveError):
+                outcomes.append(one)
+            else:
+                outcomes.append(next(found))
+                alone_ms[i] += network_ms
+        return BatchRun(outcomes, alone_ms)
+
+    def _separately_if_need_be(
+        self, frames: Sequence[Tensors]
+    ) -> list[dict[str, torch.Tensor] | CleaveError]:
+        if not frames:
+            return []
+        try:
+            began = time.perf_counter()
+            found = self._network(frames)
+            self.times.add(len(frames), (time.perf_counter() - began) * 1e3)
+            return [{name: one[name] for name in self.segment.outputs} for one in found]
+        except (CleaveError, RuntimeError, MemoryError) as error:
+            if len(frames) == 1:
+                return [error if isinstance(error, CleaveError) else _failed(error)]
+            log.warning("a batch failed, its frames run one by one", frames=len(frames), reason=str(error))
+            self.times.refuse(len(frames))
+            return [outcome for one in frames for outcome in self._separately_if_need_be([one])]
+
+    def _preprocessed(self, frame: Tensors) -> Tensors:
+        return frame if self._single is None else {**frame, **self._single.run(frame)}
+
+    def _network(self, frames: Sequence[Tensors]) -> list[dict[str, torch.Tensor]]:
+        if self._together is None:
+            return [dict(frame) for frame in frames]
+        inputs = {
+            name: concatenated([frame[name] for frame in frames]) for name in self._together.segment.inputs
+        }
+        outputs = self._together.run(inputs)
+        parts = {name: divided(tensor, len(frames)) for name, tensor in outputs.items()}
+        return [{**frame, **{n: part[i] for n, part in parts.items()}} for i, frame in enumerate(frames)]
+
+    # --- learning which batches are good ----------------------------------------------------------------
+    def learn(self) -> Iterator[None]:
+        """Verify that a batch gives what its frames give alone, then measure the sizes, in bounded steps.
+
+        Until it has been verified frames run one by one, and after it has failed.
+        """
+        if self._together is None or len(self._sizes) == 1:
+            return
+        examples = [self._example(seed) for seed in range(self._sizes[-1])]
+        apart = self._apart(examples[:2])
+        yield
+        if not apart <= AGREEMENT:
+            log.warning("batches compute something else, frames run one by one", difference=f"{apart:.1e}")
+            return
+        warm: set[int] = {1, 2}
+        for _ in range(ROUNDS):
+            for size in self._sizes:
+                before = self.times.ms(size // 2)
+                if before is not None and 2 * before > LONGEST_MS:
+                    break
+                if size not in warm:
+                    self._network(examples[:size])
+                    warm.add(size)
+                    yield
+                began = time.perf_counter()
+                self._network(examples[:size])
+                self.times.add(size, (time.perf_counter() - began) * 1e3)
+                yield
+        measured = {size: ms for size in self._sizes if (ms := self.times.ms(size)) is not None}
+        log.info(
+            "batches measured",
+            units=len(self.segment.units),
+            ms={str(size): round(ms, 1) for size, ms in measured.items()},
+            best=self.best(self._sizes[-1]),
+        )
+
+    def _apart(self, examples: Sequence[Tensors]) -> float:
+        """Return how far two frames in a batch are from the same two alone; infinite where they cannot be one."""
+        assert self._together is not None
+        compared = [name for name in self._together.segment.outputs if name != self._model.graph.sink]
+        try:
+            batch = self._network(examples)
+            alone = [self._network([one])[0] for one in examples]
+        except (CleaveError, RuntimeError, MemoryError) as error:
+            log.info("no batches of this segment", units=len(self.segment.units), reason=str(error)[:300])
+            return float("inf")
+        return max(
+            (difference(a[name], b[name]) for a, b in zip(alone, batch, strict=True) for name in compared),
+            default=0.0,
+        )
+
+    def _example(self, seed: int) -> Tensors:
+        """Make inputs of the network's part, others for each seed."""
+        assert self._together is not None
+        source = torch.Generator().manual_seed(seed)
+        example: dict[str, torch.Tensor] = {}
+        for name in self._together.segment.inputs:
+            spec = self._model.graph[name].output
+            assert spec is not None, f"{name} has no shape"
+            dtype = getattr(torch, spec.dtype)
+            values = torch.randn(spec.shape, generator=source)
+            example[name] = (
+                values.to(dtype) if dtype.is_floating_point else torch.zeros(spec.shape, dtype=dtype)
+            )
+        return example
+
+
+def concatenated(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join tensors along the first dimension; channels-last ones stay so, and a single one is not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+
+
+def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    """Divide a tensor into equal parts along the first dimension. Raises `RuntimeError` where that cannot be."""
+    if count == 1:
+        return (tensor,)
+    if tensor.dim() == 0 or tensor.shape[0] % count:
+        raise RuntimeError(f"an output of shape {list(tensor.shape)} does not divide into {count} frames")
+    return tensor.chunk(count)
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the largest difference in shares of the largest value of `one`; infinite for other shapes."""
+    if one.shape != other.shape:
+        return float("inf")
+    a, b = one.double(), other.double()
+    return float((a - b).abs().max() / a.abs().max().clamp_min(1e-30)) if a.numel() else 0.0
+
+
+def _failed(error: Exception) -> CleaveError:
+    return CleaveError(f"the tail failed: {error}")

@@ -1,0 +1,60 @@
+"""Which batch sizes are worth running, by what they were measured to take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+RECENT = 5
+"""Runs of a size that its time is the median of: a size that has become slow is left after three."""
+GAIN = 0.02
+"""A larger batch must save this share of the time per frame: it keeps its first frame waiting."""
+LONGEST_MS = 250.0
+"""A batch is not interrupted, so none may take longer: other edges' frames wait behind it."""
+
+
+def batch_sizes(most: int) -> tuple[int, ...]:
+    """Return the sizes that are measured and used: the powers of two up to `most`."""
+    return tuple(2**power for power in range(most.bit_length()) if 2**power <= most)
+
+
+class BatchTimes:
+    """What batches of one segment took lately, in ms by size."""
+
+    def __init__(self) -> None:
+        self._recent: dict[int, deque[float]] = {}
+        self._most = 2**30
+
+    def add(self, size: int, ms: float) -> None:
+        """Take note of a run of `size` frames."""
+        self._recent.setdefault(size, deque(maxlen=RECENT)).append(ms)
+
+    def refuse(self, size: int) -> None:
+        """Never run so many frames again: it has failed (no memory, say) where fewer did not."""
+        self._most = min(self._most, size - 1)
+
+    def ms(self, size: int) -> float | None:
+        """What `size` frames take at once; none if that was never measured."""
+        recent = self._recent.get(size)
+        return statistics.median(recent) if recent else None
+
+    def best(self, available: int) -> int:
+        """Return how many of `available` frames to run at once: the measured size of least time per frame.
+
+        Of sizes that are about as good it is the smallest. One is always possible.
+        """
+        measured = [(size, ms) for size in self._recent if (ms := self.ms(size)) is not None]
+        usable = sorted(
+            (size, ms / size)
+            for size, ms in measured
+            if size <= min(available, self._most) and (size == 1 or ms <= LONGEST_MS)
+        )
+        least = min((per_frame for _, per_frame in usable), default=0.0)
+        return next((size for size, per_frame in usable if per_frame * (1 - GAIN) <= least), 1)
+
+    def alone_share(self, size: int) -> float:
+        """Return which share of the time of `size` frames one of them would have taken alone."""
+        one, all_of_them = self.ms(1), self.ms(size)
+        if size == 1 or one is None or not all_of_them:
+            return 1.0
+        return min(one / all_of_them, 1.0)

@@ -165,15 +165,19 @@ class FrameRunner:
 def _run(batch: Sequence[QueuedFrame]) -> BatchRun:
     """Read the frames' tensors and run them together; one that cannot be read fails alone."""
     inputs: list[Tensors | CleaveError] = []
+    read_ms: list[float] = []
     for frame in batch:
+        began = time.perf_counter()
         try:
             inputs.append(frame.read())
         except CleaveError as error:
             inputs.append(error)
+        read_ms.append((time.perf_counter() - began) * 1e3)
     run = batch[0].key.run([one for one in inputs if not isinstance(one, CleaveError)])
     found = iter(zip(run.outcomes, run.alone_ms, strict=True))
     both = [(one, 0.0) if isinstance(one, CleaveError) else next(found) for one in inputs]
-    return BatchRun([outcome for outcome, _ in both], [ms for _, ms in both])
+    alone_ms = [ms + decoding for (_, ms), decoding in zip(both, read_ms, strict=True)]
+    return BatchRun([outcome for outcome, _ in both], alone_ms)
 
 
 def _late() -> DeadlinePassedError:

@@ -37,6 +37,8 @@ from common.wire.messages import (
     Failed,
     Hello,
     Infer,
+    MeasureReply,
+    MeasureRequest,
     Message,
     Ping,
     Pong,
@@ -48,6 +50,7 @@ from common.wire.messages import (
     ProfileReply,
     ProfileRequest,
     Refused,
+    StageMessage,
     Welcome,
     printable,
 )
@@ -133,6 +136,8 @@ class Session:
                 self._greet(hello)
             case Prepare() as prepare:
                 self._request(partial(self._prepare, prepare))
+            case MeasureRequest() as request:
+                self._request(partial(self._measure, request))
             case ProfileRequest():
                 self._request(partial(self._profile, event.payload))
             case ProbeRequest():
@@ -273,18 +278,27 @@ class Session:
         self._log.info("plan ready", epoch=prepare.epoch, units=len(stage.units), inputs=list(stage.inputs))
         self._say(Prepared(epoch=prepare.epoch, ready=True, reason="", prepare_ms=prepare_ms))
 
-    def _stage(self, prepare: Prepare) -> Stage:
+    async def _measure(self, request: MeasureRequest) -> None:
+        try:
+            stage_ms, whole_ms = await self._pool.measure(self._stage(request))
+        except CleaveError as error:
+            self._log.warning("stage not measured", reason=str(error))
+            self._say(MeasureReply(measured=False, reason=printable(error), stage_ms=0, whole_ms=0))
+            return
+        self._say(MeasureReply(measured=True, reason="", stage_ms=stage_ms, whole_ms=whole_ms))
+
+    def _stage(self, asked: StageMessage) -> Stage:
         names = self._pool.model.graph.names
-        if not prepare.outputs:
+        if not asked.outputs:
             raise PlanError("the stage hands nothing on")
-        for index in (*prepare.units, *prepare.inputs, *(unit for unit, _ in prepare.outputs)):
+        for index in (*asked.units, *asked.inputs, *(unit for unit, _ in asked.outputs)):
             if index >= len(names):
                 raise PlanError(f"unit {index} is not in the graph: it has {len(names)}")
         return Stage(
             worker=self._house.name,
-            units=tuple(names[i] for i in prepare.units),
-            inputs=tuple(names[i] for i in prepare.inputs),
-            outputs=tuple(Output(names[i], destination) for i, destination in prepare.outputs),
+            units=tuple(names[i] for i in asked.units),
+            inputs=tuple(names[i] for i in asked.inputs),
+            outputs=tuple(Output(names[i], destination) for i, destination in asked.outputs),
         )
 
     async def _profile(self, frame: memoryview) -> None:

@@ -20,10 +20,10 @@ from models.batch import BatchSegment
 from models.compute import Patience
 from models.crossing import from_wire
 from models.executor import Executor
-from models.measuring import frame_to_measure, load_or_measure
+from models.measuring import frame_to_measure, load_or_measure, measure_in_turn
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
-from models.stages import KeptStages
+from models.stages import KeptStages, Stages
 
 log = structlog.get_logger()
 
@@ -80,6 +80,7 @@ class TailPool:
             executor.most_kept,
             lambda segment: BatchSegment(model, executor, segment, frames.batch_max),
         )
+        self._measured = Stages(model, executor, sample_frame())
         self._store = ProfileStore(state_dir)
         self._measuring: dict[str, asyncio.Future[Profile]] = {}
         self._learning: WeakSet[BatchSegment] = WeakSet()
@@ -113,6 +114,19 @@ class TailPool:
         """Queue a frame's tail; see `FrameRunner.offer`, also for what this and the future raise."""
         return self.frames.offer(
             edge, tail.compiled, lambda: from_wire(tail.graph, entries, payload), deadline
+        )
+
+    async def measure(self, stage: Stage) -> tuple[float, float]:
+        """Return what a stage takes as a whole, and all units but the source in turn with it, in ms.
+
+        Raises `PlanError` when it cannot be one.
+        """
+        graph = self.model.graph
+        return await measure_in_turn(
+            self._measured,
+            (stage.units, tuple(output.unit for output in stage.outputs)),
+            (tuple(name for name in graph.names if name != graph.source), (graph.sink,)),
+            self.compute,
         )
 
     async def warm(self) -> None:

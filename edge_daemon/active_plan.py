@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from common.graph import ModelGraph
 from common.plan import Cut, Plan, Stage, stages_of
-from common.wire.messages import Prepare
+from common.wire.messages import MeasureRequest, Prepare
 from common.wire.tensors import TensorEntry
 from models.compute import ComputeThread, Patience
 from models.crossing import to_wire
@@ -58,13 +59,21 @@ async def prepare_parts(cut: Cut, graph: ModelGraph, stages: Stages, compute: Co
 
 def prepare_request(epoch: int, stage: Stage, graph: ModelGraph) -> Prepare:
     """Say a stage as the message that asks the cloud to have it ready."""
+    return Prepare(epoch=epoch, **_indices(stage, graph))
+
+
+def measure_request(stage: Stage, graph: ModelGraph) -> MeasureRequest:
+    """Say a stage as the message that asks the cloud to measure it."""
+    return MeasureRequest(**_indices(stage, graph))
+
+
+def _indices(stage: Stage, graph: ModelGraph) -> dict[str, Any]:
     index = graph.index
-    return Prepare(
-        epoch=epoch,
-        units=tuple(index[name] for name in stage.units),
-        inputs=tuple(index[name] for name in stage.inputs),
-        outputs=tuple((index[output.unit], output.destination) for output in stage.outputs),
-    )
+    return {
+        "units": tuple(index[name] for name in stage.units),
+        "inputs": tuple(index[name] for name in stage.inputs),
+        "outputs": tuple((index[output.unit], output.destination) for output in stage.outputs),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -21,16 +21,19 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from common.errors import CleaveError, LinkError
 from common.partition.cloud_wait import leaves_for_load, tell_wait
 from common.partition.decide import Conditions, Decision, decide
+from common.partition.frontier import Frontier
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.prober import Prober
+from edge_daemon.segment_measurer import SegmentMeasurer, affordable
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.model import Model
@@ -65,6 +68,7 @@ class Controller:
         load: CloudLoad,
         prober: Prober,
         certifier: Certifier,
+        segments: SegmentMeasurer,
         rate_fps: float | None,
         interval_s: float,
         changed: Callable[[], None],
@@ -78,6 +82,7 @@ class Controller:
         self._load = load
         self._prober = prober
         self._certifier = certifier
+        self._segments = segments
         self._rate_fps = rate_fps
         self._interval_s = interval_s
         self._changed = changed
@@ -121,6 +126,10 @@ class Controller:
     def saw_stages(self, plan: Plan, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what the stages of a frame under `plan` took, codecs included; none where there was none."""
         self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
+
+    def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
+        """Take note of what a cut's segments take as wholes, in shares of the whole model."""
+        self._cost_model.saw_segments(cut, head_share, tail_share)
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         """Take note of what a codec made of a unit's tensor."""
@@ -212,6 +221,12 @@ class Controller:
             self._active = ActivePlan(replace(self._plan(decision, bandwidth_bps), epoch=before.epoch), parts)
         self._tell(before, decision, bandwidth_bps)
         self._wish(conditions, decision)
+        self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
+
+    def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
+        """Return the cuts whose segments are worth measuring, as many as this device can afford."""
+        whole_ms = self._cost_model.costs(Cut.edge_only(self._model.graph)).edge_ms
+        return affordable(candidates(frontier, conditions), whole_ms)
 
     def _wish(self, conditions: Conditions, decision: Decision) -> None:
         """Have the lossy cut certified that would be better than what was decided."""

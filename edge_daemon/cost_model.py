@@ -14,6 +14,7 @@ from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
 from common.partition.codings import LOSSLESS, Codings
 from common.partition.decide import Costs
 from common.partition.frontier import Frontier
+from common.partition.segment_times import SegmentTimes
 from common.plan import Cut
 from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
@@ -48,6 +49,7 @@ class _Basis:
 
     edge: Profile
     cloud: Profile
+    segments: SegmentTimes
     frame_bytes: int
     grown: Mapping[tuple[str, str], float]
 
@@ -56,6 +58,7 @@ class _Basis:
         return (
             self.edge is now.edge
             and self.cloud is now.cloud
+            and self.segments is now.segments
             and _alike(self.frame_bytes, now.frame_bytes)
             and all(_alike(self.grown.get(key, 1.0), ratio) for key, ratio in now.grown.items())
         )
@@ -79,6 +82,7 @@ class CostModel:
         self._edge_drift, self._cloud_drift = Drift(), Drift()
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._grown: dict[tuple[str, str], deque[float]] = {}
+        self._segments = SegmentTimes()
         self._sets: ClosedSets | None = None
         self._basis: _Basis | None = None
         self._codings: Codings | None = None
@@ -93,10 +97,25 @@ class CostModel:
             self._edge_drift.forget()
             self._grown.clear()
             self._codings = None
+            self._segments = SegmentTimes()
         if cloud is not None:
             self._cloud = cloud
             self._cloud_drift.forget()
             self._codings = None
+            self._segments = SegmentTimes()
+
+    def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
+        """Take note of what a cut's head and tail take as wholes, in shares of the whole model on the same device."""
+        assert self._edge is not None
+        assert self._cloud is not None
+        self._segments = self._segments.with_cut(
+            cut,
+            None if head_share is None else head_share * self._edge.total_ms,
+            None if tail_share is None else tail_share * self._cloud.total_ms,
+        )
+        # What frames told of the devices was told against other costs.
+        self._edge_drift.forget()
+        self._cloud_drift.forget()
 
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
@@ -126,6 +145,11 @@ class CostModel:
     def complete(self) -> bool:
         """Whether both profiles are there; without them nothing below can be asked for."""
         return self._edge is not None and self._cloud is not None
+
+    @property
+    def level(self) -> object:
+        """What the profiles are: another object after a new one has come."""
+        return (self._edge, self._cloud)
 
     @property
     def scales(self) -> Scales:
@@ -166,7 +190,7 @@ class CostModel:
         assert self._cloud is not None
         graph = self._sets.graph if self._sets is not None else self._graph
         codings = self._codings or Codings.of(graph, self._edge, self._cloud)
-        return Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings)
+        return Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings, self._segments)
 
     def _build(self) -> None:
         """Build the frontiers anew if what they were built from has changed."""
@@ -177,7 +201,7 @@ class CostModel:
             self._sets = enumerate_closed_sets(self._graph)
         size = statistics.median(self._frame_sizes) if self._frame_sizes else self._graph[source].output_bytes
         grown = {key: statistics.median(ratios) for key, ratios in self._grown.items()}
-        basis = _Basis(self._edge, self._cloud, int(size), grown)
+        basis = _Basis(self._edge, self._cloud, self._segments, int(size), grown)
         if self._basis is not None and self._basis.still_holds(basis):
             return
         self._basis = basis
@@ -185,5 +209,5 @@ class CostModel:
         self._sets = replace(self._sets, graph=graph)
         self._codings = Codings.of(graph, self._edge, self._cloud, lambda *key: grown.get(key, 1.0))
         build = partial(Frontier.build, self._sets, self._edge.unit_ms, self._cloud.unit_ms, self._codings)
-        self._lossless = build(LOSSLESS)
-        self._lossy = build(LOSSLESS | self._losses) if self._losses - LOSSLESS else None
+        self._lossless = build(LOSSLESS, self._segments)
+        self._lossy = build(LOSSLESS | self._losses, self._segments) if self._losses - LOSSLESS else None

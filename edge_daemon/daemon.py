@@ -26,6 +26,7 @@ from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
 from edge_daemon.results import FrameRecord, JsonLinesSink
+from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
@@ -78,6 +79,12 @@ class EdgeDaemon:
         self._certifier = Certifier(
             self._fidelity, stages, self._compute, lambda: self._controller.look_again()
         )
+        self._segments = SegmentMeasurer(
+            stages,
+            self._compute,
+            self._uplink,
+            lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
+        )
         self._controller = Controller(
             fixed=self._fixed,
             model=model,
@@ -88,6 +95,7 @@ class EdgeDaemon:
             load=self._load,
             prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
             certifier=self._certifier,
+            segments=self._segments,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
             changed=self._write_status,
@@ -115,6 +123,7 @@ class EdgeDaemon:
                 if self._fixed is None:
                     background.append(tasks.create_task(self._profile()))
                     background.append(tasks.create_task(self._certifier.run()))
+                    background.append(tasks.create_task(self._segments.run()))
                 frames = tasks.create_task(self._frames())
                 await frames
                 for task in background:

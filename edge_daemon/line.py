@@ -25,6 +25,7 @@ from common.wire.messages import (
     Bye,
     Drain,
     Failed,
+    MeasureReply,
     Message,
     Ping,
     Pong,
@@ -115,6 +116,7 @@ class Line:
         self.prepares: dict[int, asyncio.Future[Prepared]] = {}
         self.probes: dict[int, asyncio.Future[None]] = {}
         self.profile: asyncio.Future[memoryview] | None = None
+        self.measured: asyncio.Future[MeasureReply] | None = None
         self.grant: asyncio.Future[ProbeGrant | ProbeDenied] | None = None
         self._suspected = False
         self._draining = False
@@ -159,7 +161,7 @@ class Line:
         """Tell everybody who waits on this line."""
         waiting: list[asyncio.Future[object]] = [future for _, future in self.frames.values()]  # type: ignore[misc]
         waiting += [*self.prepares.values(), *self.probes.values()]  # type: ignore[list-item]
-        waiting += [future for future in (self.profile, self.grant) if future is not None]  # type: ignore[misc]
+        waiting += [future for future in (self.profile, self.measured, self.grant) if future is not None]  # type: ignore[misc]
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
@@ -182,6 +184,8 @@ class Line:
                 self._reply_frame(failed.frame, failed.epoch, kind(failed.reason))
             case Prepared() as prepared:
                 _set(self.prepares.get(prepared.epoch), prepared)
+            case MeasureReply() as measured:
+                _set(self.measured, measured)
             case ProfileReply():
                 _set(self.profile, event.payload)
             case ProbeGrant() | ProbeDenied() as turn:

@@ -24,6 +24,8 @@ from common.profile import Profile
 from common.wire.messages import (
     Hello,
     Infer,
+    MeasureReply,
+    MeasureRequest,
     Prepare,
     Prepared,
     ProbeDenied,
@@ -209,6 +211,12 @@ class Uplink:
             return await line.ask(request, reply)
         finally:
             line.prepares.pop(request.epoch, None)
+
+    async def measure(self, request: MeasureRequest) -> MeasureReply:
+        """Have the cloud measure a stage as a whole. Raises `LinkLostError`."""
+        line = self._require()
+        line.measured = asyncio.get_running_loop().create_future()
+        return await line.ask(request, line.measured, timeout_s=PROFILE_TIMEOUT_S)
 
     async def profile(self, frame: bytes) -> Profile:
         """Get the cloud's profile for frames like `frame`. Raises `LinkLostError`, `RemoteProtocolError`."""

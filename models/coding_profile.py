@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from common import limits
 from common.graph import TensorSpec
 from common.profile import Coding
 from common.wire import codecs
@@ -18,15 +19,19 @@ RUNS = 3
 LEAST_BYTES = 2_048
 """Smaller tensors fit into two packets: no codec is worth its time there."""
 
+MOST_LOSSLESS_BYTES = limits.MIB
+"""A larger image is a whole photograph: lossless, it is longer than the file that it came as, and takes long."""
+
 
 def offered(spec: TensorSpec | None) -> tuple[str, ...]:
     """Return the codecs to measure for tensors of this type and shape; none for what is not worth it."""
     if spec is None or spec.nbytes < LEAST_BYTES:
         return ()
-    # A file's bytes are compressed already.
-    return tuple(
-        c for c in codecs.OFFERED if codecs.fits(c, spec) and not (spec.dtype == "uint8" and c == codecs.ZSTD)
-    )
+    fitting = (codec for codec in codecs.OFFERED if codecs.fits(codec, spec))
+    if spec.dtype != "uint8":
+        return tuple(fitting)
+    large = spec.nbytes > MOST_LOSSLESS_BYTES
+    return tuple(c for c in fitting if c != codecs.ZSTD and not (large and c == codecs.WEBP_LOSSLESS))
 
 
 class CodingRun:

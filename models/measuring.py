@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import structlog
@@ -11,11 +12,14 @@ from common.profile import Profile, ProfileStore
 from models.compute import ComputeThread, Patience
 from models.preprocess import as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
+from models.stages import Stages
 
 log = structlog.get_logger()
 
 TURN_S = 0.1
 """Measuring goes on for this long in its turn on the thread: turns are rare while frames keep it busy."""
+TURNS = 3
+"""Of each of two segments that are measured in turn."""
 PROGRESS_EVERY = 0.2
 """Share of a profile between two lines of progress in the log."""
 
@@ -56,6 +60,33 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
         saved_to = None
     log.info("profile measured", total_ms=round(profile.total_ms, 1), saved=saved_to)
     return profile
+
+
+Part = tuple[tuple[str, ...], tuple[str, ...]]
+"""Units, and those of them whose outputs are handed on."""
+
+
+async def measure_in_turn(
+    stages: Stages, part: Part, whole: Part, compute: ComputeThread
+) -> tuple[float, float]:
+    """Return the times of two segments in ms, run in turn behind frames: medians of `TURNS` turns.
+
+    What a busy or throttled machine does to one of them it does to the other; their ratio tells.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(TURNS):
+        for into, (units, outputs) in zip(times, (part, whole), strict=True):
+            done = await compute.run(_one_run, stages, units, outputs, patience=Patience.MEASURE)
+            into.append(done.result)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _one_run(stages: Stages, units: tuple[str, ...], outputs: tuple[str, ...]) -> float:
+    compiled = stages.prepare(units, outputs)
+    inputs = stages.example(compiled.segment)
+    began = time.perf_counter()
+    compiled.run(inputs)
+    return (time.perf_counter() - began) * 1e3
 
 
 def _some_steps(run: ProfileRun) -> bool:

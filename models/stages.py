@@ -44,13 +44,14 @@ class KeptStages(Generic[Ready]):
             return self._kept[key]
         segment = self.model.segment(*key)
         compiled = self._make(segment)
-        compiled.warm(self._example(segment))
+        compiled.warm(self.example(segment))
         self._kept[key] = compiled
         while len(self._kept) > self._most_kept:
             self._kept.popitem(last=False)
         return compiled
 
-    def _example(self, segment: Segment) -> dict[str, torch.Tensor]:
+    def example(self, segment: Segment) -> dict[str, torch.Tensor]:
+        """Return inputs for a segment: a sample frame, and zeros of the right types and shapes."""
         graph = self.model.graph
         example: dict[str, torch.Tensor] = {}
         for name in segment.inputs:

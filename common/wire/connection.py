@@ -31,6 +31,8 @@ from common.wire.messages import (
     Failed,
     Hello,
     Infer,
+    MeasureReply,
+    MeasureRequest,
     Message,
     Ping,
     Pong,
@@ -62,9 +64,22 @@ class State(Enum):
 
 
 ALWAYS = frozenset({Bye})
-EDGE_SAYS = frozenset({ProfileRequest, Prepare, Infer, ProbeRequest, Ping, Pong, Drain, Bye})
+EDGE_SAYS = frozenset({ProfileRequest, Prepare, MeasureRequest, Infer, ProbeRequest, Ping, Pong, Drain, Bye})
 CLOUD_SAYS = frozenset(
-    {ProfileReply, Prepared, Answer, Busy, Failed, ProbeGrant, ProbeDenied, Ping, Pong, Drain, Bye}
+    {
+        ProfileReply,
+        Prepared,
+        MeasureReply,
+        Answer,
+        Busy,
+        Failed,
+        ProbeGrant,
+        ProbeDenied,
+        Ping,
+        Pong,
+        Drain,
+        Bye,
+    }
 )
 
 MAY_SAY: Mapping[tuple[Role, State], frozenset[type[Message]]] = {

@@ -128,17 +128,14 @@ class ProfileReply(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare(Message):
-    """edge → cloud: have this stage ready under this epoch. Units are indices in the graph."""
+class StageMessage(Message):
+    """Base of the messages that carry a stage. Units are indices in the graph."""
 
-    code: ClassVar[int] = 6
-    epoch: int
     units: tuple[int, ...]
     inputs: tuple[int, ...]
     outputs: tuple[tuple[int, str], ...]
 
     def __post_init__(self) -> None:
-        check_int(self, "epoch")
         check_indices(self, "units", self.units)
         check_indices(self, "inputs", self.inputs)
         if not isinstance(self.outputs, tuple) or not all(
@@ -149,6 +146,18 @@ class Prepare(Message):
         for _, destination in self.outputs:
             if not isinstance(destination, str) or len(destination) > limits.MAX_NAME_CHARS:
                 raise fail(self, "outputs", destination, "a destination's name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare(StageMessage):
+    """edge → cloud: have this stage ready under this epoch."""
+
+    code: ClassVar[int] = 6
+    epoch: int
+
+    def __post_init__(self) -> None:
+        check_int(self, "epoch")
+        StageMessage.__post_init__(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,11 +353,39 @@ class Bye(Message):
         check_text(self, "reason", limits.MAX_REASON_CHARS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureRequest(StageMessage):
+    """edge → cloud: what does this stage take you as a whole, please; it may come into a plan."""
+
+    code: ClassVar[int] = 19
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureReply(Message):
+    """cloud → edge: the stage's time in ms and, measured in turn with it, that of all units but the source.
+
+    Their ratio counts: the machine may have been busy. Not `measured`: `reason` says why.
+    """
+
+    code: ClassVar[int] = 20
+    measured: bool
+    reason: str
+    stage_ms: float
+    whole_ms: float
+
+    def __post_init__(self) -> None:
+        if type(self.measured) is not bool:
+            raise fail(self, "measured", self.measured, "true or false")
+        check_text(self, "reason", limits.MAX_REASON_CHARS)
+        check_number(self, "stage_ms", "whole_ms")
+
+
 MESSAGES: Mapping[int, type[Message]] = {
     cls.code: cls
     for cls in (
         Hello, Welcome, Refused, ProfileRequest, ProfileReply, Prepare, Prepared, Infer, Answer,
         Busy, Failed, ProbeRequest, ProbeGrant, ProbeDenied, Ping, Pong, Drain, Bye,
+        MeasureRequest, MeasureReply,
     )
 }  # fmt: skip
 

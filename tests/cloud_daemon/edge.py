@@ -21,7 +21,17 @@ from common.errors import LinkError
 from common.graph import TensorSpec
 from common.plan import Cut, stages_of
 from common.wire.connection import Received, Role
-from common.wire.messages import PROTOCOL, Answer, Hello, Infer, Message, Prepare, Prepared, Welcome
+from common.wire.messages import (
+    PROTOCOL,
+    Answer,
+    Hello,
+    Infer,
+    MeasureRequest,
+    Message,
+    Prepare,
+    Prepared,
+    Welcome,
+)
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from models.compute import ComputeThread
@@ -67,15 +77,22 @@ def crossing(cut: Cut, frame: bytes) -> dict[str, torch.Tensor]:
     return compiled.run({GRAPH.source: as_frame(frame)})
 
 
-def prepare(cut: Cut, epoch: int) -> Prepare:
+def _stage(cut: Cut) -> dict[str, Any]:
     stage = stages_of(cut, GRAPH.sink)[1]
     index = GRAPH.index
-    return Prepare(
-        epoch=epoch,
-        units=tuple(index[name] for name in stage.units),
-        inputs=tuple(index[name] for name in stage.inputs),
-        outputs=tuple((index[output.unit], output.destination) for output in stage.outputs),
-    )
+    return {
+        "units": tuple(index[name] for name in stage.units),
+        "inputs": tuple(index[name] for name in stage.inputs),
+        "outputs": tuple((index[output.unit], output.destination) for output in stage.outputs),
+    }
+
+
+def prepare(cut: Cut, epoch: int) -> Prepare:
+    return Prepare(epoch=epoch, **_stage(cut))
+
+
+def measure(cut: Cut) -> MeasureRequest:
+    return MeasureRequest(**_stage(cut))
 
 
 class Edge:
@@ -97,6 +114,8 @@ class Edge:
 
     async def event(self, kind: type[Message]) -> Received:
         event = await self.events.get()
+        while isinstance(event.message, Pong) and kind is not Pong:  # the channel's own, each second
+            event = await self.events.get()
         assert type(event.message) is kind, event.message
         return event
 

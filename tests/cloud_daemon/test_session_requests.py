@@ -19,6 +19,8 @@ from common.wire.messages import (
     Bye,
     Drain,
     Failed,
+    MeasureReply,
+    MeasureRequest,
     Message,
     Ping,
     Pong,
@@ -39,6 +41,7 @@ from tests.cloud_daemon.edge import (
     Edge,
     cloud,
     crossing,
+    measure,
     prepare,
 )
 from tests.event_loop import run, until
@@ -342,5 +345,40 @@ def test_a_megabyte_of_garbage_harms_nobody_else(tmp_path: Path) -> None:
                 answer, _ = await good.answer()
                 assert type(answer) is Answer
             await until(lambda: len(rack.server.sessions) == 1)
+
+    run(main())
+
+
+# --- segments -------------------------------------------------------------------------------------------
+def test_a_stage_is_measured_beside_the_whole_model(tmp_path: Path) -> None:
+    """Both times come back, and nothing is prepared by that: no epoch is known for it."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            edge.say(measure(SPLIT))
+            reply = await edge.hears(MeasureReply)
+            assert reply.measured
+            assert reply.reason == ""
+            assert reply.stage_ms > 0
+            assert reply.whole_ms > 0
+            edge.infers(1, crossing(SPLIT, jpeg()))
+            assert "epoch 1 is not prepared" in (await edge.hears(Failed)).reason
+
+    run(main())
+
+
+def test_a_stage_that_cannot_be_is_not_measured(tmp_path: Path) -> None:
+    """The reason is told, and the connection lives."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            edge.say(MeasureRequest(units=(4000,), inputs=(), outputs=((4000, "answer"),)))
+            reply = await edge.hears(MeasureReply)
+            assert not reply.measured
+            assert "unit 4000 is not in the graph" in reply.reason
+            edge.say(measure(SPLIT))
+            assert (await edge.hears(MeasureReply)).measured
 
     run(main())

@@ -21,6 +21,7 @@ from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
+from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.bench import Bench
 from tests.event_loop import until
@@ -85,6 +86,12 @@ class Loop:
         self.certifier = Certifier(
             Fidelity(losses, 0.99), tiny.stages, tiny.compute, lambda: self.controller.look_again()
         )
+        self.segments = SegmentMeasurer(
+            tiny.stages,
+            tiny.compute,
+            cast(Uplink, self.uplink),
+            lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
+        )
         self.controller = Controller(
             fixed=FixedPlan(fixed, GRAPH) if fixed else None,
             model=tiny.model,
@@ -95,6 +102,7 @@ class Loop:
             load=self.load,
             prober=cast(Prober, self.prober),
             certifier=self.certifier,
+            segments=self.segments,
             rate_fps=rate_fps,
             interval_s=interval_s,
             changed=self._changed,

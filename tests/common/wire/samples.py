@@ -23,6 +23,8 @@ from common.wire.messages import (
     Failed,
     Hello,
     Infer,
+    MeasureReply,
+    MeasureRequest,
     Message,
     Ping,
     Pong,
@@ -72,6 +74,8 @@ SAMPLES: Mapping[type[Message], Message] = {
         Pong(number=1, receive_ms=0.0, spaced_bytes=0, wait_ms=12.5),
         Drain(reason="shutting down"),
         Bye(reason="done"),
+        MeasureRequest(units=(2, 3), inputs=(0, 1), outputs=((3, "answer"),)),
+        MeasureReply(measured=True, reason="", stage_ms=3.5, whole_ms=20.0),
     )
 }
 
@@ -121,6 +125,11 @@ def tensor_entries(draw: st.DrawFn) -> TensorEntry:
 
 entries = st.lists(tensor_entries(), max_size=4).map(tuple)
 
+stages: Mapping[str, st.SearchStrategy[Any]] = {
+    "units": indices,
+    "inputs": indices,
+    "outputs": indices.flatmap(lambda units: st.tuples(*(st.tuples(st.just(unit), names) for unit in units))),
+}
 STRATEGIES: Mapping[type[Message], Mapping[str, st.SearchStrategy[Any]]] = {
     Hello: {
         "protocol": counts,
@@ -134,14 +143,7 @@ STRATEGIES: Mapping[type[Message], Mapping[str, st.SearchStrategy[Any]]] = {
     Refused: {"kind": st.sampled_from(["model", "protocol", "busy"]), "reason": reasons},
     ProfileRequest: {},
     ProfileReply: {},
-    Prepare: {
-        "epoch": counts,
-        "units": indices,
-        "inputs": indices,
-        "outputs": indices.flatmap(
-            lambda units: st.tuples(*(st.tuples(st.just(unit), names) for unit in units))
-        ),
-    },
+    Prepare: {"epoch": counts, **stages},
     Prepared: {"epoch": counts, "ready": st.booleans(), "reason": reasons, "prepare_ms": numbers},
     Infer: {"frame": counts, "epoch": counts, "deadline_ms": numbers, "tensors": entries},
     Answer: {
@@ -165,6 +167,8 @@ STRATEGIES: Mapping[type[Message], Mapping[str, st.SearchStrategy[Any]]] = {
     Pong: {"number": counts, "receive_ms": numbers, "spaced_bytes": counts, "wait_ms": numbers},
     Drain: {"reason": reasons},
     Bye: {"reason": reasons},
+    MeasureRequest: stages,
+    MeasureReply: {"measured": st.booleans(), "reason": reasons, "stage_ms": numbers, "whole_ms": numbers},
 }
 
 assert STRATEGIES.keys() == SAMPLES.keys() == set(MESSAGES.values()), "a message type is left out here"

@@ -26,6 +26,8 @@ from common.wire.messages import (
     Failed,
     Hello,
     Infer,
+    MeasureReply,
+    MeasureRequest,
     Message,
     Ping,
     Pong,
@@ -42,8 +44,8 @@ from common.wire.messages import (
 from tests.common.wire.samples import SAMPLES, any_message, packed, with_payload
 
 BOTH = (Ping, Pong, Drain, Bye)
-BY_EDGE = (ProfileRequest, Prepare, Infer, ProbeRequest)
-BY_CLOUD = (ProfileReply, Prepared, Answer, Busy, Failed, ProbeGrant, ProbeDenied)
+BY_EDGE = (ProfileRequest, Prepare, MeasureRequest, Infer, ProbeRequest)
+BY_CLOUD = (ProfileReply, Prepared, MeasureReply, Answer, Busy, Failed, ProbeGrant, ProbeDenied)
 SAYS: dict[tuple[Role, State], tuple[type[Message], ...]] = {
     (Role.EDGE, State.GREETING): (Hello, Bye),
     (Role.EDGE, State.OPEN): BY_EDGE + BOTH,

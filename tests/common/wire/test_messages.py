@@ -80,6 +80,8 @@ def test_type_bytes_are_distinct_and_stay_what_they_are() -> None:
                 "Pong",
                 "Drain",
                 "Bye",
+                "MeasureRequest",
+                "MeasureReply",
             ],
             start=1,
         )

@@ -1,0 +1,139 @@
+"""Facts about measuring whole segments on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+
+from common.errors import LinkLostError
+from common.plan import Cut
+from common.wire.messages import MeasureReply, MeasureRequest
+from edge_daemon.segment_measurer import BUDGET_MS, FEWEST, MOST_SHARE, SegmentMeasurer, affordable
+from edge_daemon.uplink import Uplink
+from models.measuring import TURNS
+from tests.edge_daemon.bench import Bench, bench
+from tests.event_loop import run, until
+from tests.tiny_model import tiny_model
+
+GRAPH = tiny_model().graph
+CUTS = [Cut.of(GRAPH, GRAPH.names[:count]) for count in range(1, len(GRAPH) + 1)]
+Learnt = dict[str, tuple[float | None, float | None]]
+
+
+class FakeUplink:
+    def __init__(self) -> None:
+        self.asked: list[MeasureRequest] = []
+        self.reply = MeasureReply(measured=True, reason="", stage_ms=3.0, whole_ms=12.0)
+        self.gone_at: int | None = None
+
+    async def measure(self, request: MeasureRequest) -> MeasureReply:
+        if len(self.asked) == self.gone_at:
+            raise LinkLostError("gone")
+        self.asked.append(request)
+        return self.reply
+
+
+@contextlib.asynccontextmanager
+async def at_work(tiny: Bench, uplink: FakeUplink) -> AsyncIterator[tuple[SegmentMeasurer, Learnt]]:
+    learnt: Learnt = {}
+
+    def learn(cut: Cut, head_share: float | None, tail_share: float | None) -> None:
+        learnt[cut.label] = (head_share, tail_share)
+
+    measurer = SegmentMeasurer(tiny.stages, tiny.compute, cast(Uplink, uplink), learn)
+    task = asyncio.create_task(measurer.run())
+    try:
+        yield measurer, learnt
+        assert not task.done(), "it goes on, whatever happened"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def test_each_cut_is_measured_on_both_sides_in_shares_of_the_whole() -> None:
+    """The ends are the whole model already; every other cut has a head's and a tail's share."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            uplink = FakeUplink()
+            async with at_work(tiny, uplink) as (measurer, learnt):
+                measurer.wish("profiles", lambda: CUTS)
+                await until(lambda: not measurer._wished)
+                assert set(learnt) == {cut.label for cut in CUTS[1:-1]}
+                for head_share, tail_share in learnt.values():
+                    assert head_share is not None
+                    assert head_share > 0
+                    assert tail_share == 0.25
+                assert len(uplink.asked) == len(CUTS) - 2
+
+    run(main())
+
+
+def test_a_pair_of_profiles_is_measured_once() -> None:
+    """Wishes at every decision cost nothing more; new profiles are measured again."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            uplink = FakeUplink()
+            async with at_work(tiny, uplink) as (measurer, _):
+                for level, asked in (("profiles", 1), ("profiles", 1), ("others", 2)):
+                    measurer.wish(level, lambda: CUTS[2:3])
+                    await until(lambda: not measurer._wished)
+                    assert len(uplink.asked) == asked
+
+    run(main())
+
+
+def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
+    """What was learnt before stays; the next wish begins anew."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            uplink = FakeUplink()
+            uplink.gone_at = 1
+            async with at_work(tiny, uplink) as (measurer, learnt):
+                measurer.wish("profiles", lambda: CUTS[1:4])
+                await until(lambda: not measurer._wished)
+                assert len(learnt) == 1
+                uplink.gone_at = None
+                measurer.wish("profiles", lambda: CUTS[1:4])
+                await until(lambda: len(learnt) == 3)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("reply", "tail_share"),
+    [
+        (MeasureReply(measured=False, reason="no memory", stage_ms=0, whole_ms=0), None),
+        (MeasureReply(measured=True, reason="", stage_ms=5.0, whole_ms=0.0), None),
+        (MeasureReply(measured=True, reason="", stage_ms=1e9, whole_ms=1.0), MOST_SHARE),
+    ],
+    ids=["refused", "nothing", "absurd"],
+)
+def test_a_cloud_that_tells_nonsense_is_not_believed(reply: MeasureReply, tail_share: float | None) -> None:
+    """A refusal, a division by nothing and an absurd time leave the head's share as it is."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            uplink = FakeUplink()
+            uplink.reply = reply
+            async with at_work(tiny, uplink) as (measurer, learnt):
+                measurer.wish("profiles", lambda: CUTS[2:3])
+                await until(lambda: bool(learnt))
+                ((head_share, found),) = learnt.values()
+                assert head_share is not None
+                assert found == tail_share
+
+    run(main())
+
+
+def test_a_slow_device_measures_fewer_cuts() -> None:
+    """The budget is in time; a few cuts are measured however slow it is."""
+    assert len(affordable(CUTS, 0.0)) == len(CUTS)
+    assert len(affordable(CUTS, 1e9)) == FEWEST
+    assert len(affordable(CUTS, BUDGET_MS / (2 * TURNS * 5))) == 5

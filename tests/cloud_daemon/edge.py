@@ -28,6 +28,7 @@ from common.wire.messages import (
     Infer,
     MeasureRequest,
     Message,
+    Pong,
     Prepare,
     Prepared,
     Welcome,

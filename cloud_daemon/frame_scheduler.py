@@ -21,6 +21,9 @@ EXPECTED_S = 1.0
 SMOOTHING = 0.2
 """Weight of the newest frame in an edge's cost per frame."""
 
+UNKNOWN_S = 0.001
+"""What a frame is taken to cost before any has run: something, so that edges take turns from the first batch on."""
+
 
 class BatchKey(Protocol):
     """What frames that may run together share: compared by identity."""
@@ -261,7 +264,7 @@ class FrameScheduler(Generic[Scheduled]):
             batch.append(taken)
             fitting[name].remove(taken)
             self._edges[name].waiting.remove(taken)
-            served_s[name] += self._edges[name].frame_s or self._frame_s()
+            served_s[name] += self._edges[name].frame_s or self._frame_s() or UNKNOWN_S
             if len(batch) == size:
                 break
             heads = [queue[0] for queue in fitting.values() if queue]

@@ -26,6 +26,23 @@ def test_the_edges_variables_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("models", "served"),
+    [
+        ("", [("resnet18", "random:1")]),
+        ("vgg16", [("resnet18", "random:1"), ("vgg16", "random:1")]),
+        ("resnet18, vgg16,", [("resnet18", "random:1"), ("vgg16", "random:1")]),
+        ("resnet18=random:2,my.net:make=/w.safetensors", [
+            ("resnet18", "random:1"), ("resnet18", "random:2"), ("my.net:make", "/w.safetensors")
+        ]),
+    ],
+)  # fmt: skip
+def test_models_are_served_beside_the_model(models: str, served: list[tuple[str, str]]) -> None:
+    """Each once, with CLEAVE_WEIGHTS or with its own."""
+    settings = CloudSettings.load({**NEEDED, "CLEAVE_WEIGHTS": "random:1", "CLEAVE_CLOUD_MODELS": models})
+    assert list(settings.served) == served
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("CLOUD_LISTEN", "0.0.0.0"),
@@ -33,6 +50,10 @@ def test_the_edges_variables_are_left_alone() -> None:
         ("CLOUD_THREADS", "-1"),
         ("CLOUD_IPERF_PORT", "0"),
         ("CLOUD_IPERF_PORT", "65536"),
+        ("CLOUD_BATCH_MAX", "0"),
+        ("CLOUD_BATCH_WAIT_MS", "-1"),
+        ("CLOUD_MODELS", "resnet18,=random:1"),
+        ("CLOUD_MODELS", "resnet18="),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud_daemon.config import CloudSettings
+from cloud_daemon.daemon import load_models
 from cloud_daemon.daemon import run as run_cloud
 from common.config import Address
 from common.errors import ConfigurationError
@@ -64,3 +65,19 @@ def test_what_cannot_be_listened_on_is_the_operators_error(tmp_path: Path) -> No
         assert group.group_contains(ConfigurationError, match="CLEAVE_CLOUD_LISTEN")
 
     run(main())
+
+
+def test_all_models_that_cannot_be_loaded_are_told_at_once() -> None:
+    """A line for each, with what is near; the operator mends them together."""
+    settings = CloudSettings.load(
+        {
+            "CLEAVE_MODEL": "tests.tiny_model:factory",
+            "CLEAVE_WEIGHTS": "random:0",
+            "CLEAVE_CLOUD_MODELS": "resnet81,tests.tiny_model:nothing,tests.tiny_model:factory=random:1",
+        }
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_models(settings)
+    first, second = str(caught.value).splitlines()
+    assert "'resnet81' is no torchvision classifier" in first
+    assert "has no 'nothing'" in second

@@ -53,7 +53,7 @@ def answer_to(infer: Infer, epoch: int | None = None) -> Answer:
         queue_ms=1.0,
         tail_ms=2.0,
         cloud_ms=4.0,
-        others_ms=0.0,
+        others_ms=0.5,
         batch=1,
         tensors=(),
     )
@@ -111,7 +111,7 @@ class FakeSession:
         elif type(message) in self._cloud.on:
             self._cloud.on[type(message)](self, event)
         elif isinstance(message, Ping) and self._cloud.answers_pings:
-            self.channel.send(Pong(number=message.number, receive_ms=8.0, spaced_bytes=40_000))
+            self.channel.send(Pong(number=message.number, receive_ms=8.0, spaced_bytes=40_000, wait_ms=3.0))
 
     def closed(self, error: LinkError | None) -> None:
         self.gone = True

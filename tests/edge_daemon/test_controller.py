@@ -121,6 +121,49 @@ def test_a_device_slower_than_profiled_moves_the_cut() -> None:
     run(main())
 
 
+def test_a_busy_cloud_moves_the_cut() -> None:
+    """Frames that wait for other edges' make the edge compute more; the reason says so."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            # All in the cloud takes 10 ms and a link of 1 ms; the edge alone 610.
+            async with planning(tiny, FAST) as loop:
+                assert loop.cut == "cloud-only"
+                loop.waited(400.0)
+                await loop.looked()
+                assert loop.cut == "cloud-only", "still the best"
+                assert "(the cloud is busy: 400 ms wait)" in loop.controller.active.plan.reason
+                loop.waited(900.0)
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                assert "(the cloud is busy: 900 ms wait)" in loop.controller.active.plan.reason
+
+    run(main())
+
+
+def test_an_edge_that_left_a_busy_cloud_does_not_flap() -> None:
+    """Without it the cloud is free, which is not believed at once; later it is used again."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, FAST) as loop:
+                loop.waited(900.0)
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                loop.waited(0.0, answered=False)
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                loop.load._away_until = 0.0  # the while is over
+                loop.waited(900.0, answered=False)
+                await loop.looked()
+                assert loop.cut == "edge-only", "the pongs tell that it is still as busy"
+                loop.waited(0.0, answered=False)
+                await loop.looked()
+                assert loop.cut == "cloud-only"
+
+    run(main())
+
+
 def test_a_link_that_goes_means_edge_only_at_once() -> None:
     """Before the call returns the next frame runs on the edge; what was measured of the link is forgotten."""
 

@@ -65,6 +65,24 @@ def test_a_frame_gets_its_answer() -> None:
     run(main())
 
 
+def test_the_clouds_load_is_heard_with_answers_and_pongs() -> None:
+    """What a frame did wait for others', also if its answer is stale, and what one would wait that came now."""
+
+    def reply(session: FakeSession, event: Received) -> None:
+        session.channel.send(answer_to(of(event), epoch=99))
+        session.channel.send(answer_to(of(event)))
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            cloud.on[Infer] = reply
+            await infer(line_)
+            assert [sample.ms for sample in heard.waits if sample.answered] == [0.5, 0.5]
+            await until(lambda: any(not sample.answered for sample in heard.waits))
+            assert {sample.ms for sample in heard.waits if not sample.answered} == {3.0}
+
+    run(main())
+
+
 def test_answers_find_their_frames_in_any_order() -> None:
     """Four frames in flight, answered backwards."""
 

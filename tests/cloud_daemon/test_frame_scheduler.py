@@ -1,0 +1,307 @@
+"""Facts about which frames run next: by queues and a clock alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from cloud_daemon.frame_scheduler import EXPECTED_S, FrameScheduler
+from common import limits
+
+FRAME_S = 0.010
+FOREVER = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """Frames that may run together: in whatever number up to `most`."""
+
+    most: int = 1
+
+    def best(self, available: int) -> int:
+        return max(1, min(self.most, available))
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    edge: str
+    key: Key = field(default_factory=Key)
+    deadline: float = FOREVER
+    number: int = 0
+
+
+def scheduler(batch_max: int = 8, wait_s: float = 0.0, places: int = 64) -> FrameScheduler[Frame]:
+    return FrameScheduler(batch_max=batch_max, batch_wait_s=wait_s, places=places)
+
+
+class Rack:
+    """A scheduler, a clock, and edges in a closed loop that send a frame for each that was done."""
+
+    def __init__(self, queue: FrameScheduler[Frame]) -> None:
+        self.queue = queue
+        self.now = 100.0
+        self.served: Counter[str] = Counter()
+        self.held_s: dict[str, list[float]] = {}
+        self.batches: list[tuple[str, ...]] = []
+
+    def offer(self, frame: Frame) -> bool:
+        return self.queue.offer(frame, self.now).taken
+
+    def turn(self, took_s: float | None = None, *, again: bool = True) -> tuple[Frame, ...]:
+        """Run one batch, in `took_s`, by default half as long for each frame as alone; its edges send again."""
+        batch = self.queue.next(self.now).batch
+        assert batch
+        alone = FRAME_S
+        whole = took_s if took_s is not None else alone * (1 + len(batch)) / 2
+        self.now += whole
+        for frame, held in zip(
+            batch, self.queue.done(self.now, [min(alone, whole)] * len(batch)), strict=True
+        ):
+            self.held_s.setdefault(frame.edge, []).append(held)
+            self.served[frame.edge] += 1
+            if again:
+                assert self.offer(Frame(frame.edge, frame.key))
+        self.batches.append(tuple(frame.edge for frame in batch))
+        return batch
+
+
+def test_nothing_waits_nothing_runs() -> None:
+    """An empty queue gives an empty turn."""
+    turn = scheduler().next(1.0)
+    assert (turn.batch, turn.late, turn.again_at) == ((), (), None)
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_an_edge_with_many_frames_starves_none_with_one(most: int) -> None:
+    """Edges in a closed loop, one with four frames in flight, the others with one: all get the same."""
+    rack = Rack(scheduler())
+    key = Key(most)
+    for edge in ("greedy", "b", "c", "d", "e"):
+        for _ in range(limits.MAX_IN_FLIGHT if edge == "greedy" else 1):
+            rack.offer(Frame(edge, key))
+    for _ in range(200):
+        rack.turn()
+    least, mean = min(rack.served.values()), sum(rack.served.values()) / 5
+    assert least >= 0.9 * mean, rack.served
+
+
+def test_fair_shares_are_of_time_and_not_of_frames() -> None:
+    """An edge whose frames take four times as long gets a quarter as many."""
+    rack = Rack(scheduler())
+    slow, quick = Key(), Key()
+    for edge, key in (("slow", slow), ("quick", quick)):
+        for _ in range(4):
+            rack.offer(Frame(edge, key))
+    for _ in range(200):
+        first = min((e for e in rack.queue._edges.items()), key=lambda e: e[1].served_s)[0]
+        rack.turn(4 * FRAME_S if first == "slow" else FRAME_S)
+    assert rack.served["quick"] == pytest.approx(4 * rack.served["slow"], rel=0.1)
+
+
+def test_a_modest_edge_is_served_next_under_a_saturating_one() -> None:
+    """Whoever sends now and then waits for the frame that runs, and for no queue."""
+    rack = Rack(scheduler())
+    for _ in range(4):
+        rack.offer(Frame("saturating"))
+    for _ in range(10):
+        for _ in range(5):
+            rack.turn()
+        rack.offer(Frame("modest"))
+        assert [frame.edge for frame in rack.turn(again=False)] == ["modest"]
+
+
+def test_a_pause_earns_no_credit() -> None:
+    """An edge that was silent for a minute comes back level with the others: they go on in turns."""
+    rack = Rack(scheduler())
+    for _ in range(4):
+        rack.offer(Frame("busy"))
+    rack.offer(Frame("silent"))
+    rack.turn(again=False)
+    for _ in range(100):
+        rack.turn()
+    for _ in range(4):
+        rack.offer(Frame("silent"))
+    rack.served.clear()
+    for _ in range(12):
+        rack.turn()
+    assert abs(rack.served["busy"] - rack.served["silent"]) <= 2, rack.served
+
+
+# --- batches ------------------------------------------------------------------------------------------------
+def test_a_batch_takes_from_each_edge_before_it_takes_twice() -> None:
+    """Four places, three edges, of which one has four frames: one of each, and a second of the oldest."""
+    rack = Rack(scheduler())
+    key = Key(4)
+    for edge in ("a", "a", "a", "a", "b", "c"):
+        rack.offer(Frame(edge, key))
+    assert Counter(frame.edge for frame in rack.turn(again=False)) == Counter("aabc")
+
+
+def test_only_frames_of_one_key_run_together() -> None:
+    """Another model, another cut: another batch; an edge's frames of the old plan and the new are two keys."""
+    rack = Rack(scheduler())
+    old, new = Key(8), Key(8)
+    for edge, key in (("a", old), ("b", new), ("a", new), ("b", old)):
+        rack.offer(Frame(edge, key))
+    first, second = rack.turn(again=False), rack.turn(again=False)
+    assert {frame.key for frame in first} == {old}
+    assert {frame.key for frame in second} == {new}
+    assert [len(first), len(second)] == [2, 2]
+
+
+def test_a_batch_is_as_large_as_is_good_and_as_allowed() -> None:
+    """What the key says is best for the frames that are there, and at most BATCH_MAX of them."""
+    for most, batch_max, expected in ((2, 8, 2), (8, 3, 3), (8, 1, 1)):
+        rack = Rack(scheduler(batch_max))
+        key = Key(most)
+        for edge in "abcde":
+            rack.offer(Frame(edge, key))
+        assert len(rack.turn(again=False)) == expected
+
+
+def test_a_batch_is_waited_for_only_while_somebody_else_may_send() -> None:
+    """Another edge has just sent a frame of this key: look again in time. Nobody else has: run at once."""
+    key = Key(2)
+    alone = scheduler(wait_s=0.005)
+    alone.offer(Frame("a", key), 10.0)
+    assert len(alone.next(10.0).batch) == 1
+
+    def second_of_two(last_of_b: float, now: float) -> FrameScheduler[Frame]:
+        queue = scheduler(wait_s=0.005)
+        queue.offer(Frame("b", key), last_of_b)
+        queue.next(last_of_b)
+        queue.done(last_of_b + 0.001, [0.001])
+        queue.offer(Frame("a", key), now)
+        return queue
+
+    queue = second_of_two(10.0, 10.1)
+    turn = queue.next(10.1)
+    assert (turn.batch, turn.again_at) == ((), 10.105)
+    assert len(queue.next(10.105).batch) == 1, "it did not come"
+    queue = second_of_two(10.0, 10.1)
+    queue.offer(Frame("b", key), 10.102)
+    assert len(queue.next(10.102).batch) == 2, "it came"
+    assert len(second_of_two(10.0, 10.1 + EXPECTED_S).next(10.1 + EXPECTED_S).batch) == 1, "long silent"
+
+
+# --- places, deadlines --------------------------------------------------------------------------------------
+def test_late_frames_are_dropped_before_any_work() -> None:
+    """Each is told; those in time run."""
+    queue = scheduler()
+    queue.offer(Frame("a", deadline=10.5, number=1), 10.0)
+    queue.offer(Frame("a", number=2), 10.0)
+    queue.offer(Frame("b", deadline=10.9, number=3), 10.0)
+    turn = queue.next(11.0)
+    assert sorted(frame.number for frame in turn.late) == [1, 3]
+    assert [frame.number for frame in turn.batch] == [2]
+
+
+def test_a_full_queue_makes_room_for_an_edge_that_waits_with_less() -> None:
+    """The edge with most frames loses its youngest; one that has as many as the others is refused."""
+    queue = scheduler(places=6)
+    for number in range(3):
+        for edge in ("a", "b"):
+            assert queue.offer(Frame(edge, number=number), 10.0 + number).taken
+    offer = queue.offer(Frame("late", number=0), 20.0)
+    assert offer.taken
+    assert offer.displaced is not None
+    assert (offer.displaced.edge, offer.displaced.number) == ("a", 2)
+    second = queue.offer(Frame("late", number=1), 20.0)
+    assert second.taken
+    assert second.displaced is not None
+    assert (second.displaced.edge, second.displaced.number) == ("b", 2)
+    for edge in ("a", "b", "late"):
+        assert not queue.offer(Frame(edge), 21.0).taken
+    assert queue.held == 6
+
+
+def test_an_edge_that_goes_leaves_nothing() -> None:
+    """Its frames are forgotten, also while one of them runs; the others go on."""
+    rack = Rack(scheduler())
+    key = Key(2)
+    for edge in ("a", "b", "a"):
+        rack.offer(Frame(edge, key))
+    assert len(rack.queue.next(rack.now).batch) == 2
+    rack.queue.gone("a")
+    assert len(rack.queue.done(rack.now + 0.01, [0.01, 0.01])) == 2
+    assert rack.queue.held == 0
+    assert rack.queue.wait_s("b", rack.now + 0.02) == 0.0
+
+
+# --- load ---------------------------------------------------------------------------------------------------
+def test_what_an_edge_causes_itself_does_not_count() -> None:
+    """Four of its frames in a row wait for each other, and for nobody else."""
+    rack = Rack(scheduler())
+    for _ in range(4):
+        rack.offer(Frame("only"))
+    for _ in range(20):
+        rack.turn()
+    assert max(rack.held_s["only"]) == pytest.approx(0.0, abs=1e-9)
+    assert rack.queue.wait_s("only", rack.now) == 0.0
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_the_wait_for_others_is_their_turns_however_many_frames_are_in_flight(in_flight: int) -> None:
+    """Four edges take turns: each frame is held up by three others' frames, not by its own edge's before it."""
+    rack = Rack(scheduler())
+    for _ in range(in_flight):
+        for edge in "abcd":
+            rack.offer(Frame(edge))
+    for _ in range(80):
+        rack.turn()
+    for edge in "abcd":
+        assert rack.held_s[edge][-5:] == pytest.approx([3 * FRAME_S] * 5)
+        assert rack.queue.wait_s(edge, rack.now) == pytest.approx(3 * FRAME_S)
+    assert rack.queue.wait_s("new", rack.now) == pytest.approx(4 * FRAME_S)
+
+
+def test_what_others_add_to_a_batch_counts() -> None:
+    """With its own time alone it sums up to the time between two frames of an edge."""
+    rack = Rack(scheduler())
+    key = Key(4)
+    for _ in range(2):
+        for edge in "abcdefgh":
+            rack.offer(Frame(edge, key))
+    for _ in range(80):
+        rack.turn()
+    round_s = 2 * FRAME_S * (1 + 4) / 2  # two batches of four serve the eight once
+    for edge in "abcdefgh":
+        assert rack.held_s[edge][-1] + FRAME_S == pytest.approx(round_s)
+
+
+def test_the_wait_that_two_frames_of_one_batch_had_is_shared() -> None:
+    """So that the mean over frames is what each costs the edge's throughput."""
+    rack = Rack(scheduler())
+    mine, theirs = Key(2), Key()
+    rack.offer(Frame("other", theirs))
+    rack.queue.next(rack.now)
+    rack.offer(Frame("own", mine))
+    rack.offer(Frame("own", mine))
+    rack.now += 0.04
+    rack.queue.done(rack.now, [0.04])
+    rack.turn(again=False)
+    assert rack.held_s["own"] == pytest.approx([0.02, 0.02])
+
+
+def test_an_idle_cloud_keeps_nobody_waiting() -> None:
+    """Nothing waits, nothing runs: no wait, however busy it was before."""
+    rack = Rack(scheduler())
+    for _ in range(5):
+        rack.offer(Frame("a"))
+    while rack.queue.waiting:
+        rack.turn(again=False)
+    assert rack.queue.wait_s("b", rack.now) == 0.0
+    assert rack.queue.retry_s("b", rack.now) == pytest.approx(FRAME_S)
+
+
+def test_the_frame_that_runs_is_waited_for_to_its_end() -> None:
+    """By what such frames took before; an edge does not wait for its own."""
+    rack = Rack(scheduler())
+    rack.offer(Frame("a"))
+    rack.turn()
+    rack.queue.next(rack.now)
+    assert rack.queue.wait_s("b", rack.now + 0.004) == pytest.approx(FRAME_S - 0.004)
+    assert rack.queue.wait_s("b", rack.now + 5.0) == 0.0
+    assert rack.queue.wait_s("a", rack.now + 0.004) == 0.0

@@ -1,0 +1,105 @@
+"""Facts about what an edge believes of the cloud's load."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from edge_daemon.cloud_load import (
+    ANSWERS_STALE_S,
+    FEWEST_ANSWERS,
+    FIRST_AWAY_S,
+    LEAVINGS_KEPT_S,
+    LONGEST_AWAY_S,
+    PONGS_STALE_S,
+    CloudLoad,
+    WaitSample,
+    away_s,
+)
+
+
+def load() -> CloudLoad:
+    return CloudLoad(random.Random(0))
+
+
+def say(of: CloudLoad, *waits_ms: float, at: float = 100.0, answered: bool = True) -> None:
+    for ms in waits_ms:
+        of.add(WaitSample(ms, at, answered))
+
+
+def test_nothing_known_is_no_wait() -> None:
+    """A cloud that has said nothing is taken for free."""
+    assert load().wait_ms(100.0) == 0.0
+
+
+def test_frames_that_did_wait_outweigh_one_that_would() -> None:
+    """By the answers while there are enough of them; by the pongs before, and again when answers are old."""
+    seen = load()
+    say(seen, 40.0, 44.0, 42.0, answered=False)
+    assert seen.wait_ms(100.0) == 42.0
+    say(seen, *[10.0] * (FEWEST_ANSWERS - 1))
+    assert seen.wait_ms(100.0) == 42.0
+    say(seen, 10.0)
+    assert seen.wait_ms(100.0) == 10.0
+    assert seen.wait_ms(100.1 + ANSWERS_STALE_S) == 42.0
+    assert seen.wait_ms(100.1 + PONGS_STALE_S) == 0.0
+
+
+def test_one_hiccup_is_no_load() -> None:
+    """A single frame that waited long moves nothing; neither does a single pong."""
+    seen = load()
+    say(seen, 5.0, 5.0, 5.0, 2000.0, 5.0, 5.0)
+    assert seen.wait_ms(100.0) == 5.0
+    seen = load()
+    say(seen, 0.0, 900.0, 0.0, answered=False)
+    assert seen.wait_ms(100.0) == 0.0
+
+
+def test_the_answers_mean_counts() -> None:
+    """One frame of four waited for all four: each costs a quarter of that, where a median would say nothing."""
+    seen = load()
+    say(seen, *[80.0, 0.0, 0.0, 0.0] * 5)
+    assert seen.wait_ms(100.0) == pytest.approx(16.84, abs=0.01)
+
+
+def test_the_wait_that_an_edge_left_for_holds_on() -> None:
+    """Its leaving has emptied the cloud; that the cloud is free now is believed only after a while."""
+    seen = load()
+    say(seen, *[50.0] * 8)
+    seen.left(50.0, 100.0)
+    say(seen, 0.0, 0.0, answered=False)
+    assert seen.wait_ms(100.0) == 50.0
+    assert seen.wait_ms(100.0 + 0.7 * FIRST_AWAY_S) == 50.0
+    assert seen.wait_ms(100.0 + 1.3 * FIRST_AWAY_S) == 0.0
+    say(seen, 90.0, 90.0, 90.0, 90.0, answered=False)
+    assert seen.wait_ms(100.5) == 90.0, "nor is it taken for less busy than it is"
+
+
+def test_who_leaves_again_and_again_stays_away_longer() -> None:
+    """Twice as long each time, up to a minute; after two minutes without leaving it begins anew."""
+    rng = random.Random(3)
+    for leavings, expected in ((1, 5.0), (2, 10.0), (3, 20.0), (9, LONGEST_AWAY_S)):
+        times = [away_s(leavings, rng) for _ in range(200)]
+        assert 0.8 * expected <= min(times) < max(times) <= 1.2 * expected
+        assert max(times) - min(times) > 0.2 * expected, "two edges do not return in step"
+    seen = load()
+    now = 0.0
+    for _ in range(4):
+        seen.left(50.0, now)
+        now += 20.0
+    assert seen.wait_ms(now + 5.0) == 50.0
+    now += LEAVINGS_KEPT_S
+    seen.left(50.0, now)
+    assert seen.wait_ms(now + 1.3 * FIRST_AWAY_S) == 0.0
+
+
+def test_what_was_said_over_a_lost_link_is_forgotten() -> None:
+    """What the edge gave way to is not: the link may come back sooner than the cloud gets free."""
+    seen = load()
+    say(seen, *[50.0] * 8)
+    seen.forget()
+    assert seen.wait_ms(100.0) == 0.0
+    seen.left(50.0, 100.0)
+    seen.forget()
+    assert seen.wait_ms(101.0) == 50.0

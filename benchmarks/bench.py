@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.bench_link import core_prefixes
 from benchmarks.bench_report import write_report
-from benchmarks.bench_rows import MODELS, RATES_BPS
-from benchmarks.bench_run import SECTIONS, Run
+from benchmarks.bench_run import Run
+from benchmarks.bench_sections import SECTIONS
 from benchmarks.bench_worker import WorkerError
 from benchmarks.pair import DaemonError
 from common.quantities import parse_bandwidth
@@ -30,10 +30,8 @@ DOCUMENT = Path("docs/benchmarks.md")
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.split("\n")[0])
-    parser.add_argument("--models", default=",".join(MODELS), help="torchvision classifiers, by comma")
-    parser.add_argument(
-        "--rates", default=",".join(f"{rate / 1e6:g}mbit" for rate in RATES_BPS), help="of links"
-    )
+    parser.add_argument("--models", help="torchvision classifiers, by comma; none: each section's own")
+    parser.add_argument("--rates", help="of links, such as 4mbit,50mbit; none: each section's own")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--resume", action="store_true", help="keep what was measured with the same settings")
     parser.add_argument("--weights", default="random:0")
@@ -47,11 +45,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--report-only", action="store_true", help="write the report of what there is")
     chosen = parser.parse_args(list(arguments))
     try:
-        chosen.rates = tuple(parse_bandwidth(text) for text in chosen.rates.split(","))
+        chosen.models = tuple(chosen.models.split(",")) if chosen.models else None
+        chosen.rates = tuple(map(parse_bandwidth, chosen.rates.split(","))) if chosen.rates else None
         chosen.sections = tuple(chosen.sections.split(","))
         if unknown := set(chosen.sections) - set(SECTIONS):
             raise ValueError(f"no section {min(unknown)!r}; there are {', '.join(SECTIONS)}")
-        if min(chosen.rates) <= 0 or chosen.slowdown < 1 or (chosen.rounds or 1) < 1:
+        if min(chosen.rates or (1.0,)) <= 0 or chosen.slowdown < 1 or (chosen.rounds or 1) < 1:
             raise ValueError("rates must be above 0, slowdown and rounds at least 1")
     except ValueError as error:
         parser.error(str(error))
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out: Path = options.out.absolute()
     run = Run(
         out=out,
-        models=tuple(options.models.split(",")),
+        models=options.models,
         rates_bps=options.rates,
         weights=options.weights,
         slowdown=options.slowdown,

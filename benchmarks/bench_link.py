@@ -47,7 +47,7 @@ class Shaped(Protocol):
 class BenchLink:
     """A link with a machine at each end: where each runs, where the cloud listens, where the edge finds it."""
 
-    description: str
+    kind: str
     shaped: Shaped
     ports: Ports
     listen_host: str
@@ -78,7 +78,7 @@ async def bench_link(rate_bps: float, cores: Sequence[int]) -> AsyncIterator[Ben
             for port in (ports.cleave, ports.probes, ports.iperf, ports.http)
         ]
         async with EmulatedLink(forwards, LinkShape(rate_bps=rate_bps)) as emulated:
-            text = f"emulated by a proxy, as there is no kernel-shaped link here: {reason}"
+            text = f"emulated by a proxy ({reason})"
             yield BenchLink(text, emulated, ports, _LOCAL_HOST, _EMULATED_HOST, on_edge, on_cloud)
         return
     with kernel_link(rate_bps) as kernel:
@@ -89,7 +89,7 @@ def _shaped_by_kernel(
     kernel: KernelLink, ports: Ports, on_edge: tuple[str, ...], on_cloud: tuple[str, ...]
 ) -> BenchLink:
     return BenchLink(
-        "two network namespaces joined by a veth pair, shaped by the kernel (tbf)",
+        "shaped by the kernel (tbf)",
         kernel,
         ports,
         CLOUD_HOST,

@@ -48,8 +48,7 @@ class Effort:
     """Of the adaptive edge's looks at link and load: the daemon's own default. It measures the link as often."""
 
     def settings(self, pair: Pair, link: BenchLink) -> Settings:
-        kind = "kernel" if "kernel (" in link.description else "emulated"
-        return {**asdict(pair), **asdict(self), "link": kind}
+        return {**asdict(pair), **asdict(self), "link": link.kind}
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,8 +209,9 @@ class AdaptationRow:
     in_flight_ms: float
     """What the bytes of the frames that were in flight at the step take on the new link."""
     worst_ms: float
+    steady_before_ms: float
     steady_ms: float
-    """Median of the phase's last third."""
+    """Median of the phase's last third, as of the phase before."""
 
     @property
     def key(self) -> str:
@@ -218,8 +219,12 @@ class AdaptationRow:
 
     @property
     def allowed_ms(self) -> float:
-        """The most that a frame may take."""
-        return 2 * self.steady_ms + self.in_flight_ms
+        """The most that a frame may take.
+
+        On a link that has become faster frames take as long as before until the plan follows; so the slower one of
+        the two steady medians counts, which is the new one wherever the link became slower.
+        """
+        return 2 * max(self.steady_ms, self.steady_before_ms) + self.in_flight_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

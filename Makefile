@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lint types docs test-system libiperf clean
+.PHONY: help demo bench test check lint types docs test-system libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
+	@echo "make bench        all benchmarks, written to docs/benchmarks.md (as root, on a quiet machine; an hour)"
+	@echo "                  make bench BENCH=--resume goes on where a run stopped; BENCH=--help shows what can be chosen"
 	@echo "make test         the test suite"
 	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
 	@echo "make test-system  only the tests that run real daemon processes"
@@ -16,6 +18,9 @@ help:
 
 demo: $(VENV)/.demo libiperf
 	$(BIN)/python -m benchmarks.demo
+
+bench: $(VENV)/.bench libiperf
+	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 test: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest
@@ -55,9 +60,13 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
 	@touch $@
 
+$(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.bench
 
 # The iperf3 binding needs the C library. Without it everything runs, measuring by long pings instead.
 libiperf: | $(VENV)/bin/python

@@ -239,8 +239,8 @@ def describe(row: dict[str, Any]) -> str:
     )
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Compare at each rate of each link; show the rows, and write those that there are after each."""
+async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare at each rate of each link; show the rows, write those that there are after each, return them."""
     out = options.out.absolute()
     frames = make_frames(out / "frames", 8)
     rows: list[dict[str, Any]] = []
@@ -253,6 +253,7 @@ async def run(options: argparse.Namespace) -> None:
             with made as link:
                 rows += await compare(kind, link, rate_bps, options, frames, work)
             (out / f"{options.model}.json").write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
 
 
 def parse_links(text: str) -> list[str]:

@@ -1,0 +1,229 @@
+"""Is the pair ever worse than a cut that somebody fixed? Each model on each link, beside what it is compared with.
+
+    link ← rate ─► iperf3 ─► frames until the adaptive edge's plan stays ─► rounds of visits ─► a row
+
+At each point take turns: the adaptive pair, every static cut that was predicted within `WITHIN` of the best one
+(the oracle), edge-only and cloud-only always, a plain torchvision edge, and the JPEG posted to an HTTP server.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+
+from benchmarks.bench_bed import Bed, Known, Pair, PinnedEdge
+from benchmarks.bench_candidates import Candidate, period_ms, select, share_periods
+from benchmarks.bench_link import BenchLink, carried_bps
+from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series
+from benchmarks.bench_settle import probe_moments, settle
+from benchmarks.bench_store import RowFile, Settings
+from benchmarks.bench_visits import Rounds, Visit, of_cut, of_edge, of_worker
+from benchmarks.bench_worker import Worker
+from benchmarks.pair import Edge
+from common.partition.decide import Conditions
+from common.quantities import format_bandwidth
+
+ADAPTIVE, PLAIN, HTTP = "adaptive", "plain edge", "HTTP upload"
+SECOND_ROUND = 2
+"""What no bar is about, and ends that are far behind, take part in every second round."""
+FAR = 2.0
+"""An end is far behind when it is predicted to take this many times as long as the best cut."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How thoroughly each point is measured."""
+
+    rounds: int = 4
+    frames: int = 2
+    """Counted at each visit."""
+    within: float = 1.5
+    most_cuts: int = 6
+    interval_s: float = 5.0
+    """Of the adaptive edge's looks at link and load: the daemon's own default. It measures the link as often."""
+
+    def settings(self, pair: Pair, link: BenchLink) -> Settings:
+        return {**asdict(pair), **asdict(self), "link": link.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """The processes without us."""
+
+    plain: Worker
+    http: Worker
+
+
+class Regret:
+    """One model's points. `say` is told what happens now."""
+
+    def __init__(self, bed: Bed, effort: Effort, say: Say) -> None:
+        self._bed = bed
+        self._effort = effort
+        self._say = say
+
+    async def run(self, rates_bps: Sequence[float], rows: RowFile[RegretRow]) -> None:
+        """Measure the points that `rows` has not, adding each as soon as it is there."""
+        todo = [rate for rate in rates_bps if f"{rate:.0f}" not in rows]
+        if not todo:
+            return
+        bed = self._bed
+        async with AsyncExitStack() as stack:
+            cloud = await stack.enter_async_context(bed.cloud())
+            await cloud.listening(timeout_s=300)
+            self._say("executors and profiles")
+            known = await bed.know(cloud)
+            baselines = await self._baselines(stack)
+            periods = {rate: period_ms(known.candidates, Conditions(bandwidth_bps=rate)) for rate in todo}
+            for period, rates in share_periods(periods):
+                await self._group(period, rates, known, baselines, rows)
+
+    async def _baselines(self, stack: AsyncExitStack) -> Baselines:
+        link, pair = self._bed.link, self._bed.pair
+        module = "benchmarks.http_baseline"
+        port = str(link.ports.http)
+        server = Worker(
+            module, ["server", link.listen_host, port, pair.model, pair.weights], link.cloud_prefix
+        )
+        client = Worker(module, ["client", link.cloud_host, port], link.edge_prefix)
+        plain = Worker(
+            "benchmarks.plain_classifier",
+            [pair.model, pair.weights, str(pair.slowdown)],
+            link.edge_prefix,
+        )
+        await stack.enter_async_context(server)
+        return Baselines(await stack.enter_async_context(plain), await stack.enter_async_context(client))
+
+    async def _group(
+        self,
+        period: float,
+        rates_bps: Sequence[float],
+        known: Known,
+        baselines: Baselines,
+        rows: RowFile[RegretRow],
+    ) -> None:
+        """Measure the points of links that share a period between frames."""
+        bed, fps = self._bed, 1e3 / period
+        bed.link.set_rate(rates_bps[0])
+        adaptive = bed.adaptive(
+            CLEAVE_EDGE_SAMPLING_FPS=fps,
+            CLEAVE_EDGE_IN_FLIGHT=1,
+            CLEAVE_EDGE_REPLAN_INTERVAL_S=self._effort.interval_s,
+        )
+        pinned = bed.pinned("pinned", CLEAVE_EDGE_SAMPLING_FPS=fps, CLEAVE_EDGE_IN_FLIGHT=1)
+        async with adaptive, pinned.edge:
+            await bed.run(pinned.edge, 1)
+            await bed.run(adaptive, 1)
+            await adaptive.planned(timeout_s=120)
+            for rate in rates_bps:
+                self._say(f"{format_bandwidth(rate)}: the plan settles")
+                rows.add(await self._point(rate, period, known, adaptive, pinned, baselines))
+
+    async def _point(
+        self,
+        rate_bps: float,
+        period: float,
+        known: Known,
+        adaptive: Edge,
+        pinned: PinnedEdge,
+        baselines: Baselines,
+    ) -> RegretRow:
+        bed, effort = self._bed, self._effort
+        bed.link.set_rate(rate_bps)
+        carried = await carried_bps(bed.link)
+        settled_s = await settle(bed, adaptive, carried, effort.interval_s)
+        link = adaptive.status()["link"]
+        estimate = (link["bandwidth_mbit"] or carried / 1e6) * 1e6
+        conditions = Conditions(bandwidth_bps=estimate, rtt_ms=link["rtt_ms"])
+        cuts = select(
+            known.candidates, conditions, within=effort.within, most=effort.most_cuts, always=adaptive.cut
+        )
+        contenders = [
+            of_edge(ADAPTIVE, bed, adaptive, probes=True),
+            *(of_cut(cut.label, bed, pinned, rounds_between(cut, cuts, conditions)) for cut in cuts),
+            of_worker(PLAIN, baselines.plain, bed.frames, period / 1e3, SECOND_ROUND),
+            of_worker(HTTP, baselines.http, bed.frames, period / 1e3, SECOND_ROUND),
+        ]
+        self._say(f"{format_bandwidth(rate_bps)}: {len(contenders)} take turns")
+        rounds = Rounds(contenders, effort.frames, lambda: probe_moments(adaptive))
+        await rounds.run(effort.rounds, f"{bed.pair.model} {rate_bps}")
+        found = Found(rounds.visits, cuts, conditions)
+        row = RegretRow(
+            model=bed.pair.model,
+            rate_bps=rate_bps,
+            carried_bps=carried,
+            estimated_bps=estimate,
+            settled_s=settled_s,
+            period_ms=period,
+            adaptive=found.series(ADAPTIVE),
+            adaptive_cuts=found.cuts_run(ADAPTIVE),
+            cuts=tuple(found.cut_times(cut) for cut in cuts),
+            frontier_cuts=len(known.candidates),
+            plain=found.series(PLAIN),
+            http=found.series(HTTP),
+        )
+        self._say(
+            f"{format_bandwidth(rate_bps)}: {row.adaptive_cuts[0]} {row.adaptive.median:.0f} ms, best static "
+            f"{row.best.label} {row.best.frames.median:.0f} ms, regret {row.regret:.3f} "
+            f"({rounds.repeated} visits repeated)"
+        )
+        return row
+
+
+def rounds_between(cut: Candidate, cuts: Sequence[Candidate], conditions: Conditions) -> int:
+    """Say of how many rounds a cut takes part in one: of all, or of two for an end that is far behind."""
+    best_ms = min(c.predict(conditions).latency_ms for c in cuts)
+    return SECOND_ROUND if cut.predict(conditions).latency_ms > FAR * best_ms else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the visits of a point say."""
+
+    visits: Sequence[Visit]
+    cuts: Sequence[Candidate]
+    conditions: Conditions
+
+    def of(self, contender: str) -> list[Visit]:
+        return sorted((v for v in self.visits if v.contender == contender), key=lambda v: v.round)
+
+    def series(self, contender: str) -> Series:
+        visits = self.of(contender)
+        return Series(tuple(v.latency_ms for v in visits), sum(v.fallbacks for v in visits))
+
+    def cuts_run(self, contender: str) -> tuple[str, ...]:
+        count = Counter(cut for visit in self.of(contender) for cut in visit.cuts)
+        return tuple(cut for cut, _ in count.most_common())
+
+    def cut_times(self, cut: Candidate) -> CutTimes:
+        predicted = tuple(
+            cut.predict(self._conditions(visit.round)).latency_ms for visit in self.of(cut.label)
+        )
+        return CutTimes(cut.label, self.series(cut.label), predicted)
+
+    def _conditions(self, number: int) -> Conditions:
+        """The link as the adaptive edge takes it, and the devices as the ends show them in that round."""
+        return Conditions(
+            bandwidth_bps=self.conditions.bandwidth_bps,
+            rtt_ms=self.conditions.rtt_ms,
+            edge_scale=self._scale(EDGE_ONLY, number, lambda v: v.head_ms, lambda c: c.edge_ms),
+            cloud_scale=self._scale(CLOUD_ONLY, number, lambda v: v.tail_ms, lambda c: c.cloud_ms),
+        )
+
+    def _scale(
+        self,
+        end: str,
+        number: int,
+        stage: Callable[[Visit], Sequence[float]],
+        profiled: Callable[[Candidate], float],
+    ) -> float:
+        """Return how many times as long as profiled an end's stage took, in the round or the one before it."""
+        candidate = next(c for c in self.cuts if c.label == end)
+        visits = [v for v in self.of(end) if v.round <= number]
+        times = [ms for ms in stage(visits[-1]) if ms > 0] if visits else []
+        return statistics.median(times) / profiled(candidate) if times and profiled(candidate) else 1.0

@@ -1,0 +1,176 @@
+"""The benchmark's sections: each measures what its rows are still missing, model by model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from benchmarks import (
+    bench_adaptation,
+    bench_overhead,
+    bench_regret,
+    bench_throughput,
+    executors,
+    rpc_comparison,
+)
+from benchmarks.bench_link import bench_link
+from benchmarks.bench_rows import (
+    MODELS,
+    RATES_BPS,
+    AdaptationRow,
+    ExecutorRow,
+    OverheadRow,
+    RegretRow,
+    RpcRow,
+    Spread,
+    ThroughputRow,
+)
+from benchmarks.bench_run import Run
+from benchmarks.bench_store import Settings
+from benchmarks.bench_worker import WorkerError
+from benchmarks.kernel_link import why_not
+from benchmarks.pair import DaemonError
+
+FIRST_RATE_BPS = 100e6
+
+
+class SectionError(RuntimeError):
+    """Some of a section's models could not be measured; the message says which, and why."""
+
+
+async def each(models: Sequence[str], measure: Callable[[str], Awaitable[None]]) -> None:
+    """Measure model by model; one that fails does not keep the others from being measured."""
+    failed = []
+    for model in models:
+        try:
+            await measure(model)
+        except (DaemonError, WorkerError) as error:
+            failed.append(f"{model}: {error}")
+    if failed:
+        raise SectionError("\n".join(failed))
+
+
+async def regret(run: Run) -> None:
+    effort = bench_regret.Effort()
+    if run.rounds is not None:
+        effort = replace(effort, rounds=run.rounds)
+    async with bench_link(FIRST_RATE_BPS, run.cores) as link:
+
+        async def measure(model: str) -> None:
+            bed = run.bed(model, link)
+            rows = run.rows("regret", model, RegretRow, effort.settings(bed.pair, link))
+            section = bench_regret.Regret(bed, effort, run.teller("regret", model))
+            await section.run(run.rates_bps or RATES_BPS, rows)
+
+        await each(run.models or MODELS, measure)
+
+
+async def throughput(run: Run) -> None:
+    effort = bench_throughput.Effort()
+    if run.rounds is not None:
+        effort = replace(effort, rounds=run.rounds)
+    async with bench_link(FIRST_RATE_BPS, run.cores) as link:
+
+        async def measure(model: str) -> None:
+            bed = run.bed(model, link)
+            rows = run.rows("throughput", model, ThroughputRow, effort.settings(bed.pair, link))
+            section = bench_throughput.Throughput(bed, effort, run.teller("throughput", model))
+            await section.run(run.rates_bps or bench_throughput.RATES_BPS, rows)
+
+        await each(run.models or bench_throughput.MODELS, measure)
+
+
+async def overhead(run: Run) -> None:
+    effort = bench_overhead.Effort()
+    if run.rounds is not None:
+        effort = replace(effort, rounds=run.rounds)
+    rows = run.rows("overhead", "loopback", OverheadRow, asdict(effort))
+    if rows.rows:
+        return
+    work = run.out / "daemons" / "overhead"
+    section = bench_overhead.Overhead(work, run.cores, effort, run.teller("overhead", "loopback"))
+    for row in await section.run():
+        rows.add(row)
+
+
+async def adaptation(run: Run) -> None:
+    effort = bench_adaptation.Effort()
+    async with bench_link(FIRST_RATE_BPS, run.cores) as link:
+
+        async def measure(model: str) -> None:
+            bed = run.bed(model, link)
+            rows = run.rows("adaptation", model, AdaptationRow, effort.settings(bed.pair, link))
+            section = bench_adaptation.Adaptation(bed, effort, run.teller("adaptation", model))
+            await section.run(bench_adaptation.WALK_BPS, rows)
+
+        await each(run.models or bench_adaptation.MODELS, measure)
+
+
+async def measure_executors(run: Run) -> None:
+    rounds = run.rounds or 20
+    directory = run.out / "networks"
+    directory.mkdir(parents=True, exist_ok=True)
+    for model in run.models or MODELS:
+        settings: Settings = {"weights": run.weights, "rounds": rounds, "threads": 1}
+        rows = run.rows("executors", model, ExecutorRow, settings)
+        if rows.rows:
+            continue
+        run.teller("executors", model)("exported and measured")
+        found = executors.measure(executors.ways(model, run.weights, 1, directory), rounds)
+        spreads = {way: Spread(f["ms"], f["low_ms"], f["high_ms"]) for way, f in found.items()}
+        apart = max(f["difference"] for f in found.values())
+        rows.add(ExecutorRow(model=model, difference=apart, **spreads))
+
+
+async def compare_rpc(run: Run) -> None:
+    say = run.teller("rpc", "resnet18")
+    if reason := why_not():
+        say(f"not measured: {reason}")
+        return
+    chosen: dict[str, Any] = {
+        "model": "resnet18",
+        "weights": run.weights,
+        "slowdown": 4.0,
+        "links": ["kernel", "emulated"],
+        "rates": [20e6, 100e6],
+        "delay_ms": 5.0,
+        "rounds": run.rounds or 3,
+        "runs": 6,
+        "cuts": "cloud-only;after maxpool;after add_3;after add_6",
+    }
+    rows = run.rows("rpc", chosen["model"], RpcRow, chosen)
+    if rows.rows:
+        return
+    say("both channels take turns")
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, run.cores)  # its processes are pinned to nothing, neither ours nor RPC's
+    try:
+        found = await rpc_comparison.run(argparse.Namespace(**chosen, out=run.out / "rpc-daemons"))
+    finally:
+        os.sched_setaffinity(0, pinned)
+    for row in found:
+        ours, theirs = row["ours"], row["rpc"]
+        rows.add(
+            RpcRow(
+                model=chosen["model"],
+                link=f"{row['link']}, {row['rate']}",
+                cut=row["cut"],
+                ours_ms=ours["latency_ms"],
+                rpc_ms=theirs["latency_ms"],
+                ours_fps=ours["fps"],
+                rpc_fps=theirs["fps"],
+            )
+        )
+
+
+SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
+    "regret": regret,
+    "throughput": throughput,
+    "overhead": overhead,
+    "adaptation": adaptation,
+    "executors": measure_executors,
+    "rpc": compare_rpc,
+}

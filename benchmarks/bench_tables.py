@@ -1,0 +1,186 @@
+"""The rows of each section as Markdown. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from benchmarks.bench_rows import (
+    CLOUD_ONLY,
+    EDGE_ONLY,
+    MODELS,
+    RATES_BPS,
+    AdaptationRow,
+    ExecutorRow,
+    OverheadRow,
+    RegretRow,
+    RpcRow,
+    Spread,
+    ThroughputRow,
+)
+from benchmarks.bench_verdicts import Verdict, prediction_errors
+from common.quantities import format_bandwidth
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay cells out as a Markdown table."""
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def verdict_table(found: Sequence[Verdict]) -> str:
+    return table(["bar", "verdict", "found"], [[v.bar, str(v.state), v.found] for v in found])
+
+
+def regret_table(rows: Sequence[RegretRow]) -> str:
+    """Return a line for each point, what is missing, and how far predictions were off."""
+    heading = [
+        "model", "link", "what it ran", "Cleave", "best static cut", "regret", "paired", "edge-only",
+        "cloud-only", "plain edge", "HTTP upload", "cuts",
+    ]  # fmt: skip
+    ordered = sorted(rows, key=lambda row: (_place(row.model), row.rate_bps))
+    parts = [table(heading, [_regret_cells(row) for row in ordered])]
+    if missing := missing_points(rows):
+        parts.append(f"Not measured: {', '.join(missing)}.")
+    if unsettled := [_point(row) for row in ordered if row.settled_s is None]:
+        parts.append(f"The plan had not settled in the time allowed: {', '.join(unsettled)}.")
+    if errors := prediction_errors(rows):
+        quarters = Spread.of(tuple(errors))
+        parts.append(
+            f"Predictions of {len(errors)} cuts: median error {quarters.median:+.1%}, "
+            f"quartiles {quarters.low:+.1%} and {quarters.high:+.1%}."
+        )
+    return "\n\n".join(parts)
+
+
+def _regret_cells(row: RegretRow) -> list[str]:
+    best = row.best
+    ran = row.adaptive_cuts[0] + (
+        f" (and {len(row.adaptive_cuts) - 1} more)" if row.adaptive_cuts[1:] else ""
+    )
+    fallbacks = row.adaptive.fallbacks
+    return [
+        row.model,
+        format_bandwidth(row.rate_bps),
+        ran + (f", {fallbacks} frames finished on the edge" if fallbacks else ""),
+        spread(row.adaptive.spread),
+        f"{spread(best.frames.spread)} {best.label}",
+        f"{row.regret:.3f}",
+        f"{row.paired_regret:.3f}",
+        f"{row.cut(EDGE_ONLY).frames.median:.0f}",
+        f"{row.cut(CLOUD_ONLY).frames.median:.0f}",
+        f"{row.plain.median:.0f}",
+        f"{row.http.median:.0f}",
+        f"{len(row.cuts)} of {row.frontier_cuts}",
+    ]
+
+
+def missing_points(rows: Sequence[RegretRow]) -> list[str]:
+    """Name the bars' points that there is no row of, a model that has none by its name alone."""
+    found = {(row.model, row.rate_bps) for row in rows}
+    missing: list[str] = []
+    for model in MODELS:
+        open_rates = [rate for rate in RATES_BPS if (model, rate) not in found]
+        if len(open_rates) == len(RATES_BPS):
+            missing.append(model)
+        elif open_rates:
+            missing.append(f"{model} at {', '.join(f'{rate / 1e6:g}' for rate in open_rates)} Mbit/s")
+    return missing
+
+
+def throughput_table(rows: Sequence[ThroughputRow]) -> str:
+    heading = [
+        "model", "link", "cut", "bound by", "frames/s", "head ms", "link ms", "tail ms", "of the bottleneck",
+        "of iperf3",
+    ]  # fmt: skip
+    cells = [
+        [
+            row.model,
+            format_bandwidth(row.rate_bps),
+            row.cut,
+            row.bound_by + ("" if row.slowest_stage == row.bound_by else f" (in fact: {row.slowest_stage})"),
+            spread(Spread.of(row.fps), 2),
+            f"{statistics.median(row.head_ms):.1f}",
+            f"{statistics.median(row.link_ms):.1f}",
+            f"{statistics.median(row.tail_ms):.1f}",
+            f"{row.of_bottleneck:.3f}",
+            f"{row.of_iperf:.1%}" if row.bound_by == "link" else "–",
+        ]
+        for row in sorted(rows, key=lambda row: (_place(row.model), row.rate_bps, row.bound_by))
+    ]
+    return table(heading, cells)
+
+
+def overhead_table(rows: Sequence[OverheadRow]) -> str:
+    least = min(row.spread.median for row in rows)
+    cells = [
+        [row.channel, spread(row.spread, 2), f"{row.spread.median / least:.2f}"]
+        for row in sorted(rows, key=lambda row: row.spread.median)
+    ]
+    return table(["channel", f"ms for {rows[0].payload_bytes / 1e6:.2f} MB", "of the least"], cells)
+
+
+def adaptation_table(rows: Sequence[AdaptationRow]) -> str:
+    heading = [
+        "model", "step", "plan before", "plan after", "right plan after", "frames", "lost, twice, failed",
+        "worst frame", "allowed", "new steady median",
+    ]  # fmt: skip
+    cells = [
+        [
+            row.model,
+            f"{row.from_bps / 1e6:g} → {format_bandwidth(row.to_bps)}",
+            row.cut_before,
+            row.cut_after,
+            "never" if row.planned_s is None else f"{row.planned_s:.1f} s",
+            str(row.frames),
+            f"{row.lost}, {row.duplicated}, {row.failed}",
+            f"{row.worst_ms:.0f}",
+            f"{row.allowed_ms:.0f}",
+            f"{row.steady_ms:.0f}",
+        ]
+        for row in sorted(rows, key=lambda row: (_place(row.model), row.step))
+    ]
+    return table(heading, cells)
+
+
+def executor_table(rows: Sequence[ExecutorRow]) -> str:
+    heading = ["model", "plain eager", "torch", "onnxruntime", "plain / onnx", "torch / onnx"]
+    cells = [
+        [
+            row.model,
+            spread(row.plain, 1),
+            spread(row.torch, 1),
+            spread(row.onnxruntime, 1),
+            f"{row.plain.median / row.onnxruntime.median:.2f}",
+            f"{row.torch.median / row.onnxruntime.median:.2f}",
+        ]
+        for row in sorted(rows, key=lambda row: _place(row.model))
+    ]
+    apart = max(row.difference for row in rows)
+    return table(heading, cells) + f"\n\nThe logits lie {apart:.0e} of the largest apart at most."
+
+
+def rpc_table(rows: Sequence[RpcRow]) -> str:
+    heading = ["model", "link", "cut", "ours", "RPC", "RPC / ours", "ours, frames/s", "RPC, frames/s"]
+    cells = [
+        [
+            row.model, row.link, row.cut, f"{row.ours_ms:.1f}", f"{row.rpc_ms:.1f}",
+            f"{row.rpc_ms / row.ours_ms:.2f}", f"{row.ours_fps:.2f}", f"{row.rpc_fps:.2f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return table(heading, cells)
+
+
+def spread(values: Spread, digits: int = 0) -> str:
+    """Show a median with its quartiles in brackets."""
+    return f"{values.median:.{digits}f} ({values.low:.{digits}f}–{values.high:.{digits}f})"
+
+
+def _point(row: RegretRow) -> str:
+    return f"{row.model} at {row.rate_bps / 1e6:g} Mbit/s"
+
+
+def _place(model: str) -> tuple[int, str]:
+    """Models in the order of the bars, others after them."""
+    return (MODELS.index(model) if model in MODELS else len(MODELS), model)

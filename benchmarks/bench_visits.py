@@ -1,0 +1,164 @@
+"""Contenders that take turns: who is visited in which round, and what a visit found.
+
+    round 1   cut A ─► adaptive ─► HTTP ─► cut B ─► …      each visit: one frame to warm up, then those counted
+    round 2   cut B ─► cut A ─► adaptive ─► …              another order
+
+A machine's speed wanders by a third within seconds. What is compared runs within seconds of each other, and each
+median is over all rounds. Only the contender that is visited works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+
+from benchmarks.bench_bed import Bed, PinnedEdge, Record
+from benchmarks.bench_rows import Floats
+from benchmarks.bench_worker import Worker
+from benchmarks.pair import Edge
+
+WARM = 1
+"""Frames at the beginning of a visit that are not counted: the other contenders had the caches."""
+PROBE_S = 1.7
+"""How long before it is logged a measurement of the link began, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One contender's turn. Times in ms, frame by frame; `began` and `ended` in Unix seconds."""
+
+    round: int
+    contender: str
+    began: float
+    ended: float
+    latency_ms: Floats
+    head_ms: Floats = ()
+    tail_ms: Floats = ()
+    cuts: tuple[str, ...] = ()
+    fallbacks: int = 0
+
+    def overlaps(self, moments: Iterable[float]) -> bool:
+        """Say whether a measurement of the link that was logged at one of `moments` ran during this visit."""
+        return any(moment > self.began and moment - PROBE_S < self.ended for moment in moments)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Somebody who answers frames. `run` has so many answered, and returns the visit's findings.
+
+    `every`: of how many rounds it takes part in one. `probes`: it measures the link itself, so that its own
+    measurements do not disturb it but belong to what it does.
+    """
+
+    name: str
+    run: Callable[[int], Awaitable[Visit]]
+    every: int = 1
+    probes: bool = False
+
+
+def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
+    """Make a visit of a daemon's records, without those that warmed up."""
+    counted = records[WARM:]
+
+    def times(stage: str) -> Floats:
+        return tuple(record["ms"][stage] or 0.0 for record in counted)
+
+    return Visit(
+        round=0,
+        contender=name,
+        began=began,
+        ended=time.time(),
+        latency_ms=times("total"),
+        head_ms=times("head"),
+        tail_ms=times("tail"),
+        cuts=tuple(record["plan"]["cut"] for record in counted),
+        fallbacks=sum("fallback" in record or bool(record["error"]) for record in counted),
+    )
+
+
+def of_edge(name: str, bed: Bed, edge: Edge, *, probes: bool = False) -> Contender:
+    """An edge daemon with whatever plan it has."""
+
+    async def run(count: int) -> Visit:
+        began = time.time()
+        return visit_of(name, await bed.run(edge, count), began)
+
+    return Contender(name, run, probes=probes)
+
+
+def of_cut(label: str, bed: Bed, pinned: PinnedEdge, every: int = 1) -> Contender:
+    """A static cut."""
+
+    async def run(count: int) -> Visit:
+        await pinned.use(label)
+        began = time.time()
+        return visit_of(label, await bed.run(pinned.edge, count), began)
+
+    return Contender(label, run, every=every)
+
+
+def of_worker(
+    name: str, worker: Worker, frames: Sequence[Path], period_s: float, every: int = 1
+) -> Contender:
+    """A baseline's process, which is sent a frame each period, or as soon as it has answered the one before."""
+
+    async def run(count: int) -> Visit:
+        began = time.time()
+        times = []
+        for frame in islice(cycle(frames), count):
+            due = time.monotonic() + period_s
+            times.append((await worker.ask(str(frame)))["ms"])
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return Visit(round=0, contender=name, began=began, ended=time.time(), latency_ms=tuple(times[WARM:]))
+
+    return Contender(name, run, every=every)
+
+
+def order_of(contenders: Sequence[Contender], number: int, seed: str) -> list[Contender]:
+    """Return who takes part in a round, in an order that the seed and the round determine."""
+    chosen = [contender for contender in contenders if number % contender.every == 0]
+    random.Random(f"{seed} {number}").shuffle(chosen)
+    return chosen
+
+
+class Rounds:
+    """Visits all contenders, round by round, and those again that a measurement of the link ran into."""
+
+    def __init__(
+        self, contenders: Sequence[Contender], frames: int, probed_at: Callable[[], Sequence[float]]
+    ) -> None:
+        self._contenders: Mapping[str, Contender] = {c.name: c for c in contenders}
+        self._frames = frames
+        self._probed_at = probed_at
+        self._visits: dict[tuple[int, str], Visit] = {}
+        self.repeated = 0
+
+    @property
+    def visits(self) -> list[Visit]:
+        return list(self._visits.values())
+
+    async def run(self, rounds: int, seed: str) -> None:
+        for number in range(rounds):
+            for contender in order_of(list(self._contenders.values()), number, seed):
+                await self._visit(number, contender)
+            await self._repeat_disturbed()
+        await asyncio.sleep(PROBE_S)  # one that is running now is logged by then
+        await self._repeat_disturbed()
+
+    async def _visit(self, number: int, contender: Contender) -> None:
+        found = await contender.run(WARM + self._frames)
+        self._visits[number, contender.name] = replace(found, round=number)
+
+    async def _repeat_disturbed(self) -> None:
+        """Visit anew, once, whoever worked while the adaptive edge measured the link."""
+        moments = self._probed_at()
+        for (number, name), visit in list(self._visits.items()):
+            contender = self._contenders[name]
+            if not contender.probes and visit.overlaps(moments):
+                self.repeated += 1
+                await self._visit(number, contender)

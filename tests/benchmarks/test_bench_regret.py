@@ -1,0 +1,73 @@
+"""What a point's visits say."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.bench_regret import ADAPTIVE, Found, rounds_between
+from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY
+from benchmarks.bench_visits import Visit
+from common.partition.decide import Conditions
+from tests.benchmarks.bench_examples import CANDIDATES
+
+CLOUD, EARLY, _, EDGE = CANDIDATES
+LINK = Conditions(bandwidth_bps=16e6, rtt_ms=2.0)
+
+
+def visit(name: str, number: int, total: float, head: float = 0.0, tail: float = 0.0, cut: str = "") -> Visit:
+    return Visit(
+        round=number, contender=name, began=0.0, ended=1.0, latency_ms=(total,), head_ms=(head,), tail_ms=(tail,),
+        cuts=(cut or name,),
+    )  # fmt: skip
+
+
+def test_predictions_are_made_with_the_devices_as_the_ends_show_them_in_the_round() -> None:
+    """In the second round the edge is a tenth slower, and the cloud twice as slow."""
+    visits = [
+        visit(EDGE_ONLY, 0, 320.0, head=320.0),
+        visit(CLOUD_ONLY, 0, 142.0, tail=40.0),
+        visit("after early", 0, 170.0),
+        visit(EDGE_ONLY, 1, 352.0, head=352.0),
+        visit(CLOUD_ONLY, 1, 182.0, tail=80.0),
+        visit("after early", 1, 208.0),
+    ]
+    found = Found(visits, CANDIDATES, LINK)
+    early = found.cut_times(EARLY)
+    link = 80_000 * 8 / 16e3 + 2.0
+    assert early.predicted == pytest.approx((100 + link + 28, 110 + link + 56))
+    assert early.prediction_error == pytest.approx(0.0, abs=1e-9)
+    assert found.cut_times(CLOUD).predicted == pytest.approx((142.0, 182.0))
+
+
+def test_an_end_that_skips_a_round_speaks_for_the_next_one_too() -> None:
+    """Edge-only, far behind, is visited in the first round only; its word holds in the second."""
+    visits = [
+        visit(EDGE_ONLY, 0, 640.0, head=640.0),
+        visit(CLOUD_ONLY, 0, 142.0, tail=40.0),
+        visit(CLOUD_ONLY, 1, 142.0, tail=40.0),
+        visit("after early", 1, 270.0),
+    ]
+    (predicted,) = Found(visits, CANDIDATES, LINK).cut_times(EARLY).predicted
+    assert predicted == pytest.approx(200 + 42 + 28)
+
+
+def test_an_end_without_a_tail_scales_nothing() -> None:
+    """All of cloud-only's frames finished on the edge: there is nothing to go by."""
+    visits = [
+        visit(EDGE_ONLY, 0, 320.0, head=320.0),
+        visit(CLOUD_ONLY, 0, 900.0),
+        visit("after early", 0, 170.0),
+    ]
+    assert Found(visits, CANDIDATES, LINK).cut_times(EARLY).predicted == pytest.approx((170.0,))
+
+
+def test_the_cuts_that_ran_are_named_the_most_frequent_first() -> None:
+    visits = [visit(ADAPTIVE, n, 100.0, cut=cut) for n, cut in enumerate(["a", "b", "b"])]
+    assert Found(visits, CANDIDATES, LINK).cuts_run(ADAPTIVE) == ("b", "a")
+
+
+def test_an_end_that_is_far_behind_is_visited_in_every_second_round() -> None:
+    """At 500 Mbit/s cloud-only takes 43 ms, edge-only 320."""
+    fast = Conditions(bandwidth_bps=500e6)
+    assert rounds_between(EDGE, CANDIDATES, fast) == 2
+    assert rounds_between(CLOUD, CANDIDATES, fast) == 1

@@ -1,0 +1,67 @@
+"""Rows on disk, and what a run that goes on finds there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bench_rows import OverheadRow, RegretRow
+from benchmarks.bench_store import RowFile, Settings, read, read_all
+from tests.benchmarks.bench_examples import MACHINE, regret_row
+
+SETTINGS: Settings = {"rounds": 4, "weights": "random:0"}
+
+
+def row_file(path: Path, settings: Settings = SETTINGS) -> RowFile[RegretRow]:
+    return RowFile(path, RegretRow, settings, MACHINE)
+
+
+def test_a_run_that_goes_on_finds_its_rows(tmp_path: Path) -> None:
+    """Rows come back equal, known by their keys; the points that are missing are missing."""
+    rows = [regret_row(rate_bps=1e6), regret_row(rate_bps=8e6, adaptive=99.5)]
+    path = tmp_path / "regret" / "resnet18.json"
+    first = row_file(path)
+    for row in rows:
+        first.add(row)
+    again = row_file(path)
+    assert not again.rows, "without being told to, a run measures anew"
+    again.resume()
+    assert list(again.rows) == rows
+    assert "8000000" in again
+    assert "20000000" not in again
+
+
+@pytest.mark.parametrize("changed", [{"rounds": 2}, {"slowdown": 8.0}], ids=str)
+def test_rows_of_other_settings_are_another_experiments(tmp_path: Path, changed: Settings) -> None:
+    """They are not taken over, and the first new row takes the file's place."""
+    path = tmp_path / "m.json"
+    row_file(path).add(regret_row(rate_bps=1e6))
+    other = row_file(path, {**SETTINGS, **changed})
+    other.resume()
+    assert not other.rows
+    other.add(regret_row(rate_bps=8e6))
+    saved = read(path, RegretRow)
+    assert saved is not None
+    assert [row.rate_bps for row in saved.rows] == [8e6]
+    assert saved.settings == {**SETTINGS, **changed}
+
+
+def test_a_row_measured_again_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    rows = row_file(tmp_path / "m.json")
+    rows.add(regret_row(adaptive=100.0))
+    rows.add(regret_row(adaptive=90.0))
+    assert [row.adaptive.median for row in rows.rows] == [90.0]
+
+
+def test_files_of_another_form_are_left_out(tmp_path: Path) -> None:
+    """An older version's rows, or half a file, are no rows; the others are found by name."""
+    (tmp_path / "a.json").write_text('{"rows": []}')
+    (tmp_path / "b.json").write_text("{")
+    RowFile(tmp_path / "d.json", OverheadRow, SETTINGS, MACHINE).add(
+        OverheadRow(channel="ours", payload_bytes=8, rounds=((1.0,),))
+    )
+    row_file(tmp_path / "c.json").add(regret_row())
+    found = read_all(tmp_path, RegretRow)
+    assert [row.model for saved in found for row in saved.rows] == ["resnet18"]
+    assert found[0].machine == MACHINE

@@ -1,0 +1,78 @@
+"""Turns: who has them when, and which are had again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from benchmarks.bench_bed import Record
+from benchmarks.bench_visits import PROBE_S, WARM, Contender, Rounds, Visit, order_of, visit_of
+from tests.event_loop import run
+
+
+def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
+    ms = {"total": total, "head": None, "tail": 0.1 * total}
+    return {"ms": ms, "plan": {"cut": cut}, "error": None, **more}
+
+
+def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
+    async def answer(count: int) -> Visit:
+        now = time.time()
+        return Visit(round=0, contender=name, began=now, ended=now, latency_ms=(1.0,) * (count - WARM))
+
+    return Contender(name, answer, every, probes)
+
+
+def test_frames_that_warm_up_are_not_counted() -> None:
+    """Stages that a frame did not go through took no time; fallbacks are counted as such."""
+    visit = visit_of("a", [record(99.0), record(10.0), record(20.0, "edge-only", fallback="gone")], 5.0)
+    assert visit.latency_ms == (10.0, 20.0)
+    assert visit.head_ms == (0.0, 0.0)
+    assert visit.tail_ms == (1.0, 2.0)
+    assert visit.cuts == ("cloud-only", "edge-only")
+    assert visit.fallbacks == 1
+    assert visit.began == 5.0
+
+
+def test_a_measurement_of_the_link_disturbs_whoever_worked_meanwhile() -> None:
+    """It began a while before it was logged."""
+    visit = Visit(round=0, contender="a", began=100.0, ended=102.0, latency_ms=())
+    assert visit.overlaps([101.0])
+    assert visit.overlaps([102.0 + PROBE_S - 0.1])
+    assert not visit.overlaps([99.9, 102.0 + PROBE_S + 0.1])
+
+
+def test_orders_differ_from_round_to_round_and_are_the_same_in_a_second_run() -> None:
+    """Who takes part in every second round is there in the first and the third."""
+    all_of_them = [contender(str(n)) for n in range(6)] + [contender("seldom", every=2)]
+    orders = [[c.name for c in order_of(all_of_them, number, "seed")] for number in range(4)]
+    assert len({tuple(name for name in order if name != "seldom") for order in orders}) == 4
+    assert ["seldom" in order for order in orders] == [True, False, True, False]
+    assert orders[1] == [c.name for c in order_of(all_of_them, 1, "seed")]
+
+
+def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
+    """A moment in the first round's time has those visits repeated; who measures itself is not disturbed by it."""
+    calls: Counter[str] = Counter()
+    moments: list[float] = []
+
+    def counted(name: str, probes: bool = False) -> Contender:
+        inner = contender(name, probes=probes)
+
+        async def answer(count: int) -> Visit:
+            calls[name] += 1
+            if len(calls) == 3 and not moments:  # the first round's last turn: those before it have begun
+                moments.append(time.time())
+            return await inner.run(count)
+
+        return Contender(name, answer, probes=probes)
+
+    rounds = Rounds([counted("a"), counted("b"), counted("adaptive", probes=True)], 2, lambda: moments)
+    run(rounds.run(2, "seed"))
+    assert sorted((v.round, v.contender) for v in rounds.visits) == [
+        (number, name) for number in range(2) for name in ("a", "adaptive", "b")
+    ]
+    assert calls["adaptive"] == 2
+    assert rounds.repeated >= 1
+    assert calls["a"] + calls["b"] == 4 + rounds.repeated
+    assert all(v.latency_ms == (1.0, 1.0) for v in rounds.visits)

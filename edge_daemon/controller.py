@@ -135,6 +135,10 @@ class Controller:
         """Take note of what a codec made of a unit's tensor."""
         self._cost_model.saw_sent(unit, codec, nbytes)
 
+    def saw_transfer(self, nbytes: int, link_ms: float) -> None:
+        """Take note of how long a frame's bytes were on the link."""
+        self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())
+
     def look_again(self) -> None:
         """Decide anew: something that a decision depends on has changed."""
         self._wake.set()

@@ -46,15 +46,27 @@ class LinkEstimate:
 
     def __init__(self) -> None:
         self._samples: deque[BandwidthSample] = deque(maxlen=RECENT)
+        self._transfers: deque[BandwidthSample] = deque(maxlen=RECENT)
         self._round_trips_ms: deque[float] = deque(maxlen=PINGS)
 
     def add(self, sample: BandwidthSample) -> None:
         """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else."""
         if sample.origin == "iperf3":
             self._samples.clear()
+            self._transfers.clear()
         while self._samples and sample.at - self._samples[0].at > STALE_S:
             self._samples.popleft()
         self._samples.append(sample)
+
+    def add_transfer(self, nbytes: int, link_ms: float, at: float) -> None:
+        """Take in how long a frame was on the link, beside the cloud's own time, with `nbytes` of payload.
+
+        How a message arrives tells too little where a shallow queue has lost its end: what came first, in a burst, is
+        not counted then, and the wait for what was sent again is.
+        """
+        if nbytes >= limits.MIN_GOODPUT_BYTES:
+            bps = nbytes * 8000.0 / max(link_ms - self.rtt_ms, 1e-3)
+            self._transfers.append(BandwidthSample(min(bps, FASTEST_BPS), at, "traffic"))
 
     def add_round_trip(self, ms: float) -> None:
         self._round_trips_ms.append(ms)
@@ -62,12 +74,22 @@ class LinkEstimate:
     def forget(self) -> None:
         """Forget all: the link was gone, nothing measured before it holds."""
         self._samples.clear()
+        self._transfers.clear()
         self._round_trips_ms.clear()
 
     @property
     def bandwidth_bps(self) -> float | None:
-        """Bit/s upwards; none while nothing is known."""
-        return statistics.median(s.bps for s in self._samples) if self._samples else None
+        """Bit/s upwards; none while nothing is known.
+
+        Transfers wait behind each other's bytes, arrivals lose their beginning: each tells too little at times, and
+        the one that tells more is the link's.
+        """
+        if not self._samples:
+            return None
+        newest = self._samples[-1].at
+        transfers = [s.bps for s in self._transfers if newest - s.at <= STALE_S]
+        arrived = statistics.median(s.bps for s in self._samples)
+        return max(arrived, statistics.median(transfers)) if transfers else arrived
 
     @property
     def rtt_ms(self) -> float:

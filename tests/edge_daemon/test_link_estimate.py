@@ -110,3 +110,39 @@ def test_the_estimate_lies_among_its_samples(samples: list[tuple[float, float]])
 def test_the_origin_is_the_newest_samples(origin: Origin) -> None:
     """The status shows how the present figure came about."""
     assert estimate(sample(1e6, 0.0), sample(1e6, 1.0, origin)).origin == origin
+
+
+def test_a_whole_transfer_counts_where_arrivals_tell_less() -> None:
+    """After a burst, arrivals show only what was sent again; the frame's own time on the link, less the round trip."""
+    estimate = LinkEstimate()
+    estimate.add_round_trip(10.0)
+    for at in range(5):
+        estimate.add(BandwidthSample(1e6, float(at), "traffic"))
+        estimate.add_transfer(50_000, 210.0, float(at))
+    assert estimate.bandwidth_bps == pytest.approx(2e6)
+
+
+def test_arrivals_count_where_transfers_wait_for_each_other() -> None:
+    """With several frames on the way a transfer's time is mostly that of those before it."""
+    estimate = LinkEstimate()
+    for at in range(5):
+        estimate.add(BandwidthSample(8e6, float(at), "traffic"))
+        estimate.add_transfer(50_000, 400.0, float(at))
+    assert estimate.bandwidth_bps == pytest.approx(8e6)
+
+
+def test_transfers_too_small_or_too_old_tell_nothing() -> None:
+    """A few packets arrive at once whatever the link; what was half a minute ago, or before iperf3, is past."""
+    estimate = LinkEstimate()
+    estimate.add(BandwidthSample(1e6, 0.0, "traffic"))
+    estimate.add_transfer(4_000, 0.5, 0.0)
+    assert estimate.bandwidth_bps == 1e6
+    estimate.add_transfer(50_000, 10.0, 0.0)
+    assert estimate.bandwidth_bps == pytest.approx(40e6)
+    estimate.add(BandwidthSample(1e6, STALE_S + 1, "traffic"))
+    assert estimate.bandwidth_bps == 1e6
+    estimate.add_transfer(50_000, 10.0, STALE_S + 1)
+    estimate.add(BandwidthSample(2e6, STALE_S + 2, "iperf3"))
+    assert estimate.bandwidth_bps == 2e6
+    estimate.add_transfer(50_000, 0.0, STALE_S + 2)
+    assert estimate.bandwidth_bps == FASTEST_BPS

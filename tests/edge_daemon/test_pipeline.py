@@ -43,12 +43,16 @@ class FakeController:
         self.sizes: list[int] = []
         self.stages: list[tuple[Plan, float | None, float | None]] = []
         self.sent: list[tuple[str, str, int]] = []
+        self.transfers: list[tuple[int, float]] = []
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
 
     def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
         self.stages.append((plan, head_ms, tail_ms))
+
+    def saw_transfer(self, nbytes: int, link_ms: float) -> None:
+        self.transfers.append((nbytes, link_ms))
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         self.sent.append((unit, codec, nbytes))
@@ -515,6 +519,7 @@ def test_tensors_cross_by_the_codecs_of_the_plan() -> None:
             ]
             sent = sum(nbytes for _, _, nbytes in line.controller.sent)
             assert sent <= record.bytes_up < 1.1 * sent + 64
+            assert line.controller.transfers == [(record.bytes_up, record.durations.link_ms)]
             assert record.durations.encode_ms is not None
 
     run(main())

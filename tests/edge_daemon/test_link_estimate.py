@@ -113,7 +113,7 @@ def test_the_origin_is_the_newest_samples(origin: Origin) -> None:
 
 
 def test_a_whole_transfer_counts_where_arrivals_tell_less() -> None:
-    """After a burst, arrivals show only what was sent again; the frame's own time on the link, less the round trip."""
+    """After a burst arrivals show only what was sent again; then the frame's own time on the link tells."""
     estimate = LinkEstimate()
     estimate.add_round_trip(10.0)
     for at in range(5):

@@ -14,15 +14,14 @@ import os
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bench_link import core_prefixes
 from benchmarks.bench_report import write_report
 from benchmarks.bench_run import Run
-from benchmarks.bench_sections import SECTIONS
-from benchmarks.bench_worker import WorkerError
-from benchmarks.pair import DaemonError
+from benchmarks.bench_sections import SECTIONS, SectionError
 from common.quantities import parse_bandwidth
 
 DOCUMENT = Path("docs/benchmarks.md")
@@ -96,8 +95,11 @@ def measure(run: Run, sections: Sequence[str]) -> int:
         began = time.monotonic()
         try:
             asyncio.run(SECTIONS[name](run))
-        except (DaemonError, WorkerError, RuntimeError) as error:
+        except SectionError as error:
             print(f"{name}: {error}", file=sys.stderr)
+            status = 1
+        except Exception:  # whatever it is: hours of other sections are not lost for it
+            traceback.print_exc()
             status = 1
         except KeyboardInterrupt:
             print("stopped; --resume goes on from here", file=sys.stderr)

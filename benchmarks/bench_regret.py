@@ -40,12 +40,19 @@ class Effort:
     """How thoroughly each point is measured."""
 
     rounds: int = 4
+    slow_rounds: int = 3
+    """Where frames come less often than one in `slow_ms`: minutes a point otherwise."""
+    slow_ms: float = 1000.0
     frames: int = 2
     """Counted at each visit."""
     within: float = 1.5
-    most_cuts: int = 6
+    most_cuts: int = 5
     interval_s: float = 5.0
     """Of the adaptive edge's looks at link and load: the daemon's own default. It measures the link as often."""
+
+    def rounds_at(self, period: float) -> int:
+        """Return how many rounds a point has whose frames come `period` ms after each other."""
+        return min(self.rounds, self.slow_rounds) if period > self.slow_ms else self.rounds
 
     def settings(self, pair: Pair, link: BenchLink) -> Settings:
         return {**asdict(pair), **asdict(self), "link": link.kind}
@@ -151,7 +158,7 @@ class Regret:
         ]
         self._say(f"{format_bandwidth(rate_bps)}: {len(contenders)} take turns")
         rounds = Rounds(contenders, effort.frames, lambda: probe_moments(adaptive))
-        await rounds.run(effort.rounds, f"{bed.pair.model} {rate_bps}")
+        await rounds.run(effort.rounds_at(period), f"{bed.pair.model} {rate_bps}")
         found = Found(rounds.visits, cuts, conditions)
         row = RegretRow(
             model=bed.pair.model,

@@ -110,7 +110,7 @@ async def adaptation(run: Run) -> None:
 
 
 async def measure_executors(run: Run) -> None:
-    rounds = run.rounds or 20
+    rounds = max(run.rounds or 20, 2)  # quartiles need two
     directory = run.out / "networks"
     directory.mkdir(parents=True, exist_ok=True)
     for model in run.models or MODELS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.bench_regret import ADAPTIVE, Found, rounds_between
+from benchmarks.bench_regret import ADAPTIVE, Effort, Found, rounds_between
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY
 from benchmarks.bench_visits import Visit
 from common.partition.decide import Conditions
@@ -64,6 +64,12 @@ def test_an_end_without_a_tail_scales_nothing() -> None:
 def test_the_cuts_that_ran_are_named_the_most_frequent_first() -> None:
     visits = [visit(ADAPTIVE, n, 100.0, cut=cut) for n, cut in enumerate(["a", "b", "b"])]
     assert Found(visits, CANDIDATES, LINK).cuts_run(ADAPTIVE) == ("b", "a")
+
+
+def test_slow_points_have_fewer_rounds() -> None:
+    """But no more than were asked for."""
+    assert [Effort(rounds=4).rounds_at(period) for period in (900.0, 1100.0)] == [4, 3]
+    assert Effort(rounds=1).rounds_at(5000.0) == 1
 
 
 def test_an_end_that_is_far_behind_is_visited_in_every_second_round() -> None:

@@ -192,7 +192,8 @@ class Uplink:
         line.frames[frame, epoch] = (started, reply)
         try:
             async with asyncio.timeout(timeout_s):
-                await _room(line, reply)
+                if not line.channel.is_writable:
+                    await _room(line, reply)
                 line.channel.send(infer, chunks)
                 return await reply
         except TimeoutError:

@@ -55,6 +55,11 @@ class Channel(asyncio.BufferedProtocol):
         return greeted and self._transport is not None and not self._transport.is_closing()
 
     @property
+    def is_writable(self) -> bool:
+        """Whether the transport's buffer has room."""
+        return self._writable.is_set()
+
+    @property
     def peer(self) -> str:
         """Address of the other side, for logs."""
         name = self._transport.get_extra_info("peername") if self._transport else None

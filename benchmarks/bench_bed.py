@@ -20,6 +20,7 @@ from benchmarks.bench_candidates import Candidate, candidates_of
 from benchmarks.bench_link import BenchLink
 from benchmarks.pair import Cloud, Edge
 from common.partition.closed_sets import enumerate_closed_sets
+from common.partition.codings import Codings
 from common.partition.frontier import Frontier
 from common.profile import Profile
 from models.zoo import load_model
@@ -147,7 +148,10 @@ class Bed:
         model = load_model(self.pair.model, self.pair.weights)
         size = round(statistics.median(frame.stat().st_size for frame in self.frames))
         graph = model.graph_for(self.frames[0].read_bytes()).with_output_bytes({model.graph.source: size})
-        frontier = Frontier.build(enumerate_closed_sets(graph), edge_profile.unit_ms, cloud_profile.unit_ms)
+        codings = Codings.of(graph, edge_profile, cloud_profile)
+        frontier = Frontier.build(
+            enumerate_closed_sets(graph), edge_profile.unit_ms, cloud_profile.unit_ms, codings
+        )
         return Known(tuple(candidates_of(frontier)), self._executor, cloud_executor)
 
     # --- frames -----------------------------------------------------------------------------------------

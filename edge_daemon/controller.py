@@ -135,8 +135,12 @@ class Controller:
         """Take note of what a codec made of a unit's tensor."""
         self._cost_model.saw_sent(unit, codec, nbytes)
 
-    def saw_transfer(self, nbytes: int, link_ms: float) -> None:
-        """Take note of how long a frame's bytes were on the link."""
+    def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
+        """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""
+        bandwidth_bps = self._estimate.bandwidth_bps
+        if bandwidth_bps is not None:
+            carried_ms = link_ms - self._estimate.rtt_ms
+            self._cost_model.saw_transfer(plan.cut, carried_ms, nbytes * 8000.0 / bandwidth_bps)
         self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())
 
     def look_again(self) -> None:

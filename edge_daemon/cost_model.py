@@ -26,6 +26,12 @@ RESIZED = 0.05
 """The frontier is built anew when frames, or what a codec makes of a tensor, have changed by this share."""
 
 
+WIDEST_LINK = 4.0
+"""No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
+MOST_SEEN = 64
+"""Cuts whose transfers are remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scales:
     """What the edge's and the cloud's profiled times are multiplied by, as the devices are now."""
@@ -80,6 +86,8 @@ class CostModel:
         self._edge: Profile | None = None
         self._cloud: Profile | None = None
         self._edge_drift, self._cloud_drift = Drift(), Drift()
+        self._link_drift = Drift()
+        self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._grown: dict[tuple[str, str], deque[float]] = {}
         self._segments = SegmentTimes()
@@ -140,6 +148,18 @@ class CostModel:
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
+    def saw_transfer(self, cut: Cut, took_ms: float, expected_ms: float) -> None:
+        """Take note of how long a frame under `cut` was on the link, and how long its bytes should have been.
+
+        A message is not carried at the link's full rate from its first byte to its last: connections start slowly,
+        shallow queues lose what must be sent again, and a burst may be free.
+        """
+        if cut.label not in self._seen_cuts and len(self._seen_cuts) >= MOST_SEEN:
+            self._seen_cuts.clear()
+        self._seen_cuts[cut.label] = cut
+        took_ms = min(max(took_ms, expected_ms / WIDEST_LINK), expected_ms * WIDEST_LINK)
+        self._link_drift.add(cut.label, took_ms, expected_ms, 0.0, time.monotonic())
+
     # --- what it knows ----------------------------------------------------------------------------------
     @property
     def complete(self) -> bool:
@@ -157,13 +177,15 @@ class CostModel:
         return Scales(self._edge_drift.scale(now), self._cloud_drift.scale(now))
 
     def frontier(self, certified: Iterable[Cut] = ()) -> Frontier:
-        """Return the frontier of lossless cuts for frames of the present size, as profiled, with the `certified`."""
+        """Return the frontier of lossless cuts for frames of the present size, with the `certified`."""
         self._build()
         assert self._lossless is not None
-        if self._lossy is None:
-            return self._lossless
-        entries = [entry for cut in certified if (entry := self._lossy.find(cut)) is not None]
-        return self._lossless.joined(self._lossy.only(entries)) if entries else self._lossless
+        entries: list[int] = []
+        if self._lossy is not None:
+            entries = [entry for cut in certified if (entry := self._lossy.find(cut)) is not None]
+            if entries:
+                return self._on_this_link(self._lossless.joined(self._lossy.only(entries)))
+        return self._on_this_link(self._lossless)
 
     def lossy_frontier(
         self, without: Iterable[Cut] = (), given_up: frozenset[Loss] = frozenset()
@@ -176,13 +198,29 @@ class CostModel:
         if self._lossy is None:
             return None
         skipped = {self._lossy.find(cut) for cut in without}
-        return self._lossy.only(
-            [
-                entry
-                for entry, codecs in enumerate(self._lossy.codecs)
-                if entry not in skipped and not any(loss_of(codec) in given_up for codec in codecs)
-            ]
-        )
+        kept = [
+            entry
+            for entry, codecs in enumerate(self._lossy.codecs)
+            if entry not in skipped and not any(loss_of(codec) in given_up for codec in codecs)
+        ]
+        return self._on_this_link(self._lossy.only(kept))
+
+    def _on_this_link(self, frontier: Frontier) -> Frontier:
+        """Return `frontier` with bytes that take as long at the link's rate as transfers do take."""
+        now = time.monotonic()
+        known = self._link_drift.known(now)
+        if not known:
+            return frontier
+        payload_bytes = frontier.payload_bytes * self._link_scale(now)
+        for label in known:
+            entry, own = frontier.find(self._seen_cuts[label]), self._link_drift.of(label, now)
+            if entry is not None and own is not None:
+                payload_bytes[entry] = frontier.payload_bytes[entry] * own
+        return replace(frontier, payload_bytes=payload_bytes)
+
+    def _link_scale(self, now: float) -> float:
+        """How much longer than by its rate the link takes for cuts that were not seen: no less than that."""
+        return max(self._link_drift.scale(now), 1.0)
 
     def costs(self, cut: Cut) -> Costs:
         """Return what `cut` costs, on the frontier or not, as profiled."""
@@ -190,7 +228,11 @@ class CostModel:
         assert self._cloud is not None
         graph = self._sets.graph if self._sets is not None else self._graph
         codings = self._codings or Codings.of(graph, self._edge, self._cloud)
-        return Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings, self._segments)
+        costs = Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings, self._segments)
+        now = time.monotonic()
+        own = self._link_drift.of(cut.label, now)
+        link_scale = own if own is not None else self._link_scale(now)
+        return replace(costs, payload_bytes=costs.payload_bytes * link_scale)
 
     def _build(self) -> None:
         """Build the frontiers anew if what they were built from has changed."""

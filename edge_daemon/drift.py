@@ -50,6 +50,17 @@ class Drift:
         seen.ratios.append(min(max(measured_ms / profiled_ms, 1 / WIDEST), WIDEST))
         seen.newest = at
 
+    def of(self, cut: str, now: float) -> float | None:
+        """What the times of `cut` itself are to be multiplied by; none while too little was seen of it."""
+        seen = self._seen.get(cut)
+        if seen is None or len(seen.ratios) < FEWEST or now - seen.newest > STALE_S:
+            return None
+        return statistics.median(seen.ratios)
+
+    def known(self, now: float) -> tuple[str, ...]:
+        """The cuts of which enough was seen lately."""
+        return tuple(cut for cut in self._seen if self.of(cut, now) is not None)
+
     def scale(self, now: float) -> float:
         """What the profile's times are to be multiplied by: 1.3 says a device that is 30% slower."""
         self._seen = {cut: seen for cut, seen in self._seen.items() if now - seen.newest <= STALE_S}

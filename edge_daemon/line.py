@@ -64,11 +64,24 @@ class CloudFailedError(LinkError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A frame's answer, its payload, and its round trip from handing over to arriving, in ms."""
+    """A frame's answer, its payload, and its round trip from handing over to arriving, in ms.
+
+    `alone`: no other frame of this edge was on its way meanwhile, so that it waited for none.
+    """
 
     answer: Answer
     payload: memoryview
     round_trip_ms: float
+    alone: bool = True
+
+
+@dataclass(slots=True)
+class WaitingFrame:
+    """A frame that was sent at `started` and waits for its answer."""
+
+    started: float
+    reply: asyncio.Future[Reply]
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ class Line:
         self.greeted: asyncio.Future[None] = loop.create_future()
         self.welcome: Welcome | None = None
         self.why = "the cloud closed the connection"
-        self.frames: dict[tuple[int, int], tuple[float, asyncio.Future[Reply]]] = {}
+        self.frames: dict[tuple[int, int], WaitingFrame] = {}
         self.prepares: dict[int, asyncio.Future[Prepared]] = {}
         self.probes: dict[int, asyncio.Future[None]] = {}
         self.profile: asyncio.Future[memoryview] | None = None
@@ -139,6 +152,14 @@ class Line:
         except TimeoutError:
             raise LinkLostError(f"no answer to {type(message).__name__} within {timeout_s:g} s") from None
 
+    def expect(self, frame: int, epoch: int) -> asyncio.Future[Reply]:
+        """Begin to wait for a frame's answer."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        for other in self.frames.values():
+            other.alone = False
+        self.frames[frame, epoch] = WaitingFrame(time.perf_counter(), reply, alone=not self.frames)
+        return reply
+
     async def watch(self) -> None:
         """Wait until the connection is closed, suspecting it when it falls silent."""
         while not self.channel.done.done():
@@ -159,7 +180,7 @@ class Line:
 
     def fail(self, error: CleaveError) -> None:
         """Tell everybody who waits on this line."""
-        waiting: list[asyncio.Future[object]] = [future for _, future in self.frames.values()]  # type: ignore[misc]
+        waiting: list[asyncio.Future[object]] = [waiting.reply for waiting in self.frames.values()]  # type: ignore[misc]
         waiting += [*self.prepares.values(), *self.probes.values()]  # type: ignore[list-item]
         waiting += [future for future in (self.profile, self.measured, self.grant) if future is not None]  # type: ignore[misc]
         for future in waiting:
@@ -222,11 +243,11 @@ class Line:
             self._owner.events.measured(sample)
         self._owner.events.waited(WaitSample(answer.others_ms, time.monotonic(), answered=True))
         waiting = self.frames.get((answer.frame, answer.epoch))
-        if waiting is None or waiting[1].done():
+        if waiting is None or waiting.reply.done():
             self._owner.counts.stale_answers += 1
             return
-        started, reply = waiting
-        reply.set_result(Reply(answer, event.payload, (event.at - started) * 1e3))
+        round_trip_ms = (event.at - waiting.started) * 1e3
+        waiting.reply.set_result(Reply(answer, event.payload, round_trip_ms, waiting.alone))
 
     def _ponged(self, pong: Pong, event: Received) -> None:
         seconds = self.channel.connection.round_trip_s(pong, event.at)
@@ -242,8 +263,8 @@ class Line:
 
     def _reply_frame(self, frame: int, epoch: int, error: CleaveError) -> None:
         waiting = self.frames.get((frame, epoch))
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_exception(error)
+        if waiting is not None and not waiting.reply.done():
+            waiting.reply.set_exception(error)
 
 
 def _set(future: asyncio.Future[Replied] | None, value: Replied) -> None:

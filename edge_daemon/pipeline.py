@@ -146,7 +146,8 @@ class FramePipeline:
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
         journey.cloud_queue_ms, journey.tail_ms = answer.queue_ms, answer.tail_ms
-        self._controller.saw_transfer(journey.bytes_up, journey.link_ms)
+        if reply.alone:
+            self._controller.saw_transfer(plan, journey.bytes_up, journey.link_ms)
         edge_ms = sent.head_ms + sent.encode_ms if sent.head_ms is not None else None
         self._controller.saw_stages(plan, edge_ms, answer.tail_ms)
         tensors = from_wire(graph, check_answer(graph, answer.tensors), reply.payload)

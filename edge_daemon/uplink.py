@@ -185,11 +185,8 @@ class Uplink:
         suspected then), `CloudBusyError`, `CloudFailedError`, and `FrameError` when the frame is at fault.
         """
         line = self._require()
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
         infer = Infer(frame=frame, epoch=epoch, deadline_ms=timeout_s * 1e3, tensors=entries)
-        reply: asyncio.Future[Reply] = loop.create_future()
-        line.frames[frame, epoch] = (started, reply)
+        reply = line.expect(frame, epoch)
         try:
             async with asyncio.timeout(timeout_s):
                 if not line.channel.is_writable:

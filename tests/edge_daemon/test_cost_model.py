@@ -7,7 +7,7 @@ import pytest
 from common.plan import Cut
 from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
-from edge_daemon.cost_model import CostModel, Scales
+from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
 from tests.tiny_model import tiny_model
 
 GRAPH = tiny_model().graph
@@ -132,3 +132,33 @@ def test_lengths_follow_what_the_codecs_make_of_frames() -> None:
         model.saw_sent("resize", "webp-lossless", int(1.5 * before))
     model.frontier()
     assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.5 * before, rel=0.01)
+
+
+def test_a_link_that_carries_messages_slower_than_its_rate_costs_more() -> None:
+    """The cut that was seen costs what its transfers took; others no less than the rate says, and in proportion."""
+    model = complete()
+    other = Cut.of(GRAPH, RESIZED)
+    before = {cut: model.costs(cut).payload_bytes for cut in (CLOUD_ONLY, other)}
+    for _ in range(10):
+        model.saw_transfer(CLOUD_ONLY, 150.0, 100.0)
+    assert model.costs(CLOUD_ONLY).payload_bytes == pytest.approx(1.5 * before[CLOUD_ONLY])
+    assert model.costs(other).payload_bytes == pytest.approx(1.5 * before[other])
+    for _ in range(10):
+        model.saw_transfer(other, 50.0, 100.0)
+    assert model.costs(other).payload_bytes == pytest.approx(0.5 * before[other]), "a burst is free"
+    frontier = model.frontier()
+    for cut in (CLOUD_ONLY, other, EDGE_ONLY):
+        entry = frontier.find(cut)
+        if entry is not None:
+            assert frontier.payload_bytes[entry] == pytest.approx(model.costs(cut).payload_bytes)
+
+
+def test_few_or_absurd_transfers_do_not_move_the_costs() -> None:
+    """One slow message is a hiccup; no link is believed to be many times worse than its rate."""
+    model = complete()
+    before = model.costs(CLOUD_ONLY).payload_bytes
+    model.saw_transfer(CLOUD_ONLY, 900.0, 100.0)
+    assert model.costs(CLOUD_ONLY).payload_bytes == before
+    for _ in range(10):
+        model.saw_transfer(CLOUD_ONLY, 1e9, 100.0)
+    assert model.costs(CLOUD_ONLY).payload_bytes == pytest.approx(WIDEST_LINK * before)

@@ -51,7 +51,7 @@ class FakeController:
     def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
         self.stages.append((plan, head_ms, tail_ms))
 
-    def saw_transfer(self, nbytes: int, link_ms: float) -> None:
+    def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         self.transfers.append((nbytes, link_ms))
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:

@@ -13,7 +13,7 @@ from common.errors import LinkLostError
 from common.plan import Mode
 from common.profile import Profile, ProfileKey
 from common.wire.messages import Prepare, Prepared
-from edge_daemon.cloud_load import RECENT, CloudLoad, WaitSample
+from edge_daemon.cloud_load import RECENT, AnsweredWait, CloudLoad, ExpectedWait
 from edge_daemon.controller import Controller
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
@@ -67,7 +67,7 @@ class Loop:
     def __init__(self, tiny: Bench, rate_fps: float | None, fixed: str | None, interval_s: float) -> None:
         self.uplink = FakeUplink()
         self.estimate = LinkEstimate()
-        self.load = CloudLoad(random.Random(0))
+        self.load = CloudLoad(rate_fps, random.Random(0))
         self.prober = FakeProber()
         self.epochs: list[int] = []
         self.looks = 0
@@ -106,7 +106,8 @@ class Loop:
     def waited(self, ms: float, *, answered: bool = True) -> None:
         """The cloud says in every way lately that frames wait for others'."""
         for _ in range(RECENT):
-            self.load.add(WaitSample(ms, time.monotonic(), answered))
+            now = time.monotonic()
+            self.load.add(AnsweredWait(ms, now) if answered else ExpectedWait(ms, ms, now))
 
     def up(self) -> None:
         self.uplink.available = True

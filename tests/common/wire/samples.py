@@ -69,7 +69,7 @@ SAMPLES: Mapping[type[Message], Message] = {
         ProbeGrant(port=5201, seconds=4.0),
         ProbeDenied(reason="another edge is measuring now"),
         Ping(number=1),
-        Pong(number=1, receive_ms=0.0, spaced_bytes=0, wait_ms=12.5),
+        Pong(number=1, receive_ms=0.0, spaced_bytes=0, wait_ms=12.5, in_line_ms=80.0),
         Drain(reason="shutting down"),
         Bye(reason="done"),
     )
@@ -162,7 +162,13 @@ STRATEGIES: Mapping[type[Message], Mapping[str, st.SearchStrategy[Any]]] = {
     ProbeGrant: {"port": st.integers(1, 65535), "seconds": numbers},
     ProbeDenied: {"reason": reasons},
     Ping: {"number": counts},
-    Pong: {"number": counts, "receive_ms": numbers, "spaced_bytes": counts, "wait_ms": numbers},
+    Pong: {
+        "number": counts,
+        "receive_ms": numbers,
+        "spaced_bytes": counts,
+        "wait_ms": numbers,
+        "in_line_ms": numbers,
+    },
     Drain: {"reason": reasons},
     Bye: {"reason": reasons},
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 import torch
 
-from cloud_daemon.frame_scheduler import FrameScheduler
+from cloud_daemon.frame_scheduler import FrameScheduler, Wait
 from common import limits
 from common.errors import CleaveError, LinkError
 from models.batch import BatchRun, BatchSegment
@@ -108,10 +108,10 @@ class FrameRunner:
         with self._lock:
             return self._scheduler.held
 
-    def wait_ms(self, edge: str) -> float:
-        """How long other edges' frames would hold up one of `edge` that came now."""
+    def wait(self, edge: str) -> Wait:
+        """How long other edges' frames would hold up those of `edge`."""
         with self._lock:
-            return self._scheduler.wait_s(edge, time.perf_counter()) * 1e3
+            return self._scheduler.wait(edge, time.perf_counter())
 
     def retry_ms(self, edge: str) -> float:
         """How long `edge` does well to wait before it tries again."""

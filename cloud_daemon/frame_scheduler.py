@@ -64,6 +64,14 @@ class Offer(Generic[Scheduled]):
     displaced: Scheduled | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long other edges' frames would hold up a frame, in s: one that comes now, and each of an endless line."""
+
+    now_s: float
+    in_line_s: float
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[Scheduled]):
     frame: Scheduled
@@ -196,19 +204,25 @@ class FrameScheduler(Generic[Scheduled]):
         return held_s
 
     # --- load -------------------------------------------------------------------------------------------
-    def wait_s(self, edge: str, now: float) -> float:
-        """How long other edges' frames would hold up each frame of `edge` now, if it had one in line always.
+    def wait(self, edge: str, now: float) -> Wait:
+        """Return how long a frame of `edge` would be held up.
 
-        Each edge that waits has a turn before this one has its next; the batch that runs is one of them.
+        One that comes now waits for the batch that runs, and for edges served less. An edge that always has one in
+        line gets as much time as each other that waits: they have what one of its frames takes, before its next.
         """
-        turns_s = sum(other.frame_s for name, other in self._edges.items() if name != edge and other.waiting)
-        return max(turns_s, self._left_s(edge, now))
+        own = self._edges.get(edge)
+        start_s = max(own.served_s if own is not None else 0.0, self._level_s)
+        others = [other for name, other in self._edges.items() if name != edge and other.waiting]
+        ahead_s = sum(other.frame_s for other in others if other.served_s < start_s)
+        own_s = own.frame_s if own is not None else 0.0
+        left_s = self._left_s(edge, now)
+        return Wait(left_s + ahead_s, max(left_s, sum(own_s or other.frame_s for other in others)))
 
     def retry_s(self, edge: str, now: float) -> float:
         """How long until a frame of `edge` that comes then can be expected to find a place."""
         own = self._edges.get(edge)
         frame_s = own.frame_s if own is not None and own.frame_s else self._frame_s()
-        return self.wait_s(edge, now) + frame_s
+        return self.wait(edge, now).in_line_s + frame_s
 
     def _left_s(self, edge: str, now: float) -> float:
         """Others' share of what the running batch will still take, by what its frames took before."""

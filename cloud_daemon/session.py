@@ -123,13 +123,14 @@ class Session:
                 self._infer(infer, event)
             case Ping() as ping:
                 receive_ms = event.receive_s * 1e3
-                wait_ms = self._house.frames.wait_ms(self.number)
+                wait = self._house.frames.wait(self.number)
                 self._say(
                     Pong(
                         number=ping.number,
                         receive_ms=receive_ms,
                         spaced_bytes=event.spaced_bytes,
-                        wait_ms=wait_ms,
+                        wait_ms=wait.now_s * 1e3,
+                        in_line_ms=wait.in_line_s * 1e3,
                     )
                 )
             case Hello() as hello:

@@ -1,8 +1,11 @@
 """How busy the cloud is with other edges: what it says with its answers, and with its pongs.
 
     answers ──► what frames of this edge did wait for others'   ─┐
-    pongs   ──► what one would wait that came now                ├─► the wait that is planned with
+    pongs   ──► what they would wait, at this edge's rate        ├─► the wait that is planned with
     left    ──► the wait that this edge gave way to, for a while ┘
+
+The cloud gives all edges as much time. One that wants less than its part is served soon, and waits for the batch that
+runs; one that wants more waits for the others' parts, frame by frame.
 
 An edge that leaves a busy cloud makes it less busy. Were that believed at once, it would return, and leave again; and
 two such edges would do so in step. So the wait it left for holds on for a time that doubles with each leaving, and is
@@ -29,12 +32,25 @@ LEAVINGS_KEPT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class WaitSample:
-    """How long others' frames hold up one of this edge, in ms; `answered`: did, and not would. `at` in seconds."""
+class AnsweredWait:
+    """How long others' frames held up one of this edge that was answered, in ms; `at` in seconds."""
 
     ms: float
     at: float
-    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedWait:
+    """How long they would hold up one that came now, and each of an endless line, in ms."""
+
+    ms: float
+    in_line_ms: float
+    at: float
+
+    def at_rate(self, rate_fps: float | None) -> float:
+        """The wait of an edge that sends so many frames per second; none: as many as it can."""
+        modest = rate_fps is not None and self.in_line_ms * rate_fps < 1000.0
+        return self.ms if modest else self.in_line_ms
 
 
 def away_s(leavings: int, rng: random.Random) -> float:
@@ -43,19 +59,23 @@ def away_s(leavings: int, rng: random.Random) -> float:
 
 
 class CloudLoad:
-    """The wait at the cloud that others cause. Times of `at` and `now` are any one monotonic clock's."""
+    """The wait at the cloud that others cause an edge of some rate. Times are any one monotonic clock's, in s."""
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(self, rate_fps: float | None, rng: random.Random | None = None) -> None:
+        self._rate_fps = rate_fps
         self._rng = rng or random.Random()
-        self._answers: deque[WaitSample] = deque(maxlen=RECENT)
-        self._pongs: deque[WaitSample] = deque(maxlen=RECENT)
+        self._answers: deque[AnsweredWait] = deque(maxlen=RECENT)
+        self._pongs: deque[ExpectedWait] = deque(maxlen=RECENT)
         self._leavings: list[float] = []
         self._left_ms = 0.0
         self._away_until: float | None = None
 
-    def add(self, sample: WaitSample) -> None:
+    def add(self, sample: AnsweredWait | ExpectedWait) -> None:
         """Take note of what the cloud says."""
-        (self._answers if sample.answered else self._pongs).append(sample)
+        if isinstance(sample, AnsweredWait):
+            self._answers.append(sample)
+        else:
+            self._pongs.append(sample)
 
     def left(self, wait_ms: float, now: float) -> None:
         """Take note that this edge leaves the cloud because of `wait_ms`."""
@@ -82,5 +102,5 @@ class CloudLoad:
         if len(answers) >= FEWEST_ANSWERS:
             # Frames that one turn serves together share its wait unevenly, so their mean counts; a hiccup does not.
             return statistics.fmean(sorted(answers)[:-1])
-        pongs = [sample.ms for sample in self._pongs if now - sample.at <= PONGS_STALE_S]
+        pongs = [sample.at_rate(self._rate_fps) for sample in self._pongs if now - sample.at <= PONGS_STALE_S]
         return statistics.median(pongs) if pongs else 0.0

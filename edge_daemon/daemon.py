@@ -71,7 +71,7 @@ class EdgeDaemon:
         )
         self._compute = ComputeThread("head")
         self._estimate = LinkEstimate()
-        self._load = CloudLoad()
+        self._load = CloudLoad(settings.sampling_fps or None)
         self._uplink = Uplink(settings.cloud, self._hello(), self._events())
         self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
         stages = Stages(model, executor, sample_frame())

@@ -37,7 +37,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.transport import Channel
-from edge_daemon.cloud_load import WaitSample
+from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.link_estimate import BandwidthSample, goodput
 
 log = structlog.get_logger()
@@ -92,7 +92,7 @@ class UplinkEvents:
     down: Callable[[str], None]
     measured: Callable[[BandwidthSample], None]
     round_trip: Callable[[float], None]
-    waited: Callable[[WaitSample], None]
+    waited: Callable[[AnsweredWait | ExpectedWait], None]
 
 
 @dataclass(slots=True)
@@ -241,7 +241,7 @@ class Line:
         sample = goodput(answer.receive_ms, answer.spaced_bytes, event.at, "traffic")
         if sample is not None:
             self._owner.events.measured(sample)
-        self._owner.events.waited(WaitSample(answer.others_ms, time.monotonic(), answered=True))
+        self._owner.events.waited(AnsweredWait(answer.others_ms, time.monotonic()))
         waiting = self.frames.get((answer.frame, answer.epoch))
         if waiting is None or waiting.reply.done():
             self._owner.counts.stale_answers += 1
@@ -251,7 +251,7 @@ class Line:
 
     def _ponged(self, pong: Pong, event: Received) -> None:
         seconds = self.channel.connection.round_trip_s(pong, event.at)
-        self._owner.events.waited(WaitSample(pong.wait_ms, time.monotonic(), answered=False))
+        self._owner.events.waited(ExpectedWait(pong.wait_ms, pong.in_line_ms, time.monotonic()))
         probe = self.probes.pop(pong.number, None)
         if probe is None:
             self._owner.events.round_trip(seconds * 1e3)

@@ -316,7 +316,8 @@ class Ping(Message):
 class Pong(Message):
     """The answer to a ping, with how its payload arrived (as in `Answer`).
 
-    `wait_ms` is how long other edges' frames would hold up one that came now; at an edge there is none.
+    `wait_ms` is how long other edges' frames would hold up one that came now, `in_line_ms` how long each of an
+    endless line; at an edge there are none.
     """
 
     code: ClassVar[int] = 16
@@ -324,10 +325,11 @@ class Pong(Message):
     receive_ms: float
     spaced_bytes: int
     wait_ms: float = 0.0
+    in_line_ms: float = 0.0
 
     def __post_init__(self) -> None:
         check_int(self, "number")
-        check_number(self, "receive_ms", "wait_ms")
+        check_number(self, "receive_ms", "wait_ms", "in_line_ms")
         check_int(self, "spaced_bytes")
 
 

@@ -15,7 +15,7 @@ from common.profile import Profile, ProfileKey
 from common.wire.codecs import Loss
 from common.wire.messages import Prepare, Prepared
 from edge_daemon.certifier import Certifier
-from edge_daemon.cloud_load import RECENT, CloudLoad, WaitSample
+from edge_daemon.cloud_load import RECENT, AnsweredWait, CloudLoad, ExpectedWait
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
@@ -78,7 +78,7 @@ class Loop:
     ) -> None:
         self.uplink = FakeUplink()
         self.estimate = LinkEstimate()
-        self.load = CloudLoad(random.Random(0))
+        self.load = CloudLoad(rate_fps, random.Random(0))
         self.prober = FakeProber()
         self.epochs: list[int] = []
         self.looks = 0
@@ -128,7 +128,8 @@ class Loop:
     def waited(self, ms: float, *, answered: bool = True) -> None:
         """The cloud says in every way lately that frames wait for others'."""
         for _ in range(RECENT):
-            self.load.add(WaitSample(ms, time.monotonic(), answered))
+            now = time.monotonic()
+            self.load.add(AnsweredWait(ms, now) if answered else ExpectedWait(ms, ms, now))
 
     def up(self) -> None:
         self.uplink.available = True

@@ -29,7 +29,7 @@ from common.wire.messages import (
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from edge_daemon import line
-from edge_daemon.cloud_load import WaitSample
+from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.line import Reply, UplinkEvents
 from edge_daemon.link_estimate import BandwidthSample
 from edge_daemon.uplink import Uplink
@@ -111,7 +111,9 @@ class FakeSession:
         elif type(message) in self._cloud.on:
             self._cloud.on[type(message)](self, event)
         elif isinstance(message, Ping) and self._cloud.answers_pings:
-            self.channel.send(Pong(number=message.number, receive_ms=8.0, spaced_bytes=40_000, wait_ms=3.0))
+            self.channel.send(
+                Pong(number=message.number, receive_ms=8.0, spaced_bytes=40_000, wait_ms=3.0, in_line_ms=9.0)
+            )
 
     def closed(self, error: LinkError | None) -> None:
         self.gone = True
@@ -132,7 +134,7 @@ class Heard:
         self.downs: list[str] = []
         self.samples: list[BandwidthSample] = []
         self.round_trips: list[float] = []
-        self.waits: list[WaitSample] = []
+        self.waits: list[AnsweredWait | ExpectedWait] = []
 
     def up(self) -> None:
         self.ups += 1

@@ -13,19 +13,20 @@ from edge_daemon.cloud_load import (
     LEAVINGS_KEPT_S,
     LONGEST_AWAY_S,
     PONGS_STALE_S,
+    AnsweredWait,
     CloudLoad,
-    WaitSample,
+    ExpectedWait,
     away_s,
 )
 
 
 def load() -> CloudLoad:
-    return CloudLoad(random.Random(0))
+    return CloudLoad(None, random.Random(0))
 
 
 def say(of: CloudLoad, *waits_ms: float, at: float = 100.0, answered: bool = True) -> None:
     for ms in waits_ms:
-        of.add(WaitSample(ms, at, answered))
+        of.add(AnsweredWait(ms, at) if answered else ExpectedWait(0.0, ms, at))
 
 
 def test_nothing_known_is_no_wait() -> None:
@@ -44,6 +45,15 @@ def test_frames_that_did_wait_outweigh_one_that_would() -> None:
     assert seen.wait_ms(100.0) == 10.0
     assert seen.wait_ms(100.1 + ANSWERS_STALE_S) == 42.0
     assert seen.wait_ms(100.1 + PONGS_STALE_S) == 0.0
+
+
+@pytest.mark.parametrize(("rate_fps", "wait_ms"), [(2.0, 30.0), (9.0, 30.0), (11.0, 100.0), (None, 100.0)])
+def test_an_edge_that_wants_less_than_its_part_is_served_soon(rate_fps: float | None, wait_ms: float) -> None:
+    """With a turn each 100 ms, five frames a second wait for the batch that runs, fifty for everybody's turns."""
+    seen = CloudLoad(rate_fps, random.Random(0))
+    for _ in range(3):
+        seen.add(ExpectedWait(30.0, 100.0, 100.0))
+    assert seen.wait_ms(100.0) == wait_ms
 
 
 def test_one_hiccup_is_no_load() -> None:

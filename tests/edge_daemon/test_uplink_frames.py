@@ -22,6 +22,7 @@ from common.wire.messages import (
     Welcome,
 )
 from edge_daemon import line
+from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.line import CloudBusyError, CloudFailedError
 from tests.common.wire.samples import packed
 from tests.edge_daemon.fake_cloud import (
@@ -76,9 +77,10 @@ def test_the_clouds_load_is_heard_with_answers_and_pongs() -> None:
         async with connected() as (cloud, line_, heard):
             cloud.on[Infer] = reply
             await infer(line_)
-            assert [sample.ms for sample in heard.waits if sample.answered] == [0.5, 0.5]
-            await until(lambda: any(not sample.answered for sample in heard.waits))
-            assert {sample.ms for sample in heard.waits if not sample.answered} == {3.0}
+            assert [wait.ms for wait in heard.waits if isinstance(wait, AnsweredWait)] == [0.5, 0.5]
+            await until(lambda: any(isinstance(wait, ExpectedWait) for wait in heard.waits))
+            expected = [wait for wait in heard.waits if isinstance(wait, ExpectedWait)]
+            assert {(wait.ms, wait.in_line_ms) for wait in expected} == {(3.0, 9.0)}
 
     run(main())
 

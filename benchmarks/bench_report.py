@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from benchmarks.bench_machine import Machine
 from benchmarks.bench_rows import (
     AdaptationRow,
+    CodecRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -27,6 +28,7 @@ from benchmarks.bench_rows import (
 from benchmarks.bench_store import Keyed, Saved, read_all
 from benchmarks.bench_tables import (
     adaptation_table,
+    codec_table,
     executor_table,
     overhead_table,
     regret_table,
@@ -52,10 +54,19 @@ class Measured:
     adaptation: Sequence[Saved[AdaptationRow]] = ()
     executors: Sequence[Saved[ExecutorRow]] = ()
     rpc: Sequence[Saved[RpcRow]] = ()
+    codecs: Sequence[Saved[CodecRow]] = ()
     all: Sequence[Saved[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = (self.regret, self.throughput, self.overhead, self.adaptation, self.executors, self.rpc)
+        parts = (
+            self.regret,
+            self.throughput,
+            self.overhead,
+            self.adaptation,
+            self.executors,
+            self.rpc,
+            self.codecs,
+        )
         object.__setattr__(self, "all", [saved for part in parts for saved in part])
 
     @classmethod
@@ -67,6 +78,7 @@ class Measured:
             read_all(out / "adaptation", AdaptationRow),
             read_all(out / "executors", ExecutorRow),
             read_all(out / "rpc", RpcRow),
+            read_all(out / "codecs", CodecRow),
         )
 
 
@@ -77,7 +89,10 @@ def sections_of(measured: Measured) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     if measured.all:
         texts["machine"] = machines(measured.all)
-        texts["verdicts"] = verdict_table(verdicts(regret, throughput, overhead, adaptation))
+        judged = verdicts(
+            regret, throughput, overhead, adaptation, rows_of(measured.codecs), rows_of(measured.executors)
+        )
+        texts["verdicts"] = verdict_table(judged)
     if regret:
         texts["regret"] = regret_table(regret)
     if throughput:
@@ -88,6 +103,8 @@ def sections_of(measured: Measured) -> Mapping[str, str]:
         texts["adaptation"] = adaptation_table(adaptation)
     if executors := rows_of(measured.executors):
         texts["executors"] = executor_table(executors)
+    if codecs := rows_of(measured.codecs):
+        texts["codecs"] = codec_table(codecs)
     if rpc := rows_of(measured.rpc):
         texts["rpc"] = rpc_table(rpc)
     return texts

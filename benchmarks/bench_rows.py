@@ -258,3 +258,31 @@ class RpcRow:
     @property
     def key(self) -> str:
         return f"{self.link} {self.cut}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecRow:
+    """int8 with packing at one cut of a trained network. Encoding is on the slow edge, decoding in the cloud."""
+
+    cut: str
+    raw_bytes: float
+    packed_bytes: float
+    raw_accuracy: float
+    accuracy: float
+    encode_ms: float
+    decode_ms: float
+    saved_ms: float
+    """Of the transfer."""
+
+    @property
+    def key(self) -> str:
+        return self.cut
+
+    @property
+    def of_raw(self) -> float:
+        return self.packed_bytes / self.raw_bytes
+
+    @property
+    def of_saved(self) -> float:
+        """What encoding and decoding cost, as a share of the transfer time that they save."""
+        return (self.encode_ms + self.decode_ms) / self.saved_ms

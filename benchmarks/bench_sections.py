@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import (
     bench_adaptation,
+    bench_codecs,
     bench_overhead,
     bench_regret,
     bench_throughput,
@@ -21,6 +22,7 @@ from benchmarks.bench_rows import (
     MODELS,
     RATES_BPS,
     AdaptationRow,
+    CodecRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -125,6 +127,16 @@ async def measure_executors(run: Run) -> None:
         rows.add(ExecutorRow(model=model, difference=apart, **spreads))
 
 
+async def codecs(run: Run) -> None:
+    settings: Settings = {"slowdown": run.slowdown, "rate_bps": bench_codecs.RATE_BPS}
+    rows = run.rows("codecs", "digits", CodecRow, settings)
+    if rows.rows:
+        return
+    run.teller("codecs", "digits")("a network is trained, and its tensors are encoded")
+    for row in bench_codecs.measure(run.slowdown):
+        rows.add(row)
+
+
 async def compare_rpc(run: Run) -> None:
     say = run.teller("rpc", "resnet18")
     if reason := why_not():
@@ -172,5 +184,6 @@ SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
     "overhead": overhead,
     "adaptation": adaptation,
     "executors": measure_executors,
+    "codecs": codecs,
     "rpc": compare_rpc,
 }

@@ -11,6 +11,7 @@ from benchmarks.bench_rows import (
     MODELS,
     RATES_BPS,
     AdaptationRow,
+    CodecRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -158,6 +159,30 @@ def executor_table(rows: Sequence[ExecutorRow]) -> str:
     ]
     apart = max(row.difference for row in rows)
     return table(heading, cells) + f"\n\nThe logits lie {apart:.0e} of the largest apart at most."
+
+
+def codec_table(rows: Sequence[CodecRow]) -> str:
+    heading = [
+        "cut",
+        "float32",
+        "int8-zstd",
+        "of float32",
+        "right before",
+        "right after",
+        "encode",
+        "decode",
+        "saved",
+        "of saved",
+    ]
+    cells = [
+        [
+            row.cut, f"{row.raw_bytes:.0f}", f"{row.packed_bytes:.0f}", f"{row.of_raw:.3f}", f"{row.raw_accuracy:.1%}",
+            f"{row.accuracy:.1%}", f"{row.encode_ms:.2f}", f"{row.decode_ms:.2f}", f"{row.saved_ms:.1f}",
+            f"{row.of_saved:.1%}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return table(heading, cells)
 
 
 def rpc_table(rows: Sequence[RpcRow]) -> str:

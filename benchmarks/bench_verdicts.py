@@ -12,6 +12,8 @@ from benchmarks.bench_rows import (
     MODELS,
     RATES_BPS,
     AdaptationRow,
+    CodecRow,
+    ExecutorRow,
     OverheadRow,
     RegretRow,
     ThroughputRow,
@@ -23,6 +25,8 @@ PREDICTION, PREDICTION_SHARE = 0.10, 0.90
 OF_BOTTLENECK, OF_IPERF = 0.93, 0.95
 OF_BARE, RPC_FACTOR = 1.5, 1.5
 REPLANNED_WITHIN_S = 1.0
+OF_RAW, POINTS_LOST, OF_SAVED = 0.2, 0.005, 0.15
+ONNX_FACTOR, ONNX_MODELS = 1.3, 4
 OURS, BARE, RPC = "ours", "bare sockets", "torch RPC"
 
 
@@ -47,6 +51,8 @@ def verdicts(
     throughput: Sequence[ThroughputRow],
     overhead: Sequence[OverheadRow],
     adaptation: Sequence[AdaptationRow],
+    codecs: Sequence[CodecRow] = (),
+    executors: Sequence[ExecutorRow] = (),
 ) -> list[Verdict]:
     """Judge all bars."""
     return [
@@ -54,6 +60,8 @@ def verdicts(
         _prediction(regret),
         *_throughput(throughput),
         *_overhead(overhead),
+        _executors(executors),
+        *_codecs(codecs),
         *_adaptation(adaptation),
     ]
 
@@ -148,6 +156,31 @@ def _overhead(rows: Sequence[OverheadRow]) -> list[Verdict]:
         Verdict(bars[0], _state(of_bare <= OF_BARE), f"{of_bare:.2f} ×"),
         Verdict(bars[1], _state(factor >= RPC_FACTOR), f"{factor:.2f} ×"),
     ]
+
+
+def _executors(rows: Sequence[ExecutorRow]) -> Verdict:
+    bar = f"onnxruntime ≥ {ONNX_FACTOR} × faster than our torch on at least {ONNX_MODELS} of the {len(MODELS)} models"
+    if not rows:
+        return Verdict(bar, State.OPEN, "")
+    factors = {row.model: row.torch.median / row.onnxruntime.median for row in rows if row.model in MODELS}
+    fast = [model for model, factor in factors.items() if factor >= ONNX_FACTOR]
+    return Verdict(bar, _state(len(fast) >= ONNX_MODELS), f"{len(fast)} of {len(factors)}")
+
+
+def _codecs(rows: Sequence[CodecRow]) -> list[Verdict]:
+    bars = (
+        f"int8 with packing on a trained network: bytes ≤ {OF_RAW:g} of float32",
+        f"… right answers within {100 * POINTS_LOST:g} points",
+        f"… encoding and decoding ≤ {OF_SAVED:.0%} of the transfer time saved at 20 Mbit/s",
+    )
+    if not rows:
+        return [Verdict(bar, State.OPEN, "") for bar in bars]
+    longest = max(row.of_raw for row in rows)
+    lost = max(row.raw_accuracy - row.accuracy for row in rows)
+    dearest = max(row.of_saved for row in rows)
+    found = (f"at most {longest:.3f}", f"at most {100 * lost:.2f} points lost", f"at most {dearest:.1%}")
+    met = (longest <= OF_RAW, lost <= POINTS_LOST, dearest <= OF_SAVED)
+    return [Verdict(b, _state(m), f) for b, m, f in zip(bars, met, found, strict=True)]
 
 
 def _adaptation(rows: Sequence[AdaptationRow]) -> list[Verdict]:

@@ -1,4 +1,7 @@
-"""A small residual network trained on scikit-learn's digits: real answers, without downloads."""
+"""A small residual network trained on scikit-learn's digits: real answers, without downloads.
+
+What a codec does to the answers of a network with random weights says little; this one has something to lose.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
+from common.plan import Cut
+from models import codecs, preprocess
+from models.executor import CompiledSegment, TorchExecutor
 from models.model import Model, digest_weights
-from models.preprocess import Preprocessing, as_frame, decode, normalize, resize
+from models.preprocess import Preprocessing, as_frame
 
 SIDE = 48
 PREPROCESSING = Preprocessing(crop_size=SIDE, resize_size=SIDE)
@@ -103,5 +109,48 @@ def _png(image: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> bytes:
 
 
 def _network_input(frame: bytes) -> torch.Tensor:
-    image = resize(decode(as_frame(frame)), SIDE, SIDE, PREPROCESSING.interpolation)
-    return normalize(image, PREPROCESSING.mean, PREPROCESSING.std)
+    decoded = preprocess.decode(as_frame(frame))
+    image = preprocess.resize(decoded, SIDE, SIDE, PREPROCESSING.interpolation)
+    return preprocess.normalize(image, PREPROCESSING.mean, PREPROCESSING.std)
+
+
+@cache
+def cuts() -> tuple[Cut, ...]:
+    """Return the cuts where one tensor crosses: after the resized image, and after units of the network."""
+    graph = trained().model.graph
+    every = [Cut.of(graph, graph.names[:count]) for count in range(3, len(graph))]
+    return tuple(cut for cut in every if len(cut.crossing) == 1 and cut.crossing != ("normalize",))
+
+
+@cache
+def _compiled(units: tuple[str, ...], output: str) -> CompiledSegment:
+    return TorchExecutor(threads=1).compile(trained().model.segment(units, [output]))
+
+
+@cache
+def crossing(cut: Cut) -> tuple[torch.Tensor, ...]:
+    """Return what crosses `cut`, for every frame that was not trained on."""
+    (unit,) = cut.crossing
+    head = _compiled(cut.edge_units, unit)
+    source = trained().model.graph.source
+    return tuple(head.run({source: as_frame(frame)})[unit] for frame in trained().frames)
+
+
+@cache
+def accuracy_and_bytes(cut: Cut, codec: str) -> tuple[float, float]:
+    """Return the share of right classes with `codec` in between, and the mean bytes of a frame."""
+    (unit,), sink = cut.crossing, trained().model.graph.sink
+    tail = _compiled(cut.cloud_units, sink)
+    right = total = 0
+    for tensor, wanted in zip(crossing(cut), trained().classes, strict=True):
+        encoded = codecs.encode(codec, tensor)
+        answer = tail.run({unit: codecs.decode(encoded.entry(0, tensor), encoded.data)})[sink]
+        right += int(answer[0, 0, 0]) == wanted
+        total += encoded.nbytes
+    return right / len(trained().classes), total / len(trained().classes)
+
+
+def ends_in_relu(cut: Cut) -> bool:
+    """Say whether what crosses are activations of an image, none of them negative."""
+    first = crossing(cut)[0]
+    return first.dim() == 4 and float(first.min()) == 0.0

@@ -208,6 +208,7 @@ class Controller:
 
     async def _decide(self, bandwidth_bps: float) -> None:
         fidelity = self._certifier.fidelity
+        await self._cost_model.refresh()
         frontier = self._cost_model.frontier(fidelity.certified)
         conditions = self._conditions(bandwidth_bps)
         before = self.active.plan

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from common.graph import ModelGraph
-from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
-from common.partition.codings import LOSSLESS, Codings
+from common.partition.codings import LOSSLESS
 from common.partition.decide import Costs
 from common.partition.frontier import Frontier
 from common.partition.segment_times import SegmentTimes
@@ -19,13 +18,10 @@ from common.plan import Cut
 from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
 from edge_daemon.drift import Drift
+from edge_daemon.frontiers import Basis, Frontiers
 
 FRAME_SIZES = 20
 """Frames whose median size is planned with."""
-RESIZED = 0.05
-"""The frontier is built anew when frames, or what a codec makes of a tensor, have changed by this share."""
-
-
 WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 MOST_SEEN = 64
@@ -49,31 +45,6 @@ class Scales:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class _Basis:
-    """What the frontiers were built from."""
-
-    edge: Profile
-    cloud: Profile
-    segments: SegmentTimes
-    frame_bytes: int
-    grown: Mapping[tuple[str, str], float]
-
-    def still_holds(self, now: _Basis) -> bool:
-        """Say whether nothing has changed by more than `RESIZED`."""
-        return (
-            self.edge is now.edge
-            and self.cloud is now.cloud
-            and self.segments is now.segments
-            and _alike(self.frame_bytes, now.frame_bytes)
-            and all(_alike(self.grown.get(key, 1.0), ratio) for key, ratio in now.grown.items())
-        )
-
-
-def _alike(before: float, now: float) -> bool:
-    return abs(now / max(before, 1e-9) - 1.0) <= RESIZED
-
-
 class CostModel:
     """Learns from profiles and from frames; gives the frontier, and what a cut costs.
 
@@ -91,11 +62,7 @@ class CostModel:
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._grown: dict[tuple[str, str], deque[float]] = {}
         self._segments = SegmentTimes()
-        self._sets: ClosedSets | None = None
-        self._basis: _Basis | None = None
-        self._codings: Codings | None = None
-        self._lossless: Frontier | None = None
-        self._lossy: Frontier | None = None
+        self._built: Frontiers | None = None
 
     # --- what it learns ---------------------------------------------------------------------------------
     def set_profiles(self, edge: Profile | None, cloud: Profile | None) -> None:
@@ -104,12 +71,10 @@ class CostModel:
             self._edge = edge
             self._edge_drift.forget()
             self._grown.clear()
-            self._codings = None
             self._segments = SegmentTimes()
         if cloud is not None:
             self._cloud = cloud
             self._cloud_drift.forget()
-            self._codings = None
             self._segments = SegmentTimes()
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
@@ -176,16 +141,24 @@ class CostModel:
         now = time.monotonic()
         return Scales(self._edge_drift.scale(now), self._cloud_drift.scale(now))
 
+    async def refresh(self) -> None:
+        """Build what the frontiers below need on another thread, if it has changed: of a wide graph it takes long."""
+        basis = self._basis()
+        if self._built is None or not self._built.basis.still_holds(basis):
+            sets = self._built.sets if self._built is not None else None
+            built = await asyncio.to_thread(Frontiers.build, self._graph, basis, self._losses, sets)
+            if basis.is_of(self._edge, self._cloud):
+                self._built = built
+
     def frontier(self, certified: Iterable[Cut] = ()) -> Frontier:
         """Return the frontier of lossless cuts for frames of the present size, with the `certified`."""
-        self._build()
-        assert self._lossless is not None
+        built = self._frontiers()
         entries: list[int] = []
-        if self._lossy is not None:
-            entries = [entry for cut in certified if (entry := self._lossy.find(cut)) is not None]
+        if built.lossy is not None:
+            entries = [entry for cut in certified if (entry := built.lossy.find(cut)) is not None]
             if entries:
-                return self._on_this_link(self._lossless.joined(self._lossy.only(entries)))
-        return self._on_this_link(self._lossless)
+                return self._on_this_link(built.lossless.joined(built.lossy.only(entries)))
+        return self._on_this_link(built.lossless)
 
     def lossy_frontier(
         self, without: Iterable[Cut] = (), given_up: frozenset[Loss] = frozenset()
@@ -194,16 +167,16 @@ class CostModel:
 
         The cuts in `without` are left out, and those that lose what is `given_up`.
         """
-        self._build()
-        if self._lossy is None:
+        lossy = self._frontiers().lossy
+        if lossy is None:
             return None
-        skipped = {self._lossy.find(cut) for cut in without}
+        skipped = {lossy.find(cut) for cut in without}
         kept = [
             entry
-            for entry, codecs in enumerate(self._lossy.codecs)
+            for entry, codecs in enumerate(lossy.codecs)
             if entry not in skipped and not any(loss_of(codec) in given_up for codec in codecs)
         ]
-        return self._on_this_link(self._lossy.only(kept))
+        return self._on_this_link(lossy.only(kept))
 
     def _on_this_link(self, frontier: Frontier) -> Frontier:
         """Return `frontier` with bytes that take as long at the link's rate as transfers do take."""
@@ -224,32 +197,27 @@ class CostModel:
 
     def costs(self, cut: Cut) -> Costs:
         """Return what `cut` costs, on the frontier or not, as profiled."""
-        assert self._edge is not None
-        assert self._cloud is not None
-        graph = self._sets.graph if self._sets is not None else self._graph
-        codings = self._codings or Codings.of(graph, self._edge, self._cloud)
-        costs = Costs.of(graph, cut, self._edge.unit_ms, self._cloud.unit_ms, codings, self._segments)
+        built = self._frontiers()
+        basis = built.basis
+        costs = Costs.of(
+            built.sets.graph, cut, basis.edge.unit_ms, basis.cloud.unit_ms, built.codings, basis.segments
+        )
         now = time.monotonic()
         own = self._link_drift.of(cut.label, now)
         link_scale = own if own is not None else self._link_scale(now)
         return replace(costs, payload_bytes=costs.payload_bytes * link_scale)
 
-    def _build(self) -> None:
-        """Build the frontiers anew if what they were built from has changed."""
+    def _frontiers(self) -> Frontiers:
+        """Return what is built of the present profiles; segments and sizes are those of the last refresh."""
+        if self._built is None or not self._built.basis.is_of(self._edge, self._cloud):
+            sets = self._built.sets if self._built is not None else None
+            self._built = Frontiers.build(self._graph, self._basis(), self._losses, sets)
+        return self._built
+
+    def _basis(self) -> Basis:
         assert self._edge is not None
         assert self._cloud is not None
-        source = self._graph.source
-        if self._sets is None:
-            self._sets = enumerate_closed_sets(self._graph)
-        size = statistics.median(self._frame_sizes) if self._frame_sizes else self._graph[source].output_bytes
+        usual = self._graph[self._graph.source].output_bytes
+        size = statistics.median(self._frame_sizes) if self._frame_sizes else usual
         grown = {key: statistics.median(ratios) for key, ratios in self._grown.items()}
-        basis = _Basis(self._edge, self._cloud, self._segments, int(size), grown)
-        if self._basis is not None and self._basis.still_holds(basis):
-            return
-        self._basis = basis
-        graph = self._sets.graph.with_output_bytes({source: basis.frame_bytes})
-        self._sets = replace(self._sets, graph=graph)
-        self._codings = Codings.of(graph, self._edge, self._cloud, lambda *key: grown.get(key, 1.0))
-        build = partial(Frontier.build, self._sets, self._edge.unit_ms, self._cloud.unit_ms, self._codings)
-        self._lossless = build(LOSSLESS, self._segments)
-        self._lossy = build(LOSSLESS | self._losses, self._segments) if self._losses - LOSSLESS else None
+        return Basis(self._edge, self._cloud, self._segments, int(size), grown)

@@ -8,6 +8,7 @@ from common.plan import Cut
 from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
+from tests.event_loop import run
 from tests.tiny_model import tiny_model
 
 GRAPH = tiny_model().graph
@@ -38,18 +39,25 @@ def test_it_is_complete_with_both_profiles() -> None:
 
 def test_costs_follow_the_size_of_frames() -> None:
     """The frame's bytes are those of recent frames, in the frontier and in any cut's costs."""
-    model = complete()
-    for _ in range(20):
-        model.saw_frame(123_456)
-    frontier = model.frontier()
-    assert frontier.sets.graph[GRAPH.source].output_bytes == 123_456
-    assert model.costs(CLOUD_ONLY).payload_bytes == 123_456
-    for _ in range(20):
-        model.saw_frame(125_000)
-    assert model.frontier() is frontier, "a change that small is none"
-    for _ in range(20):
-        model.saw_frame(200_000)
-    assert model.frontier().sets.graph[GRAPH.source].output_bytes == 200_000
+
+    async def main() -> None:
+        model = complete()
+        for _ in range(20):
+            model.saw_frame(123_456)
+        await model.refresh()
+        frontier = model.frontier()
+        assert frontier.sets.graph[GRAPH.source].output_bytes == 123_456
+        assert model.costs(CLOUD_ONLY).payload_bytes == 123_456
+        for _ in range(20):
+            model.saw_frame(125_000)
+        await model.refresh()
+        assert model.frontier() is frontier, "a change that small is none"
+        for _ in range(20):
+            model.saw_frame(200_000)
+        await model.refresh()
+        assert model.frontier().sets.graph[GRAPH.source].output_bytes == 200_000
+
+    run(main())
 
 
 def test_each_device_drifts_alone() -> None:
@@ -126,12 +134,16 @@ def test_lossy_cuts_are_on_the_frontier_only_when_certified() -> None:
 
 def test_lengths_follow_what_the_codecs_make_of_frames() -> None:
     """An image that packs worse than the profiled one costs more bytes, once that is the rule."""
-    model = with_codecs()
-    before = model.costs(LOSSLESS).payload_bytes
-    for _ in range(20):
-        model.saw_sent("resize", "webp-lossless", int(1.5 * before))
-    model.frontier()
-    assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.5 * before, rel=0.01)
+
+    async def main() -> None:
+        model = with_codecs()
+        before = model.costs(LOSSLESS).payload_bytes
+        for _ in range(20):
+            model.saw_sent("resize", "webp-lossless", int(1.5 * before))
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.5 * before, rel=0.01)
+
+    run(main())
 
 
 def test_a_link_that_carries_messages_slower_than_its_rate_costs_more() -> None:

@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 import torch
 
-from benchmarks.digits import trained
-from common.plan import Cut
+from benchmarks.digits import accuracy_and_bytes, crossing, cuts, ends_in_relu
 from common.wire.codecs import is_image_codec
-from models.codecs import decode, encode
-from models.executor import CompiledSegment, TorchExecutor
-from models.preprocess import as_frame
 
 LOSSLESS = ("raw", "zstd", "webp-lossless")
 HALF_A_POINT = 0.005
-
-
-@cache
-def cuts() -> tuple[Cut, ...]:
-    """After the resized image, and after every network unit that crosses alone."""
-    graph = trained().model.graph
-    every = [Cut.of(graph, graph.names[:count]) for count in range(3, len(graph))]
-    return tuple(cut for cut in every if len(cut.crossing) == 1 and cut.crossing != ("normalize",))
-
-
-@cache
-def compiled(units: tuple[str, ...], output: str) -> CompiledSegment:
-    return TorchExecutor(threads=1).compile(trained().model.segment(units, [output]))
-
-
-@cache
-def crossing(cut: Cut) -> tuple[torch.Tensor, ...]:
-    """What crosses, for every frame that was not trained on."""
-    (unit,) = cut.crossing
-    head = compiled(cut.edge_units, unit)
-    source = trained().model.graph.source
-    return tuple(head.run({source: as_frame(frame)})[unit] for frame in trained().frames)
-
-
-@cache
-def accuracy_and_bytes(cut: Cut, codec: str) -> tuple[float, float]:
-    """Return the share of right classes with `codec` in between, and the mean bytes of a frame."""
-    (unit,), sink = cut.crossing, trained().model.graph.sink
-    tail = compiled(cut.cloud_units, sink)
-    right = total = 0
-    for tensor, wanted in zip(crossing(cut), trained().classes, strict=True):
-        encoded = encode(codec, tensor)
-        answer = tail.run({unit: decode(encoded.entry(0, tensor), encoded.data)})[sink]
-        right += int(answer[0, 0, 0]) == wanted
-        total += encoded.nbytes
-    return right / len(trained().classes), total / len(trained().classes)
 
 
 def test_the_network_has_learnt_to_read_digits() -> None:
@@ -81,7 +39,7 @@ def test_a_codec_keeps_the_accuracy_within_half_a_point(codec: str) -> None:
 
 def test_int8_with_packing_is_a_fifth_of_float32_where_a_relu_ends_the_unit() -> None:
     """Most activations of a trained network are zero: the bytes are at most a fifth, over all frames."""
-    relu = [cut for cut in cuts() if crossing(cut)[0].dim() == 4 and float(crossing(cut)[0].min()) == 0.0]
+    relu = [cut for cut in cuts() if ends_in_relu(cut)]
     assert len(relu) >= 4
     for cut in relu:
         _, raw = accuracy_and_bytes(cut, "raw")

@@ -163,25 +163,24 @@ def executor_table(rows: Sequence[ExecutorRow]) -> str:
 
 def codec_table(rows: Sequence[CodecRow]) -> str:
     heading = [
-        "cut",
-        "float32",
-        "int8-zstd",
-        "of float32",
-        "right before",
-        "right after",
-        "encode",
-        "decode",
-        "saved",
+        "cut", "float32", "int8-zstd", "of float32", "right before", "right after", "encode", "decode", "saved",
         "of saved",
-    ]
+    ]  # fmt: skip
     cells = [
         [
-            row.cut, f"{row.raw_bytes:.0f}", f"{row.packed_bytes:.0f}", f"{row.of_raw:.3f}", f"{row.raw_accuracy:.1%}",
-            f"{row.accuracy:.1%}", f"{row.encode_ms:.2f}", f"{row.decode_ms:.2f}", f"{row.saved_ms:.1f}",
+            row.cut,
+            f"{row.raw_bytes:.0f}",
+            f"{row.packed_bytes:.0f}",
+            f"{row.of_raw:.3f}",
+            f"{row.raw_accuracy:.1%}",
+            f"{row.accuracy:.1%}",
+            f"{row.encode_ms:.2f}",
+            f"{row.decode_ms:.2f}",
+            f"{row.saved_ms:.1f}",
             f"{row.of_saved:.1%}",
         ]
         for row in rows
-    ]  # fmt: skip
+    ]
     return table(heading, cells)
 
 

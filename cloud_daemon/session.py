@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
+from cloud_daemon.greeting import refusal
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
@@ -29,7 +30,6 @@ from common.plan import Output, Stage
 from common.profile import ModelFingerprint
 from common.wire.connection import Received, Role
 from common.wire.messages import (
-    PROTOCOL,
     Answer,
     Busy,
     Bye,
@@ -56,7 +56,6 @@ from common.wire.messages import (
 )
 from common.wire.transport import Channel
 from models.crossing import to_wire
-from models.model import Model
 
 log = structlog.get_logger()
 
@@ -163,29 +162,23 @@ class Session:
     def _greet(self, hello: Hello) -> None:
         self.edge = hello.edge
         self._log = self._log.bind(edge=hello.edge)
-        pool = self._house.pools.get(hello.fingerprint)
-        if hello.protocol != PROTOCOL:
-            self._refuse("protocol", f"the edge speaks protocol {hello.protocol}, this cloud {PROTOCOL}")
-        elif pool is None:
-            held = [one.model for one in self._house.pools.values()]
-            self._refuse("model", mismatch(hello.model, hello.fingerprint, held))
-        else:
-            self._chosen = pool
-            self.greeted = True
-            self._say(
-                Welcome(
-                    session=self.number,
-                    cloud=printable(self._house.name, limits.MAX_NAME_CHARS),
-                    device=printable(pool.executor.device_description, limits.MAX_NAME_CHARS),
-                    credit=limits.MAX_IN_FLIGHT,
-                )
+        refused = refusal(hello, [pool.model for pool in self._house.pools.values()])
+        if refused is not None:
+            self._log.error("edge refused", peer=self.channel.peer, reason=refused.reason)
+            self._say(refused)
+            return
+        self._chosen = self._house.pools[hello.fingerprint]
+        self.greeted = True
+        self._say(
+            Welcome(
+                session=self.number,
+                cloud=printable(self._house.name, limits.MAX_NAME_CHARS),
+                device=printable(self._pool.executor.device_description, limits.MAX_NAME_CHARS),
+                credit=limits.MAX_IN_FLIGHT,
             )
-            self._house.opened(self)
-            self._log.info("edge connected", peer=self.channel.peer, model=hello.model)
-
-    def _refuse(self, kind: str, reason: str) -> None:
-        self._log.error("edge refused", peer=self.channel.peer, reason=reason)
-        self._say(Refused(kind=kind, reason=printable(reason)))
+        )
+        self._house.opened(self)
+        self._log.info("edge connected", peer=self.channel.peer, model=hello.model)
 
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
@@ -354,16 +347,3 @@ class Session:
             self.channel.send(message, chunks or ())
         if self.channel.unsent_bytes > limits.MAX_UNSENT_BYTES:
             self.channel.abort(LinkLostError(f"the edge leaves {self.channel.unsent_bytes} bytes unread"))
-
-
-def mismatch(edge_model: str, edge: ModelFingerprint, held: Sequence[Model]) -> str:
-    """Say how an edge's model differs from what the cloud holds, with all fingerprints."""
-    nearest = min(held, key=lambda model: len(edge.differences(model.fingerprint)))
-    differ = ", ".join(edge.differences(nearest.fingerprint)) + " differ"
-    if len(held) > 1:
-        differ += f" from {nearest.name}'s"
-    shown = "; ".join(f"{model.name} with weights {model.weights}: {model.fingerprint}" for model in held)
-    return (
-        f"edge and cloud hold different models ({differ}). Edge: {edge_model}: {edge}. Cloud: {shown}. "
-        "Give both the same CLEAVE_MODEL, CLEAVE_WEIGHTS and torchvision version"
-    )

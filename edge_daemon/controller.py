@@ -24,7 +24,6 @@ from common.partition.decide import Conditions, Decision, decide
 from common.partition.frontier import Frontier
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
-from common.quantities import format_bandwidth
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
 from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
@@ -32,6 +31,7 @@ from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.plan_log import tell_decision, tell_plan
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
 from edge_daemon.uplink import Uplink
@@ -228,7 +228,7 @@ class Controller:
         else:
             parts = self.active.parts
             self._active = ActivePlan(replace(self._plan(decision, bandwidth_bps), epoch=before.epoch), parts)
-        self._tell(before, decision, bandwidth_bps)
+        tell_decision(before, decision, bandwidth_bps, self._rate_fps)
         self._wish(conditions, decision)
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
 
@@ -327,36 +327,5 @@ class Controller:
         self._active = active
         if before is not None:
             self.switches += 1
-        plan = active.plan
-        link = format_bandwidth(plan.bandwidth_bps) if plan.bandwidth_bps else None
-        log.info(
-            "plan",
-            epoch=plan.epoch,
-            cut=plan.cut.label,
-            before=before.plan.cut.label if before else None,
-            mode=str(plan.mode),
-            bandwidth=link,
-            reason=plan.reason,
-        )
+        tell_plan(active.plan, before.plan.cut if before else None)
         self._changed()
-
-    def _tell(self, before: Plan, decision: Decision, bandwidth_bps: float) -> None:
-        """Log what a person must know though the cut may be the same: the beginning and the end of overload."""
-        if decision.mode is Mode.OVERLOADED and before.mode is not Mode.OVERLOADED:
-            log.warning(
-                "overloaded: no cut keeps the sampling rate",
-                sampling_fps=self._rate_fps,
-                sustainable_fps=round(decision.sustainable_fps, 2),
-                bandwidth=format_bandwidth(bandwidth_bps),
-            )
-        elif before.mode is Mode.OVERLOADED and decision.mode is not Mode.OVERLOADED:
-            log.info("no longer overloaded", sampling_fps=self._rate_fps, cut=decision.cut.label)
-        elif before.mode is not decision.mode and before.cut == decision.cut:
-            log.info(
-                "mode",
-                mode=str(decision.mode),
-                reason=decision.reason,
-                bandwidth=format_bandwidth(bandwidth_bps),
-            )
-        else:
-            log.debug("plan looked at", reason=decision.reason, bandwidth=format_bandwidth(bandwidth_bps))

@@ -22,11 +22,11 @@ def refusal(hello: Hello, held: Sequence[Model]) -> Refused | None:
 def _mismatch(edge_model: str, edge: ModelFingerprint, held: Sequence[Model]) -> str:
     """Say how an edge's model differs from what the cloud holds, with all fingerprints."""
     nearest = min(held, key=lambda model: len(edge.differences(model.fingerprint)))
-    parts = ", ".join(edge.differences(nearest.fingerprint))
+    parts = f"{', '.join(edge.differences(nearest.fingerprint))} differ"
     if len(held) > 1:
         parts += f" from {nearest.name}'s"
     shown = "; ".join(f"{model.name} with weights {model.weights}: {model.fingerprint}" for model in held)
     return (
-        f"edge and cloud hold different models ({parts} differ). Edge: {edge_model}: {edge}. Cloud: {shown}. "
+        f"edge and cloud hold different models ({parts}). Edge: {edge_model}: {edge}. Cloud: {shown}. "
         "Give both the same CLEAVE_MODEL, CLEAVE_WEIGHTS and torchvision version"
     )

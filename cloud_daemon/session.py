@@ -277,9 +277,16 @@ class Session:
             stage_ms, whole_ms = await self._pool.measure(self._stage(request))
         except CleaveError as error:
             self._log.warning("stage not measured", reason=str(error))
-            self._say(MeasureReply(measured=False, reason=printable(error), stage_ms=0, whole_ms=0))
+            reason = printable(error)
+            self._say(
+                MeasureReply(number=request.number, measured=False, reason=reason, stage_ms=0, whole_ms=0)
+            )
             return
-        self._say(MeasureReply(measured=True, reason="", stage_ms=stage_ms, whole_ms=whole_ms))
+        self._say(
+            MeasureReply(
+                number=request.number, measured=True, reason="", stage_ms=stage_ms, whole_ms=whole_ms
+            )
+        )
 
     def _stage(self, asked: StageMessage) -> Stage:
         names = self._pool.model.graph.names

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import structlog
 
@@ -20,7 +20,7 @@ from models.batch import BatchSegment
 from models.compute import Patience
 from models.crossing import from_wire
 from models.executor import Executor
-from models.measuring import frame_to_measure, load_or_measure, measure_in_turn
+from models.measuring import frame_to_measure, load_or_measure, measure_in_turn, whole_network
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import KeptStages, Stages
@@ -80,7 +80,7 @@ class TailPool:
             executor.most_kept,
             lambda segment: BatchSegment(model, executor, segment, frames.batch_max),
         )
-        self._measured = Stages(model, executor, sample_frame())
+        self._measured = Stages(model, executor, sample_frame(), most_kept=2)
         self._store = ProfileStore(state_dir)
         self._measuring: dict[str, asyncio.Future[Profile]] = {}
         self._learning: WeakSet[BatchSegment] = WeakSet()
@@ -94,11 +94,14 @@ class TailPool:
             raise PlanError(f"the stage reads {segment.segment.inputs}, the plan sends {stage.inputs}")
         if segment not in self._learning:
             self._learning.add(segment)
-            self.compute.submit(self._learn, segment.learn(), patience=Patience.MEASURE)
+            self.compute.submit(self._learn, ref(segment), segment.learn(), patience=Patience.MEASURE)
         return Tail(stage, segment, self.model.graph)
 
-    def _learn(self, steps: Iterator[None]) -> None:
+    def _learn(self, segment: ref[BatchSegment], steps: Iterator[None]) -> None:
         """Take one step of learning which batches are good, and ask for a turn for the next."""
+        learner = segment()
+        if learner is None or not self._stages.keeps(learner):
+            return  # it has made room for another one; learning on would keep its memory
         try:
             next(steps)
         except StopIteration:
@@ -106,7 +109,7 @@ class TailPool:
         except Exception:  # a bug, or the machine: frames run one by one, or in the batches known so far
             log.exception("batches cannot be measured")
             return
-        self.compute.submit(self._learn, steps, patience=Patience.MEASURE)
+        self.compute.submit(self._learn, segment, steps, patience=Patience.MEASURE)
 
     def infer(
         self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
@@ -117,17 +120,14 @@ class TailPool:
         )
 
     async def measure(self, stage: Stage) -> tuple[float, float]:
-        """Return what a stage takes as a whole, and all units but the source in turn with it, in ms.
+        """Return what a stage takes as a whole, and the network with the answer in turn with it, in ms.
 
-        Raises `PlanError` when it cannot be one.
+        Raises `PlanError` when it cannot be one, or reads what depends on the frame's size.
         """
-        graph = self.model.graph
-        return await measure_in_turn(
-            self._measured,
-            (stage.units, tuple(output.unit for output in stage.outputs)),
-            (tuple(name for name in graph.names if name != graph.source), (graph.sink,)),
-            self.compute,
-        )
+        if varying := FREE_SIZES.keys() & set(stage.inputs):
+            raise PlanError(f"what it takes depends on the size of {min(varying)!r}")
+        part = (stage.units, tuple(output.unit for output in stage.outputs))
+        return await measure_in_turn(self._measured, part, whole_network(self.model), self.compute)
 
     async def warm(self) -> None:
         """Run one whole inference, so that what is broken shows before edges connect."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from common.errors import LinkError
 from common.graph import ModelGraph
 from common.plan import Cut, Plan, Stage, stages_of
 from common.wire.messages import MeasureRequest, Prepare
@@ -62,9 +63,9 @@ def prepare_request(epoch: int, stage: Stage, graph: ModelGraph) -> Prepare:
     return Prepare(epoch=epoch, **_indices(stage, graph))
 
 
-def measure_request(stage: Stage, graph: ModelGraph) -> MeasureRequest:
+def measure_request(number: int, stage: Stage, graph: ModelGraph) -> MeasureRequest:
     """Say a stage as the message that asks the cloud to measure it."""
-    return MeasureRequest(**_indices(stage, graph))
+    return MeasureRequest(number=number, **_indices(stage, graph))
 
 
 def _indices(stage: Stage, graph: ModelGraph) -> dict[str, Any]:
@@ -79,13 +80,17 @@ def _indices(stage: Stage, graph: ModelGraph) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class Sent:
     """A frame's head as it is to be sent: the crossing tensors (kept, should the cloud let the frame down), their
-    entries and the payload, and what it took in ms to compute and to encode."""
+    entries and the payload, and what it took in ms to compute and to encode.
+
+    `error`: they cannot be sent (too large, say), and why; there are no entries then.
+    """
 
     crossing: Mapping[str, torch.Tensor]
     entries: tuple[TensorEntry, ...]
     chunks: Sequence[memoryview | bytes]
     head_ms: float | None
     encode_ms: float
+    error: LinkError | None = None
 
 
 def run_head(active: ActivePlan, stages: Stages, frame: torch.Tensor) -> Sent:
@@ -94,10 +99,13 @@ def run_head(active: ActivePlan, stages: Stages, frame: torch.Tensor) -> Sent:
     began = time.perf_counter()
     crossing = head.run({graph.source: frame}) if head is not None else {graph.source: frame}
     between = time.perf_counter()
-    cut = active.plan.cut
-    if cut.codecs:
-        entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, cut.codec_of))
-    else:
-        entries, chunks = to_wire(graph, crossing)  # nothing is computed
     head_ms = (between - began) * 1e3 if head is not None else None
+    cut = active.plan.cut
+    try:
+        if cut.codecs:
+            entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, cut.codec_of))
+        else:
+            entries, chunks = to_wire(graph, crossing)  # nothing is computed
+    except LinkError as error:
+        return Sent(crossing, (), (), head_ms, 0.0, error)
     return Sent(crossing, entries, chunks, head_ms, (time.perf_counter() - between) * 1e3)

@@ -31,7 +31,7 @@ from models.stages import Stages
 log = structlog.get_logger()
 
 MOST_KEPT_BYTES = 32 * MIB
-"""Of frames to calibrate with; of large ones there are fewer."""
+"""Of frames to calibrate with; of large ones there are fewer, but as many as are needed."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,10 @@ class Certifier:
             return
         # By a lossless cut the answer is the unsplit model's: it need not be asked again.
         self._frames.append(Calibration(frame, None if losses_of(cut) else answer))
-        while len(self._frames) > 1 and sum(kept.frame.nbytes for kept in self._frames) > MOST_KEPT_BYTES:
+        while (
+            len(self._frames) > FEWEST_FRAMES
+            and sum(kept.frame.nbytes for kept in self._frames) > MOST_KEPT_BYTES
+        ):
             self._frames.popleft()
         if losses_of(cut):
             self._answered += 1
@@ -102,11 +105,11 @@ class Certifier:
                     await self._look_again(recheck)
                 if wished is not None:
                     await self._certify(wished)
+                self._changed()
             except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
                 log.warning("a lossy cut could not be looked at", reason=str(error))
             finally:
-                self._wished = None
-            self._changed()
+                self._wished = None  # what failed is wished for again at the next look
 
     async def _certify(self, cut: Cut) -> None:
         frames = list(self._frames)

@@ -110,6 +110,7 @@ class Controller:
         """Go on without the cloud at once: the edge-only parts are always prepared."""
         self._estimate.forget()
         self._load.forget()
+        self._cost_model.forget_link()
         if self.active.uses_cloud:
             self._cloud_let_down = True
             now = time.monotonic()
@@ -128,7 +129,7 @@ class Controller:
         self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
-        """Take note of what a cut's segments take as wholes, in shares of the whole model."""
+        """Take note of what a cut's segments take as wholes, in shares of the whole network."""
         self._cost_model.saw_segments(cut, head_share, tail_share)
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
@@ -140,7 +141,7 @@ class Controller:
         bandwidth_bps = self._estimate.bandwidth_bps
         if bandwidth_bps is not None:
             carried_ms = link_ms - self._estimate.rtt_ms
-            self._cost_model.saw_transfer(plan.cut, carried_ms, nbytes * 8000.0 / bandwidth_bps)
+            self._cost_model.saw_transfer(plan.cut, nbytes, carried_ms, nbytes * 8000.0 / bandwidth_bps)
         self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())
 
     def look_again(self) -> None:
@@ -195,7 +196,7 @@ class Controller:
             if self._uplink.available or not cut.cloud_units:
                 await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
         elif not self._uplink.available or time.monotonic() < self._cloud_again_at:
-            self._consider_rate_without_cloud()
+            await self._consider_rate_without_cloud()
         elif not self.has_profiles:
             if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way
                 return
@@ -209,6 +210,8 @@ class Controller:
     async def _decide(self, bandwidth_bps: float) -> None:
         fidelity = self._certifier.fidelity
         await self._cost_model.refresh()
+        if not self._uplink.available:  # went meanwhile
+            return
         frontier = self._cost_model.frontier(fidelity.certified)
         conditions = self._conditions(bandwidth_bps)
         before = self.active.plan
@@ -258,15 +261,16 @@ class Controller:
             cloud_wait_ms=self._load.wait_ms(time.monotonic()),
         )
 
-    def _consider_rate_without_cloud(self) -> None:
+    async def _consider_rate_without_cloud(self) -> None:
         """Say what the edge alone can sustain, once that is known."""
         if not self.has_profiles:
             return
+        await self._cost_model.refresh()
         before = self.active.plan
         decision = decide(self._cost_model.frontier(), self._conditions(0.0))
         plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
         self._active = ActivePlan(plan, self.active.parts)
-        self._tell(before, decision, 0.0)
+        tell_decision(before, decision, 0.0, self._rate_fps)
 
     def _plan(self, decision: Decision, bandwidth_bps: float | None) -> Plan:
         """Make the plan of a decision, without its epoch yet."""

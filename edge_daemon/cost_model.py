@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from common import limits
 from common.graph import ModelGraph
 from common.partition.codings import LOSSLESS
 from common.partition.decide import Costs
@@ -19,6 +20,7 @@ from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
 from edge_daemon.drift import Drift
 from edge_daemon.frontiers import Basis, Frontiers
+from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
 """Frames whose median size is planned with."""
@@ -43,6 +45,11 @@ class Scales:
             if not 0.85 < scale < 1.15
         ]
         return ", ".join(words)
+
+
+def _network_ms(profile: Profile) -> float:
+    """Return what the network and the answer take, without the pre-processing: that depends on the frames' size."""
+    return sum(ms for name, ms in profile.unit_ms.items() if name not in PREPROCESSING_UNITS)
 
 
 class CostModel:
@@ -78,13 +85,14 @@ class CostModel:
             self._segments = SegmentTimes()
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
-        """Take note of what a cut's head and tail take as wholes, in shares of the whole model on the same device."""
+        """Take note of what the network's part of a cut's head, and its tail, take in shares of the whole network."""
         assert self._edge is not None
         assert self._cloud is not None
+        before_ms = sum(self._edge.unit_ms[name] for name in cut.edge_units if name in PREPROCESSING_UNITS)
         self._segments = self._segments.with_cut(
             cut,
-            None if head_share is None else head_share * self._edge.total_ms,
-            None if tail_share is None else tail_share * self._cloud.total_ms,
+            None if head_share is None else before_ms + head_share * _network_ms(self._edge),
+            None if tail_share is None else tail_share * _network_ms(self._cloud),
         )
         # What frames told of the devices was told against other costs.
         self._edge_drift.forget()
@@ -104,7 +112,7 @@ class CostModel:
 
     def saw_stages(self, cut: Cut, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what a frame's stages under `cut` took, with codecs; none where there was no such stage."""
-        if self._edge is None or self._cloud is None:
+        if self._edge is None or self._cloud is None or not self._is_built:
             return
         costs = self.costs(cut)
         now = time.monotonic()
@@ -113,17 +121,23 @@ class CostModel:
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
-    def saw_transfer(self, cut: Cut, took_ms: float, expected_ms: float) -> None:
-        """Take note of how long a frame under `cut` was on the link, and how long its bytes should have been.
+    def saw_transfer(self, cut: Cut, nbytes: int, took_ms: float, expected_ms: float) -> None:
+        """Take note of how long a frame's `nbytes` under `cut` were on the link, and how long they should have been.
 
         A message is not carried at the link's full rate from its first byte to its last: connections start slowly,
         shallow queues lose what must be sent again, and a burst may be free.
         """
+        if nbytes < limits.MIN_GOODPUT_BYTES:  # all that it tells is the round trip
+            return
         if cut.label not in self._seen_cuts and len(self._seen_cuts) >= MOST_SEEN:
             self._seen_cuts.clear()
         self._seen_cuts[cut.label] = cut
         took_ms = min(max(took_ms, expected_ms / WIDEST_LINK), expected_ms * WIDEST_LINK)
         self._link_drift.add(cut.label, took_ms, expected_ms, 0.0, time.monotonic())
+
+    def forget_link(self) -> None:
+        """Forget what transfers took: the link was gone."""
+        self._link_drift.forget()
 
     # --- what it knows ----------------------------------------------------------------------------------
     @property
@@ -207,11 +221,16 @@ class CostModel:
         link_scale = own if own is not None else self._link_scale(now)
         return replace(costs, payload_bytes=costs.payload_bytes * link_scale)
 
+    @property
+    def _is_built(self) -> bool:
+        return self._built is not None and self._built.basis.is_of(self._edge, self._cloud)
+
     def _frontiers(self) -> Frontiers:
         """Return what is built of the present profiles; segments and sizes are those of the last refresh."""
-        if self._built is None or not self._built.basis.is_of(self._edge, self._cloud):
+        if not self._is_built:
             sets = self._built.sets if self._built is not None else None
             self._built = Frontiers.build(self._graph, self._basis(), self._losses, sets)
+        assert self._built is not None
         return self._built
 
     def _basis(self) -> Basis:

@@ -129,7 +129,8 @@ class Line:
         self.prepares: dict[int, asyncio.Future[Prepared]] = {}
         self.probes: dict[int, asyncio.Future[None]] = {}
         self.profile: asyncio.Future[memoryview] | None = None
-        self.measured: asyncio.Future[MeasureReply] | None = None
+        self.measures: dict[int, asyncio.Future[MeasureReply]] = {}
+        """What the cloud has been asked to measure and has not answered, whether or not somebody still waits."""
         self.grant: asyncio.Future[ProbeGrant | ProbeDenied] | None = None
         self._suspected = False
         self._draining = False
@@ -181,8 +182,8 @@ class Line:
     def fail(self, error: CleaveError) -> None:
         """Tell everybody who waits on this line."""
         waiting: list[asyncio.Future[object]] = [waiting.reply for waiting in self.frames.values()]  # type: ignore[misc]
-        waiting += [*self.prepares.values(), *self.probes.values()]  # type: ignore[list-item]
-        waiting += [future for future in (self.profile, self.measured, self.grant) if future is not None]  # type: ignore[misc]
+        waiting += [*self.prepares.values(), *self.probes.values(), *self.measures.values()]  # type: ignore[list-item]
+        waiting += [future for future in (self.profile, self.grant) if future is not None]  # type: ignore[misc]
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
@@ -206,7 +207,7 @@ class Line:
             case Prepared() as prepared:
                 _set(self.prepares.get(prepared.epoch), prepared)
             case MeasureReply() as measured:
-                _set(self.measured, measured)
+                _set(self.measures.pop(measured.number, None), measured)
             case ProfileReply():
                 _set(self.profile, event.payload)
             case ProbeGrant() | ProbeDenied() as turn:

@@ -82,12 +82,12 @@ class LinkEstimate:
         """Bit/s upwards; none while nothing is known.
 
         Transfers wait behind each other's bytes, arrivals lose their beginning: each tells too little at times, and
-        the one that tells more is the link's.
+        the one that tells more is the link's. A transfer older than all arrivals that count is of another link.
         """
         if not self._samples:
             return None
-        newest = self._samples[-1].at
-        transfers = [s.bps for s in self._transfers if newest - s.at <= STALE_S]
+        oldest = self._samples[0].at
+        transfers = [s.bps for s in self._transfers if s.at >= oldest]
         arrived = statistics.median(s.bps for s in self._samples)
         return max(arrived, statistics.median(transfers)) if transfers else arrived
 

@@ -136,10 +136,13 @@ class FramePipeline:
         return self._answered(journey, finished.result[graph.sink], "edge after cloud")
 
     async def _ask_cloud(self, journey: Journey, sent: Sent) -> FrameRecord:
+        if sent.error is not None:
+            raise sent.error
         plan, graph = journey.active.plan, self._model.graph
         journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
         for entry in sent.entries:
-            self._controller.saw_sent(graph.units[entry.unit].name, entry.codec, entry.nbytes)
+            unit = graph.units[entry.unit].name
+            self._controller.saw_sent(unit, plan.cut.codec_of[unit], entry.nbytes)  # as it was planned
         reply = await self._uplink.infer(
             journey.frame.number, plan.epoch, sent.entries, sent.chunks, patience_s(journey.active)
         )

@@ -12,7 +12,7 @@ from common.plan import Cut, stages_of
 from edge_daemon.active_plan import measure_request
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
-from models.measuring import TURNS, measure_in_turn
+from models.measuring import TURNS, measure_in_turn, whole_network
 from models.stages import Stages
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ BUDGET_MS = 30_000.0
 FEWEST = 3
 """… but as many as this."""
 MOST_SHARE = 2.0
-"""No tail is believed to take longer, in shares of the whole model: the number comes from the network."""
+"""No tail is believed to take longer, in shares of the network: the number comes from another machine."""
 
 Learn = Callable[[Cut, float | None, float | None], None]
 
@@ -34,7 +34,10 @@ def affordable(cuts: Sequence[Cut], whole_ms: float) -> Sequence[Cut]:
 
 
 class SegmentMeasurer:
-    """Measures in the background, behind frames. `learn` is told each cut's shares of the whole model's time."""
+    """Measures in the background, behind frames. `learn` is told each cut's shares of the whole network's time.
+
+    Pre-processing is left out: it depends on the frames' size, and the profile has it for theirs.
+    """
 
     def __init__(self, stages: Stages, compute: ComputeThread, uplink: Uplink, learn: Learn) -> None:
         self._stages = stages
@@ -44,6 +47,7 @@ class SegmentMeasurer:
         self._wished: Sequence[Cut] = ()
         self._done_for: object = None
         self._work = asyncio.Event()
+        self._number = 0
 
     def wish(self, level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
         """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done."""
@@ -60,29 +64,48 @@ class SegmentMeasurer:
             measured = 0
             try:
                 for cut in self._wished:
-                    await self._measure(cut)
-                    measured += 1
+                    measured += await self._measured(cut)
             except LinkError as error:
                 self._done_for = None  # when the link is back
                 log.info("measuring of segments broken off", reason=str(error))
-            except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
-                log.warning("segments cannot be measured", reason=str(error))
             finally:
                 self._wished = ()
             if measured:
                 log.info("segments measured", cuts=measured)
 
-    async def _measure(self, cut: Cut) -> None:
+    async def _measured(self, cut: Cut) -> bool:
+        """Measure a cut and tell what was learnt, if anything. Raises `LinkError` when the link goes."""
+        try:
+            head_share, tail_share = await self._head_share(cut), await self._tail_share(cut)
+        except LinkError:
+            raise
+        except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
+            log.warning("a segment cannot be measured", cut=cut.label, reason=str(error))
+            return False
+        if head_share is None and tail_share is None:
+            return False
+        self._learn(cut, head_share, tail_share)
+        return True
+
+    async def _head_share(self, cut: Cut) -> float | None:
+        """Return what the network's part of the head takes of the whole network here; none if there is none."""
+        network = set(self._stages.model.network_units)
+        units = tuple(name for name in cut.edge_units if name in network)
+        outputs = tuple(name for name in cut.crossing if name in network)
+        if not outputs:
+            return None
+        whole = whole_network(self._stages.model)
+        part_ms, whole_ms = await measure_in_turn(self._stages, (units, outputs), whole, self._compute)
+        return part_ms / whole_ms if whole_ms else None
+
+    async def _tail_share(self, cut: Cut) -> float | None:
+        """Return what the tail takes of the whole network in the cloud; none where the frame's size matters."""
         graph = self._stages.model.graph
-        head_share = tail_share = None
-        if 1 < len(cut.edge_units) < len(graph):
-            part, whole = (cut.edge_units, cut.crossing), (graph.names, (graph.sink,))
-            head_ms, whole_ms = await measure_in_turn(self._stages, part, whole, self._compute)
-            head_share = head_ms / whole_ms if whole_ms else None
-            reply = await self._uplink.measure(measure_request(stages_of(cut, graph.sink)[1], graph))
-            if not reply.measured:
-                log.warning("the cloud cannot measure a stage", cut=cut.label, reason=reply.reason)
-            elif reply.whole_ms:
-                tail_share = min(reply.stage_ms / reply.whole_ms, MOST_SHARE)
-        if head_share is not None or tail_share is not None:
-            self._learn(cut, head_share, tail_share)
+        if not cut.crossing or {graph.source, "decode"} & set(cut.crossing):
+            return None
+        self._number += 1
+        request = measure_request(self._number, stages_of(cut, graph.sink)[1], graph)
+        reply = await self._uplink.measure(request)
+        if not reply.measured:
+            log.warning("the cloud cannot measure a stage", cut=cut.label, reason=reply.reason)
+        return min(reply.stage_ms / reply.whole_ms, MOST_SHARE) if reply.measured and reply.whole_ms else None

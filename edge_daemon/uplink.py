@@ -211,10 +211,13 @@ class Uplink:
             line.prepares.pop(request.epoch, None)
 
     async def measure(self, request: MeasureRequest) -> MeasureReply:
-        """Have the cloud measure a stage as a whole. Raises `LinkLostError`."""
+        """Have the cloud measure a stage as a whole. Raises `LinkLostError`, also while it still measures another."""
         line = self._require()
-        line.measured = asyncio.get_running_loop().create_future()
-        return await line.ask(request, line.measured, timeout_s=PROFILE_TIMEOUT_S)
+        if line.measures:
+            raise LinkLostError("the cloud still measures what it was asked for before")
+        reply: asyncio.Future[MeasureReply] = asyncio.get_running_loop().create_future()
+        line.measures[request.number] = reply
+        return await line.ask(request, reply, timeout_s=PROFILE_TIMEOUT_S)
 
     async def profile(self, frame: bytes) -> Profile:
         """Get the cloud's profile for frames like `frame`. Raises `LinkLostError`, `RemoteProtocolError`."""

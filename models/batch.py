@@ -92,6 +92,7 @@ class BatchSegment:
             except (RuntimeError, MemoryError) as error:
                 prepared.append(_failed(error))
             alone_ms.append((time.perf_counter() - began) * 1e3)
+            self.times.add_before(alone_ms[-1])
         good = [one for one in prepared if not isinstance(one, CleaveError)]
         began = time.perf_counter()
         found = iter(self._separately_if_need_be(good))

@@ -23,11 +23,16 @@ class BatchTimes:
 
     def __init__(self) -> None:
         self._recent: dict[int, deque[float]] = {}
+        self._before: deque[float] = deque(maxlen=RECENT)
         self._most = 2**30
 
     def add(self, size: int, ms: float) -> None:
         """Take note of a run of `size` frames."""
         self._recent.setdefault(size, deque(maxlen=RECENT)).append(ms)
+
+    def add_before(self, ms: float) -> None:
+        """Take note of what a frame took before the batch, by itself: decoding, pre-processing."""
+        self._before.append(ms)
 
     def refuse(self, size: int) -> None:
         """Never run so many frames again: it has failed (no memory, say) where fewer did not."""
@@ -44,10 +49,11 @@ class BatchTimes:
         Of sizes that are about as good it is the smallest. One is always possible.
         """
         measured = [(size, ms) for size in self._recent if (ms := self.ms(size)) is not None]
+        before_ms = statistics.median(self._before) if self._before else 0.0
         usable = sorted(
             (size, ms / size)
             for size, ms in measured
-            if size <= min(available, self._most) and (size == 1 or ms <= LONGEST_MS)
+            if size <= min(available, self._most) and (size == 1 or ms + size * before_ms <= LONGEST_MS)
         )
         least = min((per_frame for _, per_frame in usable), default=0.0)
         return next((size for size, per_frame in usable if per_frame * (1 - GAIN) <= least), 1)

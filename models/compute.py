@@ -49,6 +49,7 @@ class ComputeThread:
     def __init__(self, name: str) -> None:
         self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
+        self._stopped = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -82,11 +83,15 @@ class ComputeThread:
                 ended = time.perf_counter()
                 future.set_result(Timed(result, (begun - asked) * 1e3, (ended - begun) * 1e3))
 
-        self._jobs.put((asked + patience, next(self._order), job))
+        if self._stopped:  # a job that asks for the next one while it runs
+            future.cancel()
+        else:
+            self._jobs.put((asked + patience, next(self._order), job))
         return future
 
     def stop(self, timeout_s: float) -> None:
         """End the thread once its present job is done, dropping what waits; wait for that at most `timeout_s`."""
+        self._stopped = True
         while True:
             try:
                 self._jobs.get_nowait()

@@ -10,6 +10,7 @@ import structlog
 from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileStore
 from models.compute import ComputeThread, Patience
+from models.model import Model
 from models.preprocess import as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
@@ -64,6 +65,11 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
 
 Part = tuple[tuple[str, ...], tuple[str, ...]]
 """Units, and those of them whose outputs are handed on."""
+
+
+def whole_network(model: Model) -> Part:
+    """Return the network with the answer: what segments of it are measured beside."""
+    return (*model.network_units, model.graph.sink), (model.graph.sink,)
 
 
 async def measure_in_turn(

@@ -50,6 +50,10 @@ class KeptStages(Generic[Ready]):
             self._kept.popitem(last=False)
         return compiled
 
+    def keeps(self, ready: Ready) -> bool:
+        """Say whether `ready` is still kept."""
+        return any(kept is ready for kept in self._kept.values())
+
     def example(self, segment: Segment) -> dict[str, torch.Tensor]:
         """Return inputs for a segment: a sample frame, and zeros of the right types and shapes."""
         graph = self.model.graph
@@ -67,7 +71,7 @@ class KeptStages(Generic[Ready]):
 class Stages(KeptStages[CompiledSegment]):
     """The compiled segments of one model on one executor."""
 
-    def __init__(self, model: Model, executor: Executor, sample: bytes) -> None:
-        super().__init__(model, sample, executor.most_kept, executor.compile)
+    def __init__(self, model: Model, executor: Executor, sample: bytes, most_kept: int | None = None) -> None:
+        super().__init__(model, sample, most_kept or executor.most_kept, executor.compile)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""

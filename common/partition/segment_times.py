@@ -2,7 +2,7 @@
 
 Unit times pick the cuts worth measuring; these are measured as they run, head and tail, and planned with. What a
 segment costs beyond its units (waking the machine, entering it, leaving it) shows in the measured ones, and is added
-to all others.
+to all others but the two ends, whose profiles are of wholes already.
 """
 
 from __future__ import annotations
@@ -39,8 +39,18 @@ class SegmentTimes:
     ) -> tuple[float, float]:
         """Return what the head and the tail of `cut` take, in ms: measured, or by unit times and what those lack."""
         return (
-            _time(cut.edge_units, self.heads, edge_ms, is_segment=len(cut.edge_units) > 1),
-            _time(cut.cloud_units, self.tails, cloud_ms, is_segment=bool(cut.cloud_units)),
+            _time(
+                cut.edge_units,
+                self.heads,
+                edge_ms,
+                is_segment=len(cut.edge_units) > 1 and bool(cut.cloud_units),
+            ),
+            _time(
+                cut.cloud_units,
+                self.tails,
+                cloud_ms,
+                is_segment=len(cut.edge_units) > 1 and bool(cut.cloud_units),
+            ),
         )
 
     def of_sets(
@@ -49,8 +59,9 @@ class SegmentTimes:
         """Return the same for every set's cut."""
         edge, _, cloud = sets.costs(edge_ms, cloud_ms)
         counts = sets.members.sum(axis=1)
-        edge = edge + np.where(counts > 1, _beyond(self.heads, edge_ms), 0.0)
-        cloud = cloud + np.where(counts < len(sets.graph), _beyond(self.tails, cloud_ms), 0.0)
+        split = (counts > 1) & (counts < len(sets.graph))
+        edge = edge + np.where(split, _beyond(self.heads, edge_ms), 0.0)
+        cloud = cloud + np.where(split, _beyond(self.tails, cloud_ms), 0.0)
         index = sets.graph.index
         for times, into, inside in ((self.heads, edge, True), (self.tails, cloud, False)):
             for units, ms in times.items():

@@ -16,6 +16,7 @@ import math
 import re
 from enum import Enum
 
+from common import limits
 from common.graph import TensorSpec
 
 RAW = "raw"
@@ -84,7 +85,7 @@ def fits(codec: str, spec: TensorSpec) -> bool:
     """Say whether tensors of this type and shape can be sent so at all."""
     if codec == RAW:
         return True
-    if not is_known(codec) or not spec.nbytes:
+    if not is_known(codec) or not 0 < spec.nbytes <= limits.MAX_PAYLOAD_BYTES:
         return False
     if is_image_codec(codec):
         sides = spec.shape[:2]

@@ -357,25 +357,35 @@ class Bye(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRequest(StageMessage):
-    """edge → cloud: what does this stage take you as a whole, please; it may come into a plan."""
+    """edge → cloud: what does this stage take you as a whole, please; it may come into a plan.
+
+    `number` tells the reply from others. The stage reads nothing whose size depends on the frame.
+    """
 
     code: ClassVar[int] = 19
+    number: int
+
+    def __post_init__(self) -> None:
+        check_int(self, "number")
+        StageMessage.__post_init__(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureReply(Message):
-    """cloud → edge: the stage's time in ms and, measured in turn with it, that of all units but the source.
+    """cloud → edge: the stage's time in ms and, measured in turn with it, that of the network and the answer.
 
     Their ratio counts: the machine may have been busy. Not `measured`: `reason` says why.
     """
 
     code: ClassVar[int] = 20
+    number: int
     measured: bool
     reason: str
     stage_ms: float
     whole_ms: float
 
     def __post_init__(self) -> None:
+        check_int(self, "number")
         if type(self.measured) is not bool:
             raise fail(self, "measured", self.measured, "true or false")
         check_text(self, "reason", limits.MAX_REASON_CHARS)

@@ -92,8 +92,8 @@ def prepare(cut: Cut, epoch: int) -> Prepare:
     return Prepare(epoch=epoch, **_stage(cut))
 
 
-def measure(cut: Cut) -> MeasureRequest:
-    return MeasureRequest(**_stage(cut))
+def measure(cut: Cut, number: int = 1) -> MeasureRequest:
+    return MeasureRequest(number=number, **_stage(cut))
 
 
 class Edge:

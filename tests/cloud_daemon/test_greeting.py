@@ -27,6 +27,6 @@ def test_another_model_is_refused_with_all_fingerprints() -> None:
     refused = refusal(hello(), [tiny_model(1), tiny_model(2)])
     assert refused is not None
     assert refused.kind == "model"
-    assert "different models (weights from " in refused.reason
+    assert "different models (weights differ from " in refused.reason
     for model in (MODEL, tiny_model(1)):
         assert model.fingerprint.weights[:12] in refused.reason

@@ -13,6 +13,7 @@ import pytest
 from cloud_daemon import session as module
 from common import limits
 from common.errors import ProbeError
+from common.plan import Cut
 from common.profile import Profile
 from common.wire.messages import (
     Answer,
@@ -356,8 +357,9 @@ def test_a_stage_is_measured_beside_the_whole_model(tmp_path: Path) -> None:
     async def main() -> None:
         async with cloud(tmp_path) as rack:
             edge = await rack.greeted()
-            edge.say(measure(SPLIT))
+            edge.say(measure(SPLIT, number=7))
             reply = await edge.hears(MeasureReply)
+            assert reply.number == 7
             assert reply.measured
             assert reply.reason == ""
             assert reply.stage_ms > 0
@@ -374,11 +376,25 @@ def test_a_stage_that_cannot_be_is_not_measured(tmp_path: Path) -> None:
     async def main() -> None:
         async with cloud(tmp_path) as rack:
             edge = await rack.greeted()
-            edge.say(MeasureRequest(units=(4000,), inputs=(), outputs=((4000, "answer"),)))
+            edge.say(MeasureRequest(number=1, units=(4000,), inputs=(), outputs=((4000, "answer"),)))
             reply = await edge.hears(MeasureReply)
             assert not reply.measured
             assert "unit 4000 is not in the graph" in reply.reason
             edge.say(measure(SPLIT))
             assert (await edge.hears(MeasureReply)).measured
+
+    run(main())
+
+
+def test_a_stage_that_reads_what_depends_on_the_frames_size_is_not_measured(tmp_path: Path) -> None:
+    """A sample of another size would tell another time."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            edge.say(measure(Cut.cloud_only(GRAPH)))
+            reply = await edge.hears(MeasureReply)
+            assert not reply.measured
+            assert "depends on the size of 'frame'" in reply.reason
 
     run(main())

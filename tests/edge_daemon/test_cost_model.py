@@ -22,6 +22,7 @@ def complete() -> CostModel:
     model = CostModel(GRAPH)
     model.set_profiles(EDGE, None)
     model.set_profiles(None, CLOUD)
+    model.frontier()
     return model
 
 
@@ -152,11 +153,11 @@ def test_a_link_that_carries_messages_slower_than_its_rate_costs_more() -> None:
     other = Cut.of(GRAPH, RESIZED)
     before = {cut: model.costs(cut).payload_bytes for cut in (CLOUD_ONLY, other)}
     for _ in range(10):
-        model.saw_transfer(CLOUD_ONLY, 150.0, 100.0)
+        model.saw_transfer(CLOUD_ONLY, 100_000, 150.0, 100.0)
     assert model.costs(CLOUD_ONLY).payload_bytes == pytest.approx(1.5 * before[CLOUD_ONLY])
     assert model.costs(other).payload_bytes == pytest.approx(1.5 * before[other])
     for _ in range(10):
-        model.saw_transfer(other, 50.0, 100.0)
+        model.saw_transfer(other, 50_000, 50.0, 100.0)
     assert model.costs(other).payload_bytes == pytest.approx(0.5 * before[other]), "a burst is free"
     frontier = model.frontier()
     for cut in (CLOUD_ONLY, other, EDGE_ONLY):
@@ -169,8 +170,28 @@ def test_few_or_absurd_transfers_do_not_move_the_costs() -> None:
     """One slow message is a hiccup; no link is believed to be many times worse than its rate."""
     model = complete()
     before = model.costs(CLOUD_ONLY).payload_bytes
-    model.saw_transfer(CLOUD_ONLY, 900.0, 100.0)
+    model.saw_transfer(CLOUD_ONLY, 100_000, 900.0, 100.0)
     assert model.costs(CLOUD_ONLY).payload_bytes == before
     for _ in range(10):
-        model.saw_transfer(CLOUD_ONLY, 1e9, 100.0)
+        model.saw_transfer(CLOUD_ONLY, 2_000, 9.0, 0.1)
+    assert model.costs(CLOUD_ONLY).payload_bytes == before, "a packet or two tell the round trip"
+    for _ in range(10):
+        model.saw_transfer(CLOUD_ONLY, 100_000, 1e9, 100.0)
     assert model.costs(CLOUD_ONLY).payload_bytes == pytest.approx(WIDEST_LINK * before)
+
+
+def test_measured_segments_count_beside_pre_processing_as_profiled() -> None:
+    """A head is its pre-processing and its share of the network, a tail its share; the ends stay as they were."""
+
+    async def main() -> None:
+        model = complete()
+        cut = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
+        network = [name for name in GRAPH.names if name not in ("frame", "decode", "resize", "normalize")]
+        model.saw_segments(cut, 0.5, 0.25)
+        await model.refresh()
+        costs = model.costs(cut)
+        assert costs.edge_ms == pytest.approx(4 * 4.0 + 0.5 * 4.0 * len(network))
+        assert costs.cloud_ms == pytest.approx(0.25 * len(network))
+        assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(EDGE.total_ms)
+
+    run(main())

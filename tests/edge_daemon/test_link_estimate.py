@@ -139,8 +139,9 @@ def test_transfers_too_small_or_too_old_tell_nothing() -> None:
     assert estimate.bandwidth_bps == 1e6
     estimate.add_transfer(50_000, 10.0, 0.0)
     assert estimate.bandwidth_bps == pytest.approx(40e6)
-    estimate.add(BandwidthSample(1e6, STALE_S + 1, "traffic"))
-    assert estimate.bandwidth_bps == 1e6
+    for later in range(1, RECENT + 1):
+        estimate.add(BandwidthSample(1e6, float(later), "traffic"))
+    assert estimate.bandwidth_bps == 1e6, "older than all arrivals that count"
     estimate.add_transfer(50_000, 10.0, STALE_S + 1)
     estimate.add(BandwidthSample(2e6, STALE_S + 2, "iperf3"))
     assert estimate.bandwidth_bps == 2e6

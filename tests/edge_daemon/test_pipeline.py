@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
 from common.plan import Cut, Mode, Plan, Prediction
 from common.wire.tensors import TensorEntry
+from edge_daemon import active_plan
 from edge_daemon.active_plan import ActivePlan
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
@@ -521,5 +522,24 @@ def test_tensors_cross_by_the_codecs_of_the_plan() -> None:
             assert sent <= record.bytes_up < 1.1 * sent + 64
             assert line.controller.transfers == [(record.bytes_up, record.durations.link_ms)]
             assert record.durations.encode_ms is not None
+
+    run(main())
+
+
+def test_a_tensor_that_cannot_be_sent_is_finished_on_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large for the wire is no fault of the frame's: the edge has all it needs."""
+
+    def refuse(*_: object) -> None:
+        raise RemoteProtocolError("tensor of unit 1: 72000000 bytes, the limit is 67108864")
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(SPLIT))
+            monkeypatch.setattr(active_plan, "to_wire", refuse)
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert record.ran == "edge after cloud"
+            assert record.fallback is not None
+            assert "72000000 bytes" in record.fallback
 
     run(main())

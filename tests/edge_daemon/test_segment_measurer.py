@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -27,14 +28,14 @@ Learnt = dict[str, tuple[float | None, float | None]]
 class FakeUplink:
     def __init__(self) -> None:
         self.asked: list[MeasureRequest] = []
-        self.reply = MeasureReply(measured=True, reason="", stage_ms=3.0, whole_ms=12.0)
+        self.reply = MeasureReply(number=0, measured=True, reason="", stage_ms=3.0, whole_ms=12.0)
         self.gone_at: int | None = None
 
     async def measure(self, request: MeasureRequest) -> MeasureReply:
         if len(self.asked) == self.gone_at:
             raise LinkLostError("gone")
         self.asked.append(request)
-        return self.reply
+        return replace(self.reply, number=request.number)
 
 
 @contextlib.asynccontextmanager
@@ -54,8 +55,8 @@ async def at_work(tiny: Bench, uplink: FakeUplink) -> AsyncIterator[tuple[Segmen
         await asyncio.wait([task])
 
 
-def test_each_cut_is_measured_on_both_sides_in_shares_of_the_whole() -> None:
-    """The ends are the whole model already; every other cut has a head's and a tail's share."""
+def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
+    """The ends are wholes already; pre-processing has no share on the edge, and in the cloud only behind `resize`."""
 
     async def main() -> None:
         with bench() as tiny:
@@ -63,12 +64,39 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_whole() -> None:
             async with at_work(tiny, uplink) as (measurer, learnt):
                 measurer.wish("profiles", lambda: CUTS)
                 await until(lambda: not measurer._wished)
-                assert set(learnt) == {cut.label for cut in CUTS[1:-1]}
-                for head_share, tail_share in learnt.values():
+                before, inside = CUTS[2:4], CUTS[4:-1]
+                assert set(learnt) == {cut.label for cut in (*before, *inside)}
+                for cut in before:  # after resize, after normalize
+                    assert learnt[cut.label] == (None, 0.25)
+                for cut in inside:
+                    head_share, tail_share = learnt[cut.label]
                     assert head_share is not None
                     assert head_share > 0
                     assert tail_share == 0.25
-                assert len(uplink.asked) == len(CUTS) - 2
+                assert len({request.number for request in uplink.asked}) == len(learnt)
+
+    run(main())
+
+
+def test_a_segment_that_cannot_be_measured_keeps_no_other_from_being(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the executor says of one cut is logged; the next one is measured."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            uplink = FakeUplink()
+            prepare = tiny.stages.prepare
+            broken = tuple(name for name in CUTS[4].edge_units if name in tiny.model.network_units)
+
+            def sometimes(units: Any, outputs: Any) -> Any:
+                if tuple(units) == broken:
+                    raise RuntimeError("no memory")
+                return prepare(units, outputs)
+
+            monkeypatch.setattr(tiny.stages, "prepare", sometimes)
+            async with at_work(tiny, uplink) as (measurer, learnt):
+                measurer.wish("profiles", lambda: CUTS[4:6])
+                await until(lambda: not measurer._wished)
+                assert set(learnt) == {CUTS[5].label}
 
     run(main())
 
@@ -81,7 +109,7 @@ def test_a_pair_of_profiles_is_measured_once() -> None:
             uplink = FakeUplink()
             async with at_work(tiny, uplink) as (measurer, _):
                 for level, asked in (("profiles", 1), ("profiles", 1), ("others", 2)):
-                    measurer.wish(level, lambda: CUTS[2:3])
+                    measurer.wish(level, lambda: CUTS[4:5])
                     await until(lambda: not measurer._wished)
                     assert len(uplink.asked) == asked
 
@@ -96,11 +124,11 @@ def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
             uplink = FakeUplink()
             uplink.gone_at = 1
             async with at_work(tiny, uplink) as (measurer, learnt):
-                measurer.wish("profiles", lambda: CUTS[1:4])
+                measurer.wish("profiles", lambda: CUTS[4:7])
                 await until(lambda: not measurer._wished)
                 assert len(learnt) == 1
                 uplink.gone_at = None
-                measurer.wish("profiles", lambda: CUTS[1:4])
+                measurer.wish("profiles", lambda: CUTS[4:7])
                 await until(lambda: len(learnt) == 3)
 
     run(main())
@@ -109,9 +137,9 @@ def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
 @pytest.mark.parametrize(
     ("reply", "tail_share"),
     [
-        (MeasureReply(measured=False, reason="no memory", stage_ms=0, whole_ms=0), None),
-        (MeasureReply(measured=True, reason="", stage_ms=5.0, whole_ms=0.0), None),
-        (MeasureReply(measured=True, reason="", stage_ms=1e9, whole_ms=1.0), MOST_SHARE),
+        (MeasureReply(number=0, measured=False, reason="no memory", stage_ms=0, whole_ms=0), None),
+        (MeasureReply(number=0, measured=True, reason="", stage_ms=5.0, whole_ms=0.0), None),
+        (MeasureReply(number=0, measured=True, reason="", stage_ms=1e9, whole_ms=1.0), MOST_SHARE),
     ],
     ids=["refused", "nothing", "absurd"],
 )
@@ -123,7 +151,7 @@ def test_a_cloud_that_tells_nonsense_is_not_believed(reply: MeasureReply, tail_s
             uplink = FakeUplink()
             uplink.reply = reply
             async with at_work(tiny, uplink) as (measurer, learnt):
-                measurer.wish("profiles", lambda: CUTS[2:3])
+                measurer.wish("profiles", lambda: CUTS[4:5])
                 await until(lambda: bool(learnt))
                 ((head_share, found),) = learnt.values()
                 assert head_share is not None

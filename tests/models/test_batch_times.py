@@ -70,3 +70,17 @@ def test_a_frames_share_of_a_batch_is_what_it_takes_alone() -> None:
     assert times.alone_share(1) == 1.0
     assert times.alone_share(8) == 1.0, "nothing is known of eight"
     assert measured(_1=30.0, _2=20.0).alone_share(2) == 1.0
+
+
+def test_what_frames_take_before_the_batch_counts_in_its_length() -> None:
+    """Eight images to decode and resize hold the thread up as the network does: no turn is longer than allowed."""
+    times = BatchTimes()
+    for size in (1, 2, 4, 8):
+        times.add(size, 10.0 * size**0.5)
+    assert times.best(8) == 8
+    times.add_before(100.0)
+    assert times.best(8) == 2
+    times = BatchTimes()
+    times.add(1, 10.0)
+    times.add_before(1000.0)
+    assert times.best(8) == 1, "one is always possible"

@@ -15,6 +15,8 @@ from common.errors import RemoteProtocolError
 from common.wire import codecs
 from common.wire.tensors import TensorEntry
 from models.codecs import Encoded, decode, encode
+from models.coding_profile import offered
+from models.tensor_memory import spec_of
 
 VALUE_CODECS = ("raw", "zstd", "f16", "f16-zstd", "int8", "int8-zstd")
 IMAGE_CODECS = ("webp-lossless", "webp80", "jpeg90", "jpeg75")
@@ -181,3 +183,11 @@ def test_scales_that_are_not_finite_are_refused() -> None:
     data[:4] = np.float32(math.nan).tobytes()
     with pytest.raises(RemoteProtocolError, match="a scale is not finite"):
         decode(TensorEntry(3, "float32", (1, 4, 16, 16), len(data), "int8"), memoryview(data))
+
+
+@pytest.mark.parametrize("codec", [*VALUE_CODECS[1:], *IMAGE_CODECS])
+def test_nothing_larger_than_a_payload_may_be_is_encoded(codec: str) -> None:
+    """A photograph of 24 megapixels, decoded, is no tensor that could cross: it is left as it is."""
+    large = torch.zeros(4_000, 6_000, 3, dtype=torch.uint8)
+    assert encode(codec, large).codec == "raw"
+    assert offered(spec_of(large)) == ()

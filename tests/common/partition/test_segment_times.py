@@ -28,8 +28,8 @@ def test_a_measured_segment_counts_as_measured_and_tells_of_the_others() -> None
     times = SegmentTimes().with_cut(CUTS[3], 23.0, 2.5).with_cut(CUTS[2], None, 3.5)
     assert times.of_cut(CUTS[3], EDGE, CLOUD) == (23.0, 2.5)
     assert times.of_cut(CUTS[4], EDGE, CLOUD) == (33.0, 1.5)
-    assert times.of_cut(CUTS[1], EDGE, CLOUD) == (0.0, 4.5), "the source alone is no head"
-    assert times.of_cut(CUTS[5], EDGE, CLOUD) == (43.0, 0.0), "nothing in the cloud is no tail"
+    assert times.of_cut(CUTS[1], EDGE, CLOUD) == (0.0, 4.0), "a whole is as it was profiled"
+    assert times.of_cut(CUTS[5], EDGE, CLOUD) == (40.0, 0.0)
 
 
 def test_segments_are_never_taken_to_cost_less_than_their_units() -> None:

@@ -74,8 +74,8 @@ SAMPLES: Mapping[type[Message], Message] = {
         Pong(number=1, receive_ms=0.0, spaced_bytes=0, wait_ms=12.5, in_line_ms=80.0),
         Drain(reason="shutting down"),
         Bye(reason="done"),
-        MeasureRequest(units=(2, 3), inputs=(0, 1), outputs=((3, "answer"),)),
-        MeasureReply(measured=True, reason="", stage_ms=3.5, whole_ms=20.0),
+        MeasureRequest(number=5, units=(2, 3), inputs=(0, 1), outputs=((3, "answer"),)),
+        MeasureReply(number=5, measured=True, reason="", stage_ms=3.5, whole_ms=20.0),
     )
 }
 
@@ -173,8 +173,14 @@ STRATEGIES: Mapping[type[Message], Mapping[str, st.SearchStrategy[Any]]] = {
     },
     Drain: {"reason": reasons},
     Bye: {"reason": reasons},
-    MeasureRequest: stages,
-    MeasureReply: {"measured": st.booleans(), "reason": reasons, "stage_ms": numbers, "whole_ms": numbers},
+    MeasureRequest: {"number": counts, **stages},
+    MeasureReply: {
+        "number": counts,
+        "measured": st.booleans(),
+        "reason": reasons,
+        "stage_ms": numbers,
+        "whole_ms": numbers,
+    },
 }
 
 assert STRATEGIES.keys() == SAMPLES.keys() == set(MESSAGES.values()), "a message type is left out here"

@@ -187,6 +187,8 @@ class Plan:
     lower_bound_ms: float | None = None
     sustainable_fps: float | None = None
     bandwidth_bps: float | None = None
+    edge_only_ms: float | None = None
+    """What the edge alone would take, where that is known."""
 
 
 def stages_of(cut: Cut, sink: str) -> tuple[Stage, ...]:

@@ -30,7 +30,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
-from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.plan_log import tell_decision, tell_plan
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
@@ -43,6 +43,9 @@ log = structlog.get_logger()
 
 LET_DOWNS_KEPT_S = 60.0
 """A cloud that has let no frame down for this long is trusted as at first."""
+
+FAR_OFF = 1.5
+"""A bandwidth this many times higher or lower than planned with is not left for the next interval."""
 
 
 def hold_off_s(let_downs: int) -> float:
@@ -87,6 +90,8 @@ class Controller:
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
+        self._whole = Cut.edge_only(model.graph)
+        self._woken_at = 0.0
         self._epoch = 0
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
         self._edge_only: EdgeParts | None = None
@@ -135,6 +140,14 @@ class Controller:
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         """Take note of what a codec made of a unit's tensor."""
         self._cost_model.saw_sent(unit, codec, nbytes)
+
+    def saw_bandwidth(self, sample: BandwidthSample) -> None:
+        """Take a measurement of the bandwidth in. One that is far from what was planned with is looked at soon."""
+        self._estimate.add(sample)
+        planned, found, now = self.active.plan.bandwidth_bps, self._estimate.bandwidth_bps, time.monotonic()
+        if planned and found and not 1 / FAR_OFF < found / planned < FAR_OFF and now - self._woken_at >= 1.0:
+            self._woken_at = now
+            self._wake.set()
 
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""
@@ -237,7 +250,7 @@ class Controller:
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""
-        whole_ms = self._cost_model.costs(Cut.edge_only(self._model.graph)).edge_ms
+        whole_ms = self._cost_model.costs(self._whole).edge_ms
         return affordable(candidates(frontier, conditions), whole_ms)
 
     def _wish(self, conditions: Conditions, decision: Decision) -> None:
@@ -284,6 +297,7 @@ class Controller:
             lower_bound_ms=decision.lower_bound_ms,
             sustainable_fps=decision.sustainable_fps,
             bandwidth_bps=bandwidth_bps,
+            edge_only_ms=self._cost_model.costs(self._whole).edge_ms * self.scales.edge,
         )
 
     # --- switching --------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ class EdgeDaemon:
         return UplinkEvents(
             up=lambda: self._controller.link_up(),
             down=lambda reason: self._controller.link_down(reason),
-            measured=self._estimate.add,
+            measured=lambda sample: self._controller.saw_bandwidth(sample),
             round_trip=self._estimate.add_round_trip,
             waited=self._load.add,
         )

@@ -161,6 +161,11 @@ class Line:
         self.frames[frame, epoch] = WaitingFrame(time.perf_counter(), reply, alone=not self.frames)
         return reply
 
+    def longest_wait_s(self) -> float:
+        """How long the frame that waits for its answer longest has waited; 0 if none does."""
+        now = time.perf_counter()
+        return max((now - waiting.started for waiting in self.frames.values()), default=0.0)
+
     async def watch(self) -> None:
         """Wait until the connection is closed, suspecting it when it falls silent."""
         while not self.channel.done.done():

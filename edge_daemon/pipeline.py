@@ -9,6 +9,7 @@ With several lanes the head of one frame overlaps the link and tail of others:
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 
 PATIENCE = 4.0
 """A frame waits for the cloud this many times the predicted time, then finishes on the edge …"""
+LATE = 2.0
+"""A frame that has waited this many times its predicted latency tells that the link is not as planned."""
 LEAST_PATIENCE_S = 1.0
 """… but at least this long: a small prediction says little about a hiccup …"""
 BLIND_PATIENCE_S = 10.0
@@ -138,6 +141,8 @@ class FramePipeline:
     async def _ask_cloud(self, journey: Journey, sent: Sent) -> FrameRecord:
         if sent.error is not None:
             raise sent.error
+        if self._uplink.longest_wait_s > late_s(journey.active):
+            raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         plan, graph = journey.active.plan, self._model.graph
         journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
         for entry in sent.entries:
@@ -187,6 +192,23 @@ def patience_s(active: ActivePlan) -> float:
         limits.MAX_IN_FLIGHT * prediction.bottleneck_ms if active.plan.mode is not Mode.LIGHT else 0.0
     )
     return max(PATIENCE * (beyond_edge_ms + in_line_ms) / 1e3, LEAST_PATIENCE_S)
+
+
+def late_s(active: ActivePlan) -> float:
+    """Return after what wait of one frame the next ones are finished on the edge: the link is not as planned.
+
+    They would wait behind it. That is worth it only where the edge alone is quicker than that wait, and only under a
+    plan for latency.
+    """
+    plan = active.plan
+    if plan.prediction is None or plan.edge_only_ms is None or plan.mode not in (Mode.LIGHT, Mode.HEAVY):
+        return math.inf
+    in_line = 1 if plan.mode is Mode.LIGHT else limits.MAX_IN_FLIGHT
+    return max(LATE * in_line * plan.prediction.latency_ms, plan.edge_only_ms) / 1e3
+
+
+class CloudLateError(LinkError):
+    """The link or the cloud is slower than planned with, and frames pile up."""
 
 
 class Journey:

@@ -82,6 +82,11 @@ class Uplink:
         return self._line is not None and self._line.usable
 
     @property
+    def longest_wait_s(self) -> float:
+        """How long the frame that waits for its answer longest has waited; 0 if none does."""
+        return self._line.longest_wait_s() if self._line is not None else 0.0
+
+    @property
     def cloud(self) -> Welcome | None:
         """The cloud's greeting, while connected."""
         return self._line.welcome if self._line is not None else None

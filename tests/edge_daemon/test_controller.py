@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import ModelError
 from common.plan import Mode
+from edge_daemon.link_estimate import BandwidthSample
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.controller_loop import (
     CLOUD,
@@ -299,5 +300,24 @@ def test_epochs_increase_though_the_link_went_and_came_while_compiling() -> None
                 await blocked
                 await until(lambda: loop.cut == "after resize")
                 assert loop.controller.active.plan.epoch == max(loop.epochs)
+
+    run(main())
+
+
+def test_a_bandwidth_far_from_the_planned_one_is_looked_at_before_the_interval_ends() -> None:
+    """Three samples of a link that has become slow move the cut at once; small changes wait for their turn."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, FAST) as loop:
+                assert loop.cut == "cloud-only"
+                looks = loop.looks
+                for at in range(1, 6):
+                    loop.controller.saw_bandwidth(BandwidthSample(0.9 * FAST, float(at), "traffic"))
+                assert not loop.controller._wake.is_set()
+                assert loop.looks == looks
+                for at in range(6, 9):
+                    loop.controller.saw_bandwidth(BandwidthSample(SLOW, float(at), "traffic"))
+                await until(lambda: loop.cut == "after resize")
 
     run(main())

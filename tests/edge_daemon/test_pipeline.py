@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
-from edge_daemon.pipeline import FramePipeline, patience_s
+from edge_daemon.pipeline import FramePipeline, late_s, patience_s
 from edge_daemon.results import FrameRecord
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.bench import Bench, bench, classes_of, frame_of
@@ -66,6 +67,7 @@ class FakeUplink:
         self._answer = answer
         self.now = 0
         self.most = 0
+        self.longest_wait_s = 0.0
 
     async def infer(
         self,
@@ -541,5 +543,45 @@ def test_a_tensor_that_cannot_be_sent_is_finished_on_the_edge(monkeypatch: pytes
             assert record.ran == "edge after cloud"
             assert record.fallback is not None
             assert "72000000 bytes" in record.fallback
+
+    run(main())
+
+
+def with_edge_only(active: ActivePlan, edge_only_ms: float | None, mode: Mode = Mode.LIGHT) -> ActivePlan:
+    return replace(active, plan=replace(active.plan, edge_only_ms=edge_only_ms, mode=mode))
+
+
+def test_frames_do_not_queue_behind_one_that_is_late() -> None:
+    """While a frame waits far longer than predicted, the next ones are finished on the edge, each with its answer."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 50.0))
+            line.uplink.longest_wait_s = 0.2
+            (late,) = await line.give(frames(1))
+            assert_right(late)
+            assert late.ran == "edge after cloud"
+            assert late.fallback == "a frame has waited 0.20 s for its answer"
+            line.uplink.longest_wait_s = 0.01
+            line.records.clear()
+            records = await line.give(frames(2))
+            assert [record.ran for record in records] == ["split", "split"]
+
+    run(main())
+
+
+def test_a_wait_is_late_when_it_is_beyond_the_plan_and_the_edge_is_quicker() -> None:
+    """Twice the predicted latency, or what the edge alone takes, whichever is more; never where nothing is known,
+    nor under a plan for throughput, where frames wait in line by design."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            active = await tiny.plan(SPLIT)  # predicted at 3 ms
+            assert late_s(with_edge_only(active, 1.0)) == pytest.approx(0.006)
+            assert late_s(with_edge_only(active, 400.0)) == pytest.approx(0.4)
+            assert late_s(with_edge_only(active, 1.0, Mode.HEAVY)) == pytest.approx(0.024)
+            assert late_s(with_edge_only(active, None)) == math.inf
+            for mode in (Mode.DRAIN, Mode.OVERLOADED, Mode.PINNED):
+                assert late_s(with_edge_only(active, 1.0, mode)) == math.inf
 
     run(main())

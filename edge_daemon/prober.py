@@ -25,10 +25,14 @@ PING_S = 0.05
 """What a ping that measures beside frames may take of the link, at the bandwidth that is known."""
 
 
+LEAST_PING_BYTES = 48 * limits.KIB
+"""Its first read, with up to 16 KiB, tells nothing, and a link's burst may bring as much at once; what is left must."""
+
+
 def ping_bytes(bandwidth_bps: float) -> int:
     """Return the payload of a ping that measures a link of about this bandwidth."""
     fitting = int(bandwidth_bps * PING_S / 8)
-    return min(max(fitting, 2 * limits.MIN_GOODPUT_BYTES), limits.CHANNEL_PROBE_BYTES)
+    return min(max(fitting, LEAST_PING_BYTES), limits.CHANNEL_PROBE_BYTES)
 
 
 class Prober:

@@ -26,7 +26,7 @@ PING_S = 0.05
 
 
 LEAST_PING_BYTES = 48 * limits.KIB
-"""Its first read, with up to 16 KiB, tells nothing, and a link's burst may bring as much at once; what is left must."""
+"""Its first read, of up to 16 KiB, tells nothing, and a link's burst may bring as much at once: the rest must."""
 
 
 def ping_bytes(bandwidth_bps: float) -> int:

@@ -15,6 +15,8 @@ RECENT = 5
 """Samples the estimate is the median of: three of a changed bandwidth move it, one outlier does not."""
 STALE_S = 30.0
 """A sample older than this counts only while there is no newer one."""
+PING_OUTWEIGHS_S = 2.5
+"""A sample older than this counts no longer once a ping has measured."""
 PINGS = 10
 """Round trips of which the least counts: the others waited behind tensors."""
 FASTEST_BPS = 10e9
@@ -54,7 +56,9 @@ class LinkEstimate:
         if sample.origin == "iperf3":
             self._samples.clear()
             self._transfers.clear()
-        while self._samples and sample.at - self._samples[0].at > STALE_S:
+        # A ping measures where traffic does not tell: what was before it is as old as the pause between pings.
+        oldest = PING_OUTWEIGHS_S if sample.origin == "ping" else STALE_S
+        while self._samples and sample.at - self._samples[0].at > oldest:
             self._samples.popleft()
         self._samples.append(sample)
 

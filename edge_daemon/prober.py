@@ -57,7 +57,7 @@ class Prober:
             return True
         if not self._traffic or now - newest < LEAST_PAUSE_S:
             return False
-        return not (uses_cloud and now - newest <= max(2 * self._interval_s, 5.0))
+        return not (uses_cloud and now - newest <= max(self._interval_s, LEAST_PAUSE_S))
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""

@@ -147,3 +147,13 @@ def test_transfers_too_small_or_too_old_tell_nothing() -> None:
     assert estimate.bandwidth_bps == 2e6
     estimate.add_transfer(50_000, 0.0, STALE_S + 2)
     assert estimate.bandwidth_bps == FASTEST_BPS
+
+
+def test_a_ping_outweighs_what_was_before_the_pause() -> None:
+    """It is sent where traffic has told nothing for seconds: one is enough to see that the link has recovered."""
+    found = estimate(*(sample(4e6, float(at)) for at in range(5)))
+    found.add(sample(50e6, 10.0, "ping"))
+    assert found.bandwidth_bps == 50e6
+    beside = estimate(*(sample(4e6, 10.0 + at / 10) for at in range(4)))
+    beside.add(sample(50e6, 10.5, "ping"))
+    assert beside.bandwidth_bps == 4e6, "among fresh samples it is one of them"

@@ -7,54 +7,29 @@ what it is when the fields come from the peer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from common import limits
-from common.errors import RemoteProtocolError
 from common.profile import ModelFingerprint
 from common.wire.fields import (
     check_digest,
-    check_indices,
     check_int,
     check_number,
     check_text,
     entries,
     fail,
-    frozen,
 )
+from common.wire.message import Message as Message
+from common.wire.stage_messages import MeasureReply as MeasureReply
+from common.wire.stage_messages import MeasureRequest as MeasureRequest
+from common.wire.stage_messages import Prepare as Prepare
+from common.wire.stage_messages import Prepared as Prepared
+from common.wire.stage_messages import StageMessage as StageMessage
 from common.wire.tensors import TensorEntry, check_decoded_bytes
 
 PROTOCOL = 2
 """Version of the protocol; both sides must speak the same one."""
-
-
-class Message:
-    """Base of all messages. `code` is the type byte on the wire."""
-
-    __slots__ = ()
-    code: ClassVar[int]
-
-    def header(self) -> dict[str, Any]:
-        """Return the fields as plain values for msgpack."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
-
-    @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> Self:
-        """Build the message from decoded fields. Raises `RemoteProtocolError` for missing or unknown ones."""
-        expected = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        if header.keys() != expected:
-            odd = ", ".join(sorted(str(name) for name in expected ^ header.keys()))
-            raise RemoteProtocolError(f"{cls.__name__}: fields missing or unknown: {odd[:200]}")
-        return cls(**{name: frozen(value) for name, value in header.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, TensorEntry):
-        return (value.unit, value.dtype, value.shape, value.nbytes, value.codec, value.order)
-    if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,57 +100,6 @@ class ProfileReply(Message):
     """cloud → edge: the payload is the profile (JSON)."""
 
     code: ClassVar[int] = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageMessage(Message):
-    """Base of the messages that carry a stage. Units are indices in the graph."""
-
-    units: tuple[int, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[tuple[int, str], ...]
-
-    def __post_init__(self) -> None:
-        check_indices(self, "units", self.units)
-        check_indices(self, "inputs", self.inputs)
-        if not isinstance(self.outputs, tuple) or not all(
-            isinstance(row, tuple) and len(row) == 2 for row in self.outputs
-        ):
-            raise fail(self, "outputs", self.outputs, "pairs of unit index and destination")
-        check_indices(self, "outputs", tuple(unit for unit, _ in self.outputs))
-        for _, destination in self.outputs:
-            if not isinstance(destination, str) or len(destination) > limits.MAX_NAME_CHARS:
-                raise fail(self, "outputs", destination, "a destination's name")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare(StageMessage):
-    """edge → cloud: have this stage ready under this epoch."""
-
-    code: ClassVar[int] = 6
-    epoch: int
-
-    def __post_init__(self) -> None:
-        check_int(self, "epoch")
-        StageMessage.__post_init__(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared(Message):
-    """cloud → edge: the epoch's stage is warm, or `reason` says why it cannot be."""
-
-    code: ClassVar[int] = 7
-    epoch: int
-    ready: bool
-    reason: str
-    prepare_ms: float
-
-    def __post_init__(self) -> None:
-        check_int(self, "epoch")
-        if type(self.ready) is not bool:
-            raise fail(self, "ready", self.ready, "true or false")
-        check_text(self, "reason", limits.MAX_REASON_CHARS)
-        check_number(self, "prepare_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,43 +277,6 @@ class Bye(Message):
 
     def __post_init__(self) -> None:
         check_text(self, "reason", limits.MAX_REASON_CHARS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureRequest(StageMessage):
-    """edge → cloud: what does this stage take you as a whole, please; it may come into a plan.
-
-    `number` tells the reply from others. The stage reads nothing whose size depends on the frame.
-    """
-
-    code: ClassVar[int] = 19
-    number: int
-
-    def __post_init__(self) -> None:
-        check_int(self, "number")
-        StageMessage.__post_init__(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureReply(Message):
-    """cloud → edge: the stage's time in ms and, measured in turn with it, that of the network and the answer.
-
-    Their ratio counts: the machine may have been busy. Not `measured`: `reason` says why.
-    """
-
-    code: ClassVar[int] = 20
-    number: int
-    measured: bool
-    reason: str
-    stage_ms: float
-    whole_ms: float
-
-    def __post_init__(self) -> None:
-        check_int(self, "number")
-        if type(self.measured) is not bool:
-            raise fail(self, "measured", self.measured, "true or false")
-        check_text(self, "reason", limits.MAX_REASON_CHARS)
-        check_number(self, "stage_ms", "whole_ms")
 
 
 MESSAGES: Mapping[int, type[Message]] = {

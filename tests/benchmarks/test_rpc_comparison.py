@@ -25,7 +25,7 @@ class NoLink(NamespaceLink):
     """What a link says of itself, without the link."""
 
     def set_rate(self, rate_bps: float) -> None:
-        raise NotImplementedError
+        """There is nothing to shape."""
 
 
 DELAYED = NoLink("e", "c", "de", "dc", delay_ms=5.0, burst_bytes=0)

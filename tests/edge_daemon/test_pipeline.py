@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -15,130 +14,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
-from common.plan import Cut, Mode, Plan, Prediction
+from common.plan import Cut, Mode, Prediction
 from common.wire.tensors import TensorEntry
-from edge_daemon import active_plan
-from edge_daemon.active_plan import ActivePlan
-from edge_daemon.certifier import Certifier
-from edge_daemon.controller import Controller
-from edge_daemon.fidelity import Fidelity
-from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
-from edge_daemon.pipeline import FramePipeline, late_s, patience_s
+from edge_daemon.pipeline import patience_s
 from edge_daemon.results import FrameRecord
-from edge_daemon.uplink import Uplink
-from tests.edge_daemon.bench import Bench, bench, classes_of, frame_of
+from tests.edge_daemon.bench import Bench, bench, frame_of
+from tests.edge_daemon.pipeline_line import (
+    CLOUD_ONLY,
+    EDGE_ONLY,
+    SPLIT,
+    Infer,
+    Line,
+    assert_right,
+    frames,
+    on_edge,
+)
 from tests.event_loop import run, until
-from tests.tiny_model import jpeg, tiny_model
-
-GRAPH = tiny_model().graph
-CLOUD_ONLY, EDGE_ONLY = Cut.cloud_only(GRAPH), Cut.edge_only(GRAPH)
-SPLIT = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
-"""Two tensors cross: a unit's output goes on the edge and past it."""
-
-Infer = Callable[[int, int, Sequence[TensorEntry], bytes], Awaitable[Reply]]
-
-
-class FakeController:
-    def __init__(self, active: ActivePlan) -> None:
-        self.active = active
-        self.sizes: list[int] = []
-        self.stages: list[tuple[Plan, float | None, float | None]] = []
-        self.sent: list[tuple[str, str, int]] = []
-        self.transfers: list[tuple[int, float]] = []
-
-    def saw_frame(self, nbytes: int) -> None:
-        self.sizes.append(nbytes)
-
-    def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
-        self.stages.append((plan, head_ms, tail_ms))
-
-    def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
-        self.transfers.append((nbytes, link_ms))
-
-    def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
-        self.sent.append((unit, codec, nbytes))
-
-
-class FakeUplink:
-    """A cloud that does with each frame what the test says."""
-
-    def __init__(self, answer: Infer) -> None:
-        self._answer = answer
-        self.now = 0
-        self.most = 0
-        self.longest_wait_s = 0.0
-
-    async def infer(
-        self,
-        frame: int,
-        epoch: int,
-        entries: tuple[TensorEntry, ...],
-        chunks: Sequence[memoryview | bytes],
-        timeout_s: float,
-    ) -> Reply:
-        assert timeout_s > 0
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            return await self._answer(frame, epoch, entries, b"".join(chunks))
-        finally:
-            self.now -= 1
-
-
-class Line:
-    """A pipeline between a queue and its records."""
-
-    def __init__(self, bench: Bench, active: ActivePlan, answer: Infer | None = None) -> None:
-        self.queue: LosslessFrameQueue = asyncio.Queue(100)
-        self.controller = FakeController(active)
-        self.uplink = FakeUplink(answer or self._right)
-        self.records: list[FrameRecord] = []
-        self.stop = asyncio.Event()
-        self._bench = bench
-        self.fidelity = Fidelity(frozenset(), 0.99)
-        self.pipeline = FramePipeline(
-            model=bench.model,
-            queue=self.queue,
-            compute=bench.compute,
-            controller=cast(Controller, self.controller),
-            certifier=Certifier(self.fidelity, bench.stages, bench.compute, lambda: None),
-            stages=bench.stages,
-            uplink=cast(Uplink, self.uplink),
-            record=self._keep,
-        )
-
-    async def _right(self, frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
-        cut = self.controller.active.plan.cut
-        return self._bench.reply(frame, epoch, self._bench.tail(cut, entries, payload))
-
-    async def _keep(self, record: FrameRecord) -> None:
-        self.records.append(record)
-
-    async def give(self, frames: Sequence[Frame], lanes: int = 4) -> list[FrameRecord]:
-        """Run frames through to the queue's end; return the records by frame."""
-        for frame in frames:
-            self.queue.put_nowait(frame)
-        self.queue.put_nowait(None)
-        await self.pipeline.run(lanes, self.stop)
-        assert self.pipeline.in_flight == 0
-        return sorted(self.records, key=lambda record: record.frame.number)
-
-
-def on_edge(record: FrameRecord) -> float | None:
-    """What a frame took on the edge: its head, and the encoding where something is sent."""
-    head_ms, encode_ms = record.durations.head_ms, record.durations.encode_ms
-    return head_ms if head_ms is None or encode_ms is None else head_ms + encode_ms
-
-
-def frames(count: int) -> list[Frame]:
-    return [frame_of(i, jpeg(i)) for i in range(count)]
-
-
-def assert_right(record: FrameRecord) -> None:
-    """The answer is the unsplit model's."""
-    assert record.error is None
-    assert tuple(label.index for label in record.top5) == classes_of(bytes(record.frame.data))
+from tests.tiny_model import jpeg
 
 
 @pytest.mark.parametrize("cut", [EDGE_ONLY, CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
@@ -502,86 +395,5 @@ def test_patience_follows_what_is_predicted_beyond_the_edge(
                 times = Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=latency)
             active = replace(active, plan=replace(active.plan, prediction=times))
             assert patience_s(active) == pytest.approx(seconds)
-
-    run(main())
-
-
-def test_tensors_cross_by_the_codecs_of_the_plan() -> None:
-    """The cloud gets them so, answers as if they were raw where nothing is lost, and the lengths are made known."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            cut = Cut.of(GRAPH, SPLIT.edge_units, {"first": "zstd", "second": "f16"})
-            line = Line(tiny, await tiny.plan(cut))
-            (record,) = await line.give(frames(1))
-            assert_right(record)
-            assert record.cut == "after first as zstd + second as f16"
-            assert [(unit, codec) for unit, codec, _ in line.controller.sent] == [
-                ("first", "zstd"),
-                ("second", "f16"),
-            ]
-            sent = sum(nbytes for _, _, nbytes in line.controller.sent)
-            assert sent <= record.bytes_up < 1.1 * sent + 64
-            assert line.controller.transfers == [(record.bytes_up, record.durations.link_ms)]
-            assert record.durations.encode_ms is not None
-
-    run(main())
-
-
-def test_a_tensor_that_cannot_be_sent_is_finished_on_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is too large for the wire is no fault of the frame's: the edge has all it needs."""
-
-    def refuse(*_: object) -> None:
-        raise RemoteProtocolError("tensor of unit 1: 72000000 bytes, the limit is 67108864")
-
-    async def main() -> None:
-        with bench() as tiny:
-            line = Line(tiny, await tiny.plan(SPLIT))
-            monkeypatch.setattr(active_plan, "to_wire", refuse)
-            (record,) = await line.give(frames(1))
-            assert_right(record)
-            assert record.ran == "edge after cloud"
-            assert record.fallback is not None
-            assert "72000000 bytes" in record.fallback
-
-    run(main())
-
-
-def with_edge_only(active: ActivePlan, edge_only_ms: float | None, mode: Mode = Mode.LIGHT) -> ActivePlan:
-    return replace(active, plan=replace(active.plan, edge_only_ms=edge_only_ms, mode=mode))
-
-
-def test_frames_do_not_queue_behind_one_that_is_late() -> None:
-    """While a frame waits far longer than predicted, the next ones are finished on the edge, each with its answer."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 50.0))
-            line.uplink.longest_wait_s = 0.2
-            (late,) = await line.give(frames(1))
-            assert_right(late)
-            assert late.ran == "edge after cloud"
-            assert late.fallback == "a frame has waited 0.20 s for its answer"
-            line.uplink.longest_wait_s = 0.01
-            line.records.clear()
-            records = await line.give(frames(2))
-            assert [record.ran for record in records] == ["split", "split"]
-
-    run(main())
-
-
-def test_a_wait_is_late_when_it_is_beyond_the_plan_and_the_edge_is_quicker() -> None:
-    """Twice the predicted latency, or what the edge alone takes, whichever is more; never where nothing is known,
-    nor under a plan for throughput, where frames wait in line by design."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            active = await tiny.plan(SPLIT)  # predicted at 3 ms
-            assert late_s(with_edge_only(active, 1.0)) == pytest.approx(0.006)
-            assert late_s(with_edge_only(active, 400.0)) == pytest.approx(0.4)
-            assert late_s(with_edge_only(active, 1.0, Mode.HEAVY)) == pytest.approx(0.024)
-            assert late_s(with_edge_only(active, None)) == math.inf
-            for mode in (Mode.DRAIN, Mode.OVERLOADED, Mode.PINNED):
-                assert late_s(with_edge_only(active, 1.0, mode)) == math.inf
 
     run(main())

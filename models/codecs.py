@@ -150,17 +150,20 @@ def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None
     """
     by_slice = _by_slice(tensor)
     every_other = [d for d in range(by_slice.dim()) if d != 1]
-    low = by_slice.amin(every_other).clamp_max_(0.0)
-    high = by_slice.amax(every_other).clamp_min_(0.0)
-    scale = (high - low) / _STEPS
-    scale[scale == 0] = 1.0
-    if not bool(torch.isfinite(scale).all()) or not bool(torch.isfinite(1.0 / scale).all()):
+    # A few numbers a channel: numpy has done with them before torch has begun.
+    low = np.minimum(by_slice.amin(every_other).numpy(), 0.0)
+    high = np.maximum(by_slice.amax(every_other).numpy(), 0.0)
+    with np.errstate(all="ignore"):
+        scale = (high - low) / _STEPS
+        scale[scale == 0] = 1.0
+        inverse = 1.0 / scale
+    if not np.isfinite([scale, inverse]).all():
         return None
-    zero = torch.round(-low / scale)
+    zero = np.rint(-low / scale)
     shape = [1, -1] + [1] * (by_slice.dim() - 2)
-    steps = by_slice * (1.0 / scale).view(shape)
-    values = steps.round_().add_(zero.view(shape)).clamp_(0, _STEPS).to(torch.uint8)
-    parameters = torch.stack((scale, zero)).numpy().tobytes()
+    steps = by_slice * torch.from_numpy(inverse).view(shape)
+    values = steps.round_().add_(torch.from_numpy(zero).view(shape)).clamp_(0, _STEPS).to(torch.uint8)
+    parameters = scale.tobytes() + zero.tobytes()
     return memoryview(parameters + bytes(in_memory_order(values.view(tensor.shape), order)))
 
 

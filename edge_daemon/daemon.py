@@ -262,6 +262,7 @@ class EdgeDaemon:
                     "predicted_latency_ms": plan.prediction.latency_ms if plan.prediction else None,
                     "sustainable_fps": plan.sustainable_fps,
                 },
+                "alternatives": [alternative.to_status() for alternative in self._controller.alternatives],
                 "cloud_wait_ms": round(self._load.wait_ms(time.monotonic()), 1),
                 "sampling_fps": self._settings.sampling_fps or None,
                 "profiled": self._controller.has_profiles,

@@ -65,6 +65,8 @@ MAX_CLOSED_SETS = 50_000
 """Closed sets enumerated at most; beyond, the planner needs a solver that does not enumerate."""
 SWITCH_GAIN = 0.05
 """A new plan must be better by this share, or the present one infeasible. Less would be chasing noise."""
+INDEPENDENCE = 0.03
+"""What a cut must better the edge alone by, to be worth a link and a cloud that have to go on working."""
 RATE_MARGIN = 0.10
 """A plan that keeps the rate is left only for one that keeps it with this share to spare."""
 

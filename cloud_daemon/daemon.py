@@ -18,6 +18,7 @@ from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
 from models.model import Model
+from models.watchdog import watch
 from models.zoo import load_model
 
 log = structlog.get_logger()
@@ -32,8 +33,9 @@ async def run(settings: CloudSettings) -> None:
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
     try:
-        pools = [await serve(model, settings, torch_executor, frames) for model in models]
         async with asyncio.TaskGroup() as tasks:
+            watchdog = tasks.create_task(watch(frames.compute, settings.hung_after_s))
+            pools = [await serve(model, settings, torch_executor, frames) for model in models]
             server = CloudServer(
                 settings.name or socket.gethostname(),
                 settings.listen,
@@ -47,6 +49,7 @@ async def run(settings: CloudSettings) -> None:
             await stop.wait()
             log.info("stopping", edges=len(server.sessions))
             await server.stop()
+            watchdog.cancel()
     finally:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)

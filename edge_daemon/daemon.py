@@ -37,6 +37,7 @@ from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
+from models.watchdog import watch
 from models.zoo import load_model
 
 log = structlog.get_logger()
@@ -115,9 +116,10 @@ class EdgeDaemon:
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
         try:
-            await self._controller.start()
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._controller.run())]
+                background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
+                await self._controller.start()
+                background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
                 if self._fixed is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_missing_field_is_refused_by_name(message: Message) -> None:
 @pytest.mark.parametrize("name", ["surplus", "", "code", "__class__", b""])
 def test_an_unknown_field_is_refused_by_name(message: Message, name: str | bytes) -> None:
     """A field that this version does not know is not skipped, even one whose name is no text."""
-    with pytest.raises(RemoteProtocolError, match=f"fields missing or unknown: {name!s}$"):
+    with pytest.raises(RemoteProtocolError, match=f"fields missing or unknown: {re.escape(repr(name))}$"):
         read(type(message), message.header() | {name: 1})
 
 

@@ -50,7 +50,7 @@ def parse_prefix(data: bytes | memoryview, *, greeting: bool) -> Prefix:
         raise RemoteProtocolError(
             f"{message.__name__}: header of {header_bytes} bytes, {limits.MAX_HEADER_BYTES} are allowed"
         )
-    allowed = limits.MAX_PAYLOAD_BYTES if message in WITH_PAYLOAD else 0
+    allowed = WITH_PAYLOAD.get(message, 0)
     if payload_bytes > allowed:
         raise RemoteProtocolError(
             f"{message.__name__}: payload of {payload_bytes} bytes, {allowed} are allowed"
@@ -101,7 +101,7 @@ def pack(message: Message, payload_bytes: int) -> bytes:
         raise LocalProtocolError(
             f"{name}: header of {len(header)} bytes, {limits.MAX_HEADER_BYTES} are allowed"
         )
-    allowed = limits.MAX_PAYLOAD_BYTES if type(message) in WITH_PAYLOAD else 0
+    allowed = WITH_PAYLOAD.get(type(message), 0)
     if payload_bytes > allowed:
         raise LocalProtocolError(f"{name}: payload of {payload_bytes} bytes, {allowed} are allowed")
     return PREFIX.pack(MAGIC, message.code, 0, len(header), payload_bytes) + header

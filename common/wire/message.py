@@ -25,7 +25,7 @@ class Message:
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
         """Build the message from decoded fields. Raises `RemoteProtocolError` for missing or unknown ones."""
-        expected = _field_names(cls)
+        expected = _field_names(cls)  # type: ignore[arg-type]
         if header.keys() != expected:
             # As Python writes them: a name that the peer made up may hold control characters.
             odd = ", ".join(sorted(repr(name) for name in expected ^ header.keys()))

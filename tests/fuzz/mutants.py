@@ -39,6 +39,12 @@ CODECS = (
             TensorEntry(7, "uint8", (9, 9, 3), 70, "jpeg90"),
         ),
     ),
+    Infer(
+        frame=9,
+        epoch=3,
+        deadline_ms=900.0,
+        tensors=(TensorEntry(2, "float32", (10, 1024, 1024), 21, "zstd"),),
+    ),  # 40 MiB of the 64 that a message may stand for
 )
 """Messages with more in them than the samples of their types."""
 
@@ -90,8 +96,10 @@ _NUMBERS = (
     0.0, -0.0, 0.5, 1e308, -1.0, 5e-324, float("nan"), float("inf"), float("-inf"),
 )  # fmt: skip
 _TEXTS = (
-    "", "a", "x" * 200, "x" * 201, "x" * 600, "x" * 601, "x" * 3_000, "\x00", "a\nb", "\x1b[2J", "\u202egpj", "é" * 99,
-    "../../etc/passwd", "/dev/mem", "raw", "zstd", "f16", "int8", "int8-zstd", "jpeg0", "jpeg100", "jpeg101", "webp80",
+    "", "a", "x" * 200, "x" * 201, "x" * 600, "x" * 601, "x" * 3_000, "\x00", "a\nb", "\x1b[2J", "\u202egpj",
+    "é" * 99,
+    "../../etc/passwd", "/dev/mem", "raw", "zstd", "f16", "int8", "int8-zstd", "jpeg0", "jpeg100", "jpeg101",
+    "webp80",
     "float32", "object", "complex64", "answer", "model", "0" * 64, "F" * 64,
 )  # fmt: skip
 _DEEP: list[Any] = []
@@ -105,8 +113,8 @@ _OTHERS: tuple[Any, ...] = (
 )  # fmt: skip
 _RAW = (
     b"", b"\xc1", b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff",
-    b"\x91" * 2_000, b"\x81\xa1a" * 600, b"\xc9\xff\xff\xff\xff\x01", b"\xa2\xff\xfe", b"\x90" * 700, b"\xa3\xed\xa0\x80",
-    b"\xdc\x10\x01" + bytes(4_097), b"\xdc\x08\x00" + b"\x90" * 2_048, b"\xd9\x05ab",
+    b"\x91" * 2_000, b"\x81\xa1a" * 600, b"\xc9\xff\xff\xff\xff\x01", b"\xa2\xff\xfe", b"\x90" * 700,
+    b"\xa3\xed\xa0\x80", b"\xdc\x10\x01" + bytes(4_097), b"\xdc\x08\x00" + b"\x90" * 2_048, b"\xd9\x05ab",
 )  # fmt: skip
 """No msgpack, or msgpack that claims more than it has."""
 

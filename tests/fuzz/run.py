@@ -51,7 +51,9 @@ def run_block(block: int, bytewise: int = BYTEWISE) -> Tally:
         single += each
         drawn = cuts.getrandbits(48)
         try:
-            outcome = check(mutant, (drawn & 0xFFFF, drawn >> 16 & 0xFFFF, drawn >> 32)[: 1 + place % 3], bytewise=each)
+            outcome = check(
+                mutant, (drawn & 0xFFFF, drawn >> 16 & 0xFFFF, drawn >> 32)[: 1 + place % 3], bytewise=each
+            )
         except Exception as error:  # whatever it is: no bytes from outside may cause it
             raise BrokenInvariantError(
                 f"mutant {block * BLOCK + place} ({mutant.way}, heard by the {mutant.role.name} in "
@@ -91,9 +93,15 @@ def table(counts: Counter[str]) -> str:
 
 # --- the long run ---------------------------------------------------------------------------------------
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutants", type=int, default=1_000_000, help="how many in all, rounded up to thousands")
-    parser.add_argument("--first", type=int, default=0, help="the block to begin with, where there is no state")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--mutants", type=int, default=1_000_000, help="how many in all, rounded up to thousands"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, help="the block to begin with, where there is no state"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--state", type=Path, help="where to keep what is done, to go on later")
     asked = parser.parse_args()
@@ -119,7 +127,9 @@ def main() -> int:
         print("stopped; say it again to go on", file=sys.stderr)
     spent_s += time.monotonic() - began
     ran = (done - asked.first) * BLOCK
-    print(f"{ran:,} mutants in {spent_s:,.0f} s, {ran / max(spent_s, 1e-9):,.0f}/s, {bytewise:,} byte by byte too")
+    print(
+        f"{ran:,} mutants in {spent_s:,.0f} s, {ran / max(spent_s, 1e-9):,.0f}/s, {bytewise:,} byte by byte too"
+    )
     print(table(depths), table(ways), sep="\n\n")
     return 0 if done == end else 130
 
@@ -133,11 +143,23 @@ def _load(path: Path | None, first: int) -> Progress:
     saved = json.loads(path.read_text(encoding="utf-8"))
     if saved["first"] != first:
         raise SystemExit(f"{path} is of a run from block {saved['first']}, not {first}: name another file")
-    return saved["done"], Counter(saved["depths"]), Counter(saved["ways"]), saved["bytewise"], saved["spent_s"]
+    return (
+        saved["done"],
+        Counter(saved["depths"]),
+        Counter(saved["ways"]),
+        saved["bytewise"],
+        saved["spent_s"],
+    )
 
 
 def _save(
-    path: Path | None, first: int, done: int, depths: Counter[str], ways: Counter[str], bytewise: int, spent_s: float
+    path: Path | None,
+    first: int,
+    done: int,
+    depths: Counter[str],
+    ways: Counter[str],
+    bytewise: int,
+    spent_s: float,
 ) -> None:
     if path is None:
         return

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
@@ -14,7 +12,7 @@ import pytest
 
 from common import limits
 from common.errors import RemoteProtocolError
-from common.wire.connection import Connection, Role, State
+from common.wire.connection import Connection, Received, Role, State
 from common.wire.framing import MAGIC, PREFIX
 from common.wire.messages import MESSAGES, WITH_PAYLOAD, Answer, Infer, Message
 from tests.common.wire.samples import SAMPLES
@@ -23,15 +21,6 @@ from tests.fuzz.mutants import mutants
 ROOM = limits.MIB
 PAGE = 2 * limits.MIB
 """What the kernel may give for the first byte of a large block, where it uses huge pages."""
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    """Have every allocation counted, numpy's too."""
-    gc.collect()
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
 
 
 def taken(role: Role, state: State, stream: bytes) -> int:
@@ -43,7 +32,7 @@ def taken(role: Role, state: State, stream: bytes) -> int:
     before, _ = tracemalloc.get_traced_memory()
     connection = Connection(role, 0.0)
     connection.state = state
-    kept = []
+    kept: list[Received] = []
     with contextlib.suppress(RemoteProtocolError):
         kept.extend(connection.feed(stream, 0.0))  # a listener may keep all it is told
     _, most = tracemalloc.get_traced_memory()
@@ -96,7 +85,7 @@ def test_the_costliest_headers_stay_within_the_bound(item: bytes) -> None:
 def filled(message: Message, name: str, item: bytes, lists: int) -> bytes:
     """A header of the greatest length, whose field `name` holds `item` over and over, in so many lists."""
     rest = {field: value for field, value in message.header().items() if field != name}
-    start = bytes([0x80 | len(rest) + 1]) + msgpack.packb(rest)[1:] + msgpack.packb(name)
+    start: bytes = bytes([0x80 | len(rest) + 1]) + msgpack.packb(rest)[1:] + msgpack.packb(name)
     outer = bytes([0x90 | lists]) if lists > 1 else b""
     room = limits.MAX_HEADER_BYTES - len(start) - len(outer) - 3 * lists
     count = min(room // len(item) // lists, limits.MAX_UNITS)

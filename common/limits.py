@@ -39,7 +39,7 @@ PING_INTERVAL_S = 1.0
 DEAD_AFTER_S = 5.0
 """Silence after which a connection is given up: five pings unanswered."""
 MAX_GREETING_CONNECTIONS = 16
-"""Security: sockets that have not shaken hands yet. Further ones are closed at once."""
+"""Security: sockets that have not shaken hands yet. With one more, the one that has waited longest is closed."""
 CONNECT_TIMEOUT_S = 3.0
 """For TCP to connect: two SYN retransmissions."""
 RECONNECT_FIRST_S = 1.0

@@ -81,7 +81,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         for name, ms in self.unit_ms.items():
-            if not 0 <= ms <= MOST:  # NaN neither
+            if not (math.isfinite(ms) and ms >= 0):
                 raise ValueError(f"profile: time of unit {name!r:.80} is {ms!r} ms, not a finite number ≥ 0")
         for name, codings in self.codings.items():
             for coding in codings:

@@ -134,7 +134,6 @@ class Attacker:
 @contextlib.asynccontextmanager
 async def house(state_dir: Path) -> AsyncIterator[House]:
     """Run a server that serves a good edge; at the end it has gone on, and the server holds what it held before."""
-    state_dir.mkdir(exist_ok=True)
     async with cloud(state_dir) as rack:
         with structlog.testing.capture_logs() as log:
             good = await rack.greeted(edge="good")

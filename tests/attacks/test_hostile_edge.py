@@ -318,7 +318,6 @@ def test_more_frames_than_the_credit(tmp_path: Path) -> None:
             attacker.sends(b"".join(packed(infer(frame), bytes(2 * SIZE)) for frame in range(50)))
             said = [await attacker.hears() for _ in range(50)]
             assert {type(message) for message in said} == {Answer, Busy}
-            assert sum(isinstance(message, Busy) for message in said) >= 30
 
     run(main())
 

@@ -284,7 +284,8 @@ PROFILES = {
 
 
 BELIEVED = {
-    "1e300 ms", "5e-324 ms", "unknown codecs", "codings of unknown units", "codings of no size", "a device that is a map",
+    "1e300 ms", "5e-324 ms", "unknown codecs", "codings of unknown units", "codings of no size",
+    "a device that is a map",
 }  # fmt: skip
 """Profiles that are of this model, whatever else they say."""
 
@@ -341,9 +342,9 @@ def planned_with(daemon: EdgeDaemon) -> bool:
 
 
 def test_a_profile_longer_than_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 MiB of `[],[],…` as a profile would take 1.4 GB as JSON.
+    """64 MiB of `[],[],…` as a profile would take more than a GB once it is read.
 
-    Answer: 4 MiB are allowed; the prefix is refused, the edge tries again elsewhere in time.
+    Answer: 4 MiB are allowed: the prefix is refused, nothing of it is read, and the edge connects anew.
     """
     hurry(monkeypatch)
 

@@ -159,6 +159,7 @@ def test_a_field_of_a_wrong_kind_is_refused(message: Message, field: str, value:
         (Prepare, {"outputs": [[1, "a"], [1, "b"]]}, "distinct"),
         (Prepare, {"outputs": [[1, "x" * 201]]}, "destination"),
         (Prepare, {"outputs": [[1, 2]]}, "destination"),
+        (Prepare, {"outputs": [[1, "two\nlines"]]}, "destination"),
         (Prepare, {"outputs": [["1", "a"]]}, "unit indices"),
         (Infer, {"tensors": [[0, "uint8", [1], 1]]}, "is not unit, dtype, shape, bytes, codec"),
         (Infer, {"tensors": [[0, "uint8", [1], 2, "raw", []]]}, "2 bytes announced"),

@@ -46,7 +46,7 @@ class CloudServer:
         self.tasks = tasks
         self.turns = ProbeTurns(listen.host, iperf_port)
         self.sessions: set[Session] = set()
-        self._greeting: set[Session] = set()
+        self._greeting: dict[Session, None] = {}  # the longest here first
         self._listen = listen
         self._numbers = itertools.count(1)
         self._run_id = secrets.token_hex(4)
@@ -54,11 +54,11 @@ class CloudServer:
 
     # --- what sessions call -----------------------------------------------------------------------------
     def opened(self, session: Session) -> None:
-        self._greeting.discard(session)
+        self._greeting.pop(session, None)
         self.sessions.add(session)
 
     def ended(self, session: Session) -> None:
-        self._greeting.discard(session)
+        self._greeting.pop(session, None)
         self.sessions.discard(session)
 
     # --- what the daemon calls --------------------------------------------------------------------------
@@ -106,8 +106,11 @@ class CloudServer:
 
     def _accept(self) -> Channel:
         session = Session(self, f"{self._run_id}-{next(self._numbers)}")
-        self._greeting.add(session)
+        self._greeting[session] = None
         if len(self._greeting) > limits.MAX_GREETING_CONNECTIONS:
+            # The oldest: an edge greets at once, so it gets in among any number that only hold their sockets open.
             log.warning("too many connections without a handshake, closing one", open=len(self._greeting))
-            asyncio.get_running_loop().call_soon(session.channel.abort)
+            oldest = next(iter(self._greeting))
+            del self._greeting[oldest]
+            asyncio.get_running_loop().call_soon(oldest.channel.abort)
         return session.channel

@@ -25,7 +25,8 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
-from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.frame import Frame, FrameQueue
+from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
@@ -53,7 +54,8 @@ class FramePipeline:
         self,
         *,
         model: Model,
-        queue: LosslessFrameQueue,
+        queue: FrameQueue,
+        ledger: FrameLedger,
         compute: ComputeThread,
         controller: Controller,
         certifier: Certifier,
@@ -63,6 +65,7 @@ class FramePipeline:
     ) -> None:
         self._model = model
         self._queue = queue
+        self._ledger = ledger
         self._compute = compute
         self._controller = controller
         self._certifier = certifier
@@ -71,8 +74,8 @@ class FramePipeline:
         self._record = record
         self._clock = time.perf_counter
         self._whole = Cut.edge_only(model.graph)
-        self.counts: Counter[str] = Counter()
-        self.in_flight = 0
+        self.let_down: Counter[str] = Counter()
+        """Frames the edge finished after the cloud had let them down, by the kind of error."""
 
     async def run(self, lanes: int, stop: asyncio.Event) -> None:
         """Run until the queue's end, or until `stop` is set; all frames taken have their record then."""
@@ -82,14 +85,9 @@ class FramePipeline:
 
     async def _lane(self, stop: asyncio.Event) -> None:
         while (frame := await self._queue.get()) is not None and not stop.is_set():
-            self.in_flight += 1
-            try:
-                record = await self._process(frame)
-            finally:
-                self.in_flight -= 1
-            self.counts["failed" if record.error else "answered"] += 1
-            if record.fallback:
-                self.counts["finished on the edge"] += 1
+            self._ledger.note(FrameEvent.BEGUN)
+            record = await self._process(frame)
+            self._ledger.note(FrameEvent.PROCESSED)
             await self._record(record)
         if not self._queue.full():
             self._queue.put_nowait(None)  # for the next lane
@@ -132,6 +130,7 @@ class FramePipeline:
             return await self._ask_cloud(journey, sent)
         except LinkError as error:
             journey.fallback = str(error)
+            self.let_down[error.kind] += 1
         rest = active.parts.rest
         assert rest is not None
         finished = await self._compute.run(rest.run, sent.crossing)
@@ -209,6 +208,8 @@ def late_s(active: ActivePlan) -> float:
 
 class CloudLateError(LinkError):
     """The link or the cloud is slower than planned with, and frames pile up."""
+
+    kind = "late"
 
 
 class Journey:

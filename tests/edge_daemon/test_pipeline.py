@@ -49,7 +49,7 @@ def test_every_frame_has_its_answer_wherever_it_ran(cut: Cut) -> None:
                 assert (record.epoch, record.cut, record.mode) == (9, cut.label, "light")
                 assert record.fallback is None
                 assert (record.bytes_up > 0) == bool(cut.cloud_units)
-            assert line.pipeline.counts == {"answered": 8}
+            assert (line.ledger.counts.answered, line.ledger.counts.seen) == (8, 8)
             assert sorted(line.controller.sizes) == sorted(len(jpeg(i)) for i in range(8))
 
     run(main())
@@ -162,6 +162,9 @@ LET_DOWN: dict[str, Callable[[Bench], Infer]] = {
     ),
 }
 
+LET_DOWN_KIND = {way: way if way in ("lost", "busy", "failed") else "protocol" for way in LET_DOWN}
+"""What each is counted as."""
+
 
 @pytest.mark.parametrize("way", LET_DOWN)
 @pytest.mark.parametrize("cut", [CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
@@ -178,7 +181,8 @@ def test_a_frame_that_the_cloud_lets_down_is_finished_on_the_edge(cut: Cut, way:
                 assert record.ran == "edge after cloud"
                 assert record.fallback
                 assert record.durations.head_ms is not None
-            assert line.pipeline.counts == {"answered": 3, "finished on the edge": 3}
+            assert (line.ledger.counts.answered, line.ledger.counts.seen) == (3, 3)
+            assert line.pipeline.let_down == {LET_DOWN_KIND[way]: 3}
 
     run(main())
 
@@ -206,7 +210,7 @@ def test_a_frame_at_fault_is_a_failed_record_and_no_more() -> None:
                 assert "damaged JPEG" in str(records[2].error)
                 assert records[3].error == "the file is empty"
                 assert {record.ran for record in records[1:4]} == {"nowhere"}
-                assert line.pipeline.counts == {"answered": 2, "failed": 3}
+                assert (line.ledger.counts.answered, line.ledger.counts.failed) == (2, 3)
                 assert len(line.controller.sizes) == 4, "a frame without data tells no size"
             line = Line(tiny, await tiny.plan(CLOUD_ONLY), no_image)
             (record,) = await line.give([frame_of(0, b"no image!")])
@@ -249,9 +253,9 @@ def test_every_frame_has_exactly_one_record(ways: list[str], lanes: int, rng: An
                     assert_right(record)
                     assert bool(record.fallback) == (way != "right")
             failed = sum(way in ("frame", "plan") for way in ways)
-            expected = Counter({"answered": len(ways) - failed, "failed": failed})
-            expected["finished on the edge"] = sum(way in LET_DOWN for way in ways)
-            assert +line.pipeline.counts == +expected
+            counts = line.ledger.counts
+            assert (counts.answered, counts.failed) == (len(ways) - failed, failed)
+            assert line.pipeline.let_down == Counter(LET_DOWN_KIND[way] for way in ways if way in LET_DOWN)
             assert line.uplink.most <= lanes
 
     run(main())
@@ -274,7 +278,7 @@ def test_lanes_overlap_and_one_lane_does_not() -> None:
                 line = Line(tiny, await tiny.plan(CLOUD_ONLY), infer)
                 task = asyncio.create_task(line.give(frames(6), lanes))
                 await until(lambda line=line, lanes=lanes: line.uplink.now == lanes)  # type: ignore[misc]
-                assert line.pipeline.in_flight == lanes
+                assert line.ledger.counts.in_flight == lanes
                 gate.set()
                 assert len(await task) == 6
                 assert line.uplink.most == lanes
@@ -316,7 +320,7 @@ def test_lanes_wait_for_their_records() -> None:
             async def keep(record: FrameRecord) -> None:
                 waiting.append(record)
                 await gate.wait()
-                line.records.append(record)
+                await line._keep(record)
 
             line.pipeline._record = keep
             task = asyncio.create_task(line.give(frames(6), lanes=2))

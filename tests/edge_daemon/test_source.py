@@ -20,6 +20,7 @@ from common import limits
 from common.errors import ConfigurationError
 from edge_daemon import source as module
 from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
+from edge_daemon.frame_counts import FrameLedger
 from edge_daemon.source import DirectorySource, check_directory, next_due
 from tests.event_loop import run, until
 
@@ -48,9 +49,11 @@ class Run:
     def __init__(self, directory: Path, *, frames_ahead: int = 100, **options: Any) -> None:
         self.queue: LosslessFrameQueue = asyncio.Queue(frames_ahead)
         self.stop = asyncio.Event()
+        self.ledger = FrameLedger()
         self.source = DirectorySource(
             directory,
             self.queue,
+            ledger=self.ledger,
             **{
                 "sampling_fps": 0.0,
                 "done": set(),
@@ -67,7 +70,7 @@ class Run:
         while (frame := self.queue.get_nowait()) is not None:
             frames.append(frame)
         assert self.queue.empty(), "nothing comes after the end"
-        assert self.source.taken_frames == len(frames)
+        assert self.ledger.counts.waiting == len(frames)
         return frames
 
     @contextlib.asynccontextmanager
@@ -285,7 +288,7 @@ def test_the_source_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:
             found = []
             while (frame := await source.queue.get()) is not None:
                 found.append(frame)
-                assert source.source.taken_frames <= len(found) + 3
+                assert source.ledger.counts.seen <= len(found) + 3
             assert [frame.number for frame in found] == list(range(20))
 
     run(main())
@@ -406,3 +409,69 @@ def test_a_file_from_the_future_is_taken(tmp_path: Path) -> None:
     ahead = time.time() + 3600
     os.utime(tmp_path / "a.webp", (ahead, ahead))
     assert [frame.file.name for frame in taken(tmp_path)] == ["a.webp"]
+
+
+def test_a_clock_that_is_set_makes_no_file_look_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that boots in 1970 and learns the time while somebody writes: the half file is not taken."""
+    clock = SimpleNamespace(
+        today=time.time(), monotonic=lambda: 1000.0, time=lambda: clock.today, perf_counter=lambda: 1000.0
+    )
+    monkeypatch.setattr(module, "time", clock)
+    half = tmp_path / "a.jpg"
+    half.write_bytes(b"first half")
+
+    async def main() -> None:
+        async with Run(tmp_path).going() as source:
+            await until(lambda: bool(source.source._unripe))
+            clock.today += 50 * 365 * 86400
+            source.source._unripe.clear()
+            await until(lambda: bool(source.source._unripe))  # it has looked again
+            assert source.queue.empty()
+            with half.open("ab") as file:
+                file.write(b", second half" + END)
+            assert bytes((await source.next()).data) == b"first half, second half" + END
+
+    run(main())
+
+
+def test_only_the_newest_is_taken_where_the_latest_counts(tmp_path: Path) -> None:
+    """Of all that is there when it looks the newest by time is read; the others are counted as passed over."""
+    for age, name in enumerate(("c.jpg", "a.jpg", "b.jpg")):
+        put(tmp_path, name)
+        os.utime(tmp_path / name, (1000.0 - age, 1000.0 - age))
+
+    async def main() -> None:
+        source = Run(tmp_path, latest_only=True)
+        frames = await source.to_the_end()
+        assert names(frames) == ["c.jpg"]
+        assert source.ledger.counts.dropped_stale == 2
+
+    run(main())
+
+
+def test_the_newest_is_looked_for_when_the_next_frame_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a sampling rate, what came in the period's course is passed over, not kept for the next one."""
+    put(tmp_path, "0.jpg")
+    clock = VirtualTime(monkeypatch)
+    waited = module._set_within
+
+    async def wait(event: asyncio.Event, seconds: float) -> bool:
+        if clock.now < 1000.5:
+            for name in ("1.jpg", "2.jpg"):
+                put(tmp_path, name)
+                os.utime(tmp_path / name, (clock.now + 2e9, clock.now + 2e9 + int(name[0])))
+        return await waited(event, seconds)
+
+    monkeypatch.setattr(module, "_set_within", wait)
+
+    async def main() -> None:
+        source = Run(tmp_path, latest_only=True, sampling_fps=2.0)
+        frames = await source.to_the_end()
+        assert names(frames) == ["0.jpg", "2.jpg"]
+        assert frames[1].seen_at - frames[0].seen_at == pytest.approx(0.5)
+
+    run(main())

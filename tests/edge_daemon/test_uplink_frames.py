@@ -102,7 +102,7 @@ def test_answers_find_their_frames_in_any_order() -> None:
 
 
 def test_stale_answers_are_dropped_and_counted() -> None:
-    """An answer for another epoch, for a frame nobody waits for, or for the second time, reaches nobody."""
+    """What answers another epoch, a frame nobody waits for, or one for the second time, reaches nobody."""
 
     def reply(session: FakeSession, event: Received) -> None:
         message = of(event)
@@ -117,7 +117,7 @@ def test_stale_answers_are_dropped_and_counted() -> None:
         async with connected() as (cloud, line_, _):
             cloud.on[Infer] = reply
             assert bytes((await infer(line_)).payload) == b"right"
-            await until(lambda: line_.counts.stale_answers == 3)
+            await until(lambda: line_.counts.stale_answers == 5)
             assert line_.available
 
     run(main())

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system libiperf clean
+.PHONY: help demo bench test check lint types docs test-system chaos libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -13,6 +13,8 @@ help:
 	@echo "make test         the test suite"
 	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
 	@echo "make test-system  only the tests that run real daemon processes"
+	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
+	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -27,6 +29,9 @@ test: $(VENV)/.dev libiperf
 
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

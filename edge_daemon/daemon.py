@@ -242,6 +242,9 @@ class EdgeDaemon:
                 "weights": self._model.weights,
                 "link": {
                     "available": self._uplink.available,
+                    "session": self._uplink.cloud.session if self._uplink.cloud else None,
+                    "connections": self._uplink.counts.connections,
+                    "suspicions": self._uplink.counts.suspicions,
                     "cloud": str(self._settings.cloud),
                     "bandwidth_mbit": round(bandwidth / 1e6, 3) if bandwidth else None,
                     "measured_by": self._estimate.origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_damage_is_cut_out_and_nothing_is_lost(
     target.chmod(0o640)
     before = scan(target)
     descriptor = cut_out(target, before)
-    module.os.close(descriptor)
+    os.close(descriptor)
     after = scan(target)
     assert after.damaged == []
     assert after.answered == before.answered

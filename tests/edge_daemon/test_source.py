@@ -415,9 +415,8 @@ def test_a_clock_that_is_set_makes_no_file_look_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that boots in 1970 and learns the time while somebody writes: the half file is not taken."""
-    clock = SimpleNamespace(
-        today=time.time(), monotonic=lambda: 1000.0, time=lambda: clock.today, perf_counter=lambda: 1000.0
-    )
+    day = SimpleNamespace(now=time.time())
+    clock = SimpleNamespace(monotonic=lambda: 1000.0, time=lambda: day.now, perf_counter=lambda: 1000.0)
     monkeypatch.setattr(module, "time", clock)
     half = tmp_path / "a.jpg"
     half.write_bytes(b"first half")
@@ -425,7 +424,7 @@ def test_a_clock_that_is_set_makes_no_file_look_whole(
     async def main() -> None:
         async with Run(tmp_path).going() as source:
             await until(lambda: bool(source.source._unripe))
-            clock.today += 50 * 365 * 86400
+            day.now += 50 * 365 * 86400
             source.source._unripe.clear()
             await until(lambda: bool(source.source._unripe))  # it has looked again
             assert source.queue.empty()

@@ -180,6 +180,31 @@ def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
     run(main())
 
 
+def test_an_answer_counts_on_the_connection_its_frame_was_sent_on() -> None:
+    """A connection is a session: what was asked on the one before is stale on the next, whatever its number."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = lambda session, event: None
+            lost = asyncio.ensure_future(infer(line_, 5))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            (sent,) = cloud.session.all(Infer)
+            await cloud.stop()
+            with pytest.raises(LinkLostError):
+                await lost
+            await cloud.start()
+            await until(lambda: line_.available)
+            again = asyncio.ensure_future(infer(line_, 6))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            cloud.session.channel.send(answer_to(sent))
+            await until(lambda: line_.counts.stale_answers == 1)
+            assert not again.done()
+            cloud.session.channel.send(answer_to(cloud.session.all(Infer)[0]))
+            assert (await again).answer.frame == 6
+
+    run(main())
+
+
 def test_a_silent_cloud_is_suspected_without_any_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unanswered pings are enough: the next frame does not have to find out."""
     monkeypatch.setattr(line, "SILENCE_S", 0.1)

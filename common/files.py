@@ -36,10 +36,19 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory as durable as the files' contents. Raises `OSError`."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the names in a directory as durable as the files' contents. Raises `OSError`.
+
+    Where that cannot be asked for (some network file systems, a directory that may not be read) it is left to them.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -201,9 +201,9 @@ def run_rounds(arena: Arena, victim: str, rounds: int, rng: random.Random) -> Ta
         else:
             tally.too_late += 1
         tally.torn_lines += (place / "edge.log").read_text().count("a torn last line was cut off")
-        for line in (place / "results.jsonl").read_text().splitlines():
-            tally.ran[json.loads(line)["ran"]] += 1
         if verdict.good:
+            for line in (place / "results.jsonl").read_text().splitlines():
+                tally.ran[json.loads(line)["ran"]] += 1
             _forget(place)
         else:
             tally.bad.append(f"{moment}: {verdict}, kept in {place}")

@@ -9,12 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import structlog
-
 from common.errors import ConfigurationError
 from common.files import put_aside, write_atomically
-
-log = structlog.get_logger()
 
 FORMAT = 3
 """Version of the saved form. A file with another one is measured anew."""
@@ -148,7 +144,9 @@ class ProfileStore:
         except OSError:
             return None
         except ValueError as error:
-            log.warning(
+            import structlog  # the planning commands read no store, and start without what logging takes
+
+            structlog.get_logger().warning(
                 "a saved profile is of no use", path=str(path), reason=str(error), kept=str(put_aside(path))
             )
             return None

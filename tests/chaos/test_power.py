@@ -22,7 +22,7 @@ from tests.chaos.tiny_pair import EDGE, judge, make_frames
 
 ROOT = Path(__file__).parent.parent.parent
 CALL = re.compile(
-    r'^\d+ (?P<name>\w+)\(\d+<(?P<path>[^>]*)>(?:, "(?P<data>(?:[^"\\]|\\.)*)")?.* = (?P<gave>-?\d+)'
+    r'^\d+ +(?P<name>\w+)\(\d+<(?P<path>[^>]*)>(?:, "(?P<data>(?:[^"\\]|\\.)*)")?.* = (?P<gave>-?\d+)'
 )
 ANSWERED = re.compile(r'\\"answered\\": (\d+)')
 

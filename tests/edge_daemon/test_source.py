@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import contextlib
 import itertools
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,86 +16,16 @@ import pytest
 from common import limits
 from common.errors import ConfigurationError
 from edge_daemon import source as module
-from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
-from edge_daemon.frame_counts import FrameLedger
+from edge_daemon.frame import Frame, ImageFile
 from edge_daemon.source import DirectorySource, check_directory, next_due
+from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put, taken
 from tests.event_loop import run, until
-
-END = b" to the very end\xff\xd9"
 
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_AGAIN_MS", 50)
     monkeypatch.setattr(module, "STABLE_S", 0.05)
-
-
-def put(directory: Path, *names: str, content: bytes = b"image") -> None:
-    for name in names:
-        (directory / name).write_bytes(content + END)
-
-
-def file_of(path: Path) -> ImageFile:
-    stat = path.stat()
-    return ImageFile(path.name, stat.st_size, stat.st_mtime_ns)
-
-
-class Run:
-    """A source and what it put into its queue."""
-
-    def __init__(self, directory: Path, *, frames_ahead: int = 100, **options: Any) -> None:
-        self.queue: LosslessFrameQueue = asyncio.Queue(frames_ahead)
-        self.stop = asyncio.Event()
-        self.ledger = FrameLedger()
-        self.source = DirectorySource(
-            directory,
-            self.queue,
-            ledger=self.ledger,
-            **{
-                "sampling_fps": 0.0,
-                "done": set(),
-                "first_number": 0,
-                "exit_when_drained": True,
-                **options,
-            },
-        )
-
-    async def to_the_end(self) -> list[Frame]:
-        """Run until the source ends; return what it took."""
-        await self.source.run(self.stop)
-        frames: list[Frame] = []
-        while (frame := self.queue.get_nowait()) is not None:
-            frames.append(frame)
-        assert self.queue.empty(), "nothing comes after the end"
-        assert self.ledger.counts.waiting == len(frames)
-        return frames
-
-    @contextlib.asynccontextmanager
-    async def going(self) -> AsyncIterator[Run]:
-        task = asyncio.create_task(self.source.run(self.stop))
-        yield self
-        self.stop.set()
-        await task
-
-    async def next(self) -> Frame:
-        frame = await self.queue.get()
-        assert frame is not None
-        return frame
-
-
-def names(frames: list[Frame]) -> list[str]:
-    return [frame.file.name for frame in frames]
-
-
-def taken(directory: Path, **options: Any) -> list[Frame]:
-    """Run a source over what is in a directory until that is drained."""
-    found: list[Frame] = []
-
-    async def main() -> None:
-        found.extend(await Run(directory, **options).to_the_end())
-
-    run(main())
-    return found
 
 
 def test_what_is_there_is_taken_once_each_in_the_order_of_names(tmp_path: Path) -> None:
@@ -310,21 +237,6 @@ def test_a_signal_ends_the_source_wherever_it_is(tmp_path: Path) -> None:
     run(main())
 
 
-class VirtualTime:
-    """A clock that only waiting moves on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: self.now, time=time.time, perf_counter=lambda: self.now)
-        monkeypatch.setattr(module, "time", clock)
-
-        async def wait(event: asyncio.Event, seconds: float) -> bool:
-            self.now += seconds
-            return False
-
-        monkeypatch.setattr(module, "_set_within", wait)
-
-
 def test_frames_are_taken_at_the_sampling_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two frames a period passes, whatever is waiting in the directory."""
     put(tmp_path, *(f"{i}.jpg" for i in range(6)))
@@ -431,46 +343,5 @@ def test_a_clock_that_is_set_makes_no_file_look_whole(
             with half.open("ab") as file:
                 file.write(b", second half" + END)
             assert bytes((await source.next()).data) == b"first half, second half" + END
-
-    run(main())
-
-
-def test_only_the_newest_is_taken_where_the_latest_counts(tmp_path: Path) -> None:
-    """Of all that is there when it looks the newest by time is read; the others are counted as passed over."""
-    for age, name in enumerate(("c.jpg", "a.jpg", "b.jpg")):
-        put(tmp_path, name)
-        os.utime(tmp_path / name, (1000.0 - age, 1000.0 - age))
-
-    async def main() -> None:
-        source = Run(tmp_path, latest_only=True)
-        frames = await source.to_the_end()
-        assert names(frames) == ["c.jpg"]
-        assert source.ledger.counts.dropped_stale == 2
-
-    run(main())
-
-
-def test_the_newest_is_looked_for_when_the_next_frame_is_due(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At a sampling rate, what came in the period's course is passed over, not kept for the next one."""
-    put(tmp_path, "0.jpg")
-    clock = VirtualTime(monkeypatch)
-    waited = module._set_within
-
-    async def wait(event: asyncio.Event, seconds: float) -> bool:
-        if clock.now < 1000.5:
-            for name in ("1.jpg", "2.jpg"):
-                put(tmp_path, name)
-                os.utime(tmp_path / name, (clock.now + 2e9, clock.now + 2e9 + int(name[0])))
-        return await waited(event, seconds)
-
-    monkeypatch.setattr(module, "_set_within", wait)
-
-    async def main() -> None:
-        source = Run(tmp_path, latest_only=True, sampling_fps=2.0)
-        frames = await source.to_the_end()
-        assert names(frames) == ["0.jpg", "2.jpg"]
-        assert frames[1].seen_at - frames[0].seen_at == pytest.approx(0.5)
 
     run(main())

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs test-system chaos fuzz libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -14,6 +14,8 @@ help:
 	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
 	@echo "make test-system  only the tests that run real daemon processes"
 	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
+	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
+	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -33,6 +35,9 @@ MUTANTS ?= 10000000
 FUZZ_WORKERS ?= $(shell nproc)
 fuzz: $(VENV)/.dev
 	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state var/fuzz/mutants.json
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -16,6 +16,8 @@ CleaveError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 EXIT_CONFIGURATION = 78
 """Exit status for what only the operator can mend (EX_CONFIG); systemd must not restart on it."""
 
@@ -49,7 +51,9 @@ class FrameError(CleaveError):
 
 
 class LinkError(CleaveError):
-    """The network, or the machine at its other end."""
+    """The network, or the machine at its other end. `kind` is what such errors are counted as."""
+
+    kind: ClassVar[str] = "other"
 
 
 class LocalProtocolError(LinkError):
@@ -59,9 +63,13 @@ class LocalProtocolError(LinkError):
 class RemoteProtocolError(LinkError):
     """The peer sent something the protocol forbids; its connection is closed."""
 
+    kind = "protocol"
+
 
 class LinkLostError(LinkError):
     """The connection is closed, or silent past its deadline."""
+
+    kind = "lost"
 
 
 class ProbeError(LinkError):

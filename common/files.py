@@ -1,10 +1,15 @@
-"""Files that are whole whenever somebody reads them."""
+"""Files that are whole whenever somebody reads them, and on the disk when we say so."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What may be over in a minute: a full disk, or one that is read-only for now. Nobody's mistake."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -17,6 +22,52 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
+        sync_directory(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`. Raises `OSError` when only a part of it could be written, or none."""
+    rest = memoryview(data)
+    while rest.nbytes:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory as durable as the files' contents. Raises `OSError`.
+
+    Where that cannot be asked for (some network file systems, a directory that may not be read) it is left to them.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, each durably. Raises `OSError`."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged file, so that it is in nobody's way and can be looked at; return its new name.
+
+    One that was put aside before is replaced. A file that cannot be renamed stays.
+    """
+    kept = path.with_name(f"{path.name}.damaged")
+    with contextlib.suppress(OSError):
+        os.replace(path, kept)
+    return kept

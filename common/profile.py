@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from common.errors import ConfigurationError
-from common.files import write_atomically
+from common.files import put_aside, write_atomically
 
 FORMAT = 3
 """Version of the saved form. A file with another one is measured anew."""
@@ -134,10 +134,21 @@ class ProfileStore:
         self.directory = directory
 
     def load(self, key: ProfileKey) -> Profile | None:
-        """Return the saved profile for `key`; none if there is none, or if the file is damaged or unreadable."""
+        """Return the saved profile for `key`; none if there is none, or if the file is unreadable or damaged.
+
+        A damaged one is put aside.
+        """
+        path = self._path(key)
         try:
-            profile = Profile.from_json(self._path(key).read_bytes())
-        except (OSError, ValueError):
+            profile = Profile.from_json(path.read_bytes())
+        except OSError:
+            return None
+        except ValueError as error:
+            import structlog  # the planning commands read no store, and start without what logging takes
+
+            structlog.get_logger().warning(
+                "a saved profile is of no use", path=str(path), reason=str(error), kept=str(put_aside(path))
+            )
             return None
         return profile if profile.key == key else None
 

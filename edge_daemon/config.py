@@ -34,6 +34,12 @@ class EdgeSettings(DaemonSettings):
     when_drained: Literal["wait", "exit"] = setting(
         "EDGE_WHEN_DRAINED", "wait", help="once every file there is has its result: wait for more, or exit"
     )
+    delivery: Literal["every", "latest"] = setting(
+        "EDGE_DELIVERY",
+        "every",
+        help="`every`: each file has exactly one result, and frames wait for whatever is slow; `latest`: what "
+        "counts is the newest file, older ones that have not been begun are dropped and counted (a camera)",
+    )
     plan: str = setting(
         "EDGE_PLAN",
         "auto",

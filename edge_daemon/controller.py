@@ -10,6 +10,7 @@ A frame never waits for a decision: it runs under `active` as it finds it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -197,7 +198,10 @@ class Controller:
         scheduler.start()
         try:
             while True:
-                await self._wake.wait()
+                # The scheduler goes by the time of day: set back, it would be silent for as long as that.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2 * self._interval_s):
+                        await self._wake.wait()
                 self._wake.clear()
                 try:
                     await self._replan()

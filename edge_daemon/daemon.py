@@ -20,12 +20,14 @@ from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
-from edge_daemon.frame import QUEUE_FRAMES, LosslessFrameQueue
+from edge_daemon.frame import QUEUE_FRAMES, FrameQueue, LatestFrameSlot
+from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
-from edge_daemon.results import FrameRecord, JsonLinesSink
+from edge_daemon.results_file import open_results
+from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.status import StatusFile
@@ -48,8 +50,6 @@ DRAIN_S = 1.0
 """On shutdown, frames in flight have this long to be answered; the rest are done on the next start."""
 PROFILE_RETRY_S = 1.0
 BAD_PROFILE_RETRY_S = 30.0
-RESULTS_RETRY_S = 1.0
-"""Results that cannot be written (a full disk) hold the frames, and are tried again this often."""
 
 
 class EdgeDaemon:
@@ -60,14 +60,21 @@ class EdgeDaemon:
         self._model = model
         self._executor = executor
         self.stop = stop_event()
-        self._sink = JsonLinesSink(settings.results)
-        self._queue: LosslessFrameQueue = asyncio.Queue(QUEUE_FRAMES)
+        latest_only = settings.delivery == "latest"
+        self._ledger = FrameLedger()
+        target = open_results(settings.results)
+        self._results = ResultsWriter(target, self._ledger, drop=latest_only, reader_gone=self.stop.set)
+        self._queue: FrameQueue = asyncio.Queue(QUEUE_FRAMES)
+        if latest_only:
+            self._queue = LatestFrameSlot(lambda _: self._ledger.note(FrameEvent.REPLACED))
         self._source = DirectorySource(
             settings.source,
             self._queue,
+            ledger=self._ledger,
+            latest_only=latest_only,
             sampling_fps=settings.sampling_fps,
-            done=self._sink.answered,
-            first_number=self._sink.last_number + 1,
+            done=target.found.answered,
+            first_number=target.found.last_number + 1,
             exit_when_drained=settings.when_drained == "exit",
         )
         self._compute = ComputeThread("head")
@@ -104,12 +111,13 @@ class EdgeDaemon:
         self._pipeline = FramePipeline(
             model=model,
             queue=self._queue,
+            ledger=self._ledger,
             compute=self._compute,
             controller=self._controller,
             certifier=self._certifier,
             stages=stages,
             uplink=self._uplink,
-            record=self._record,
+            record=self._results.put,
         )
         self._status = StatusFile(settings.state_dir)
 
@@ -131,16 +139,17 @@ class EdgeDaemon:
                 for task in background:
                     task.cancel()
         finally:
+            self._ledger.close()
             self._write_status()
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
-            self._sink.close()
-        log.info("stopped", **self._pipeline.counts)
+            self._results.stop(timeout_s=0.3)
+        log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 
     async def _frames(self) -> None:
         """Run source and pipeline to their end; on a signal, give frames in flight a moment."""
         source = asyncio.create_task(self._source.run(self.stop))
-        pipeline = asyncio.create_task(self._pipeline.run(self._settings.in_flight, self.stop))
+        pipeline = asyncio.create_task(self._answer_and_record())
         stopped = asyncio.create_task(self.stop.wait())
         try:
             waiting = {source, pipeline, stopped}
@@ -149,7 +158,7 @@ class EdgeDaemon:
                 for task in done:
                     task.result()  # a source that failed feeds the pipeline no longer
             if self.stop.is_set():
-                log.info("stopping", in_flight=self._pipeline.in_flight)
+                log.info("stopping", in_flight=self._ledger.counts.in_flight)
                 await asyncio.wait([pipeline], timeout=DRAIN_S)
         finally:
             for task in (source, pipeline, stopped):
@@ -159,24 +168,9 @@ class EdgeDaemon:
             if isinstance(result, Exception):
                 raise result
 
-    async def _record(self, record: FrameRecord) -> None:
-        """Write a record, however long that takes: the frames behind it wait, none is lost."""
-        complained = False
-        while True:
-            try:
-                self._sink.write(record)
-            except BrokenPipeError:
-                log.info("nobody reads the results any more")
-                self.stop.set()
-            except OSError as error:
-                if not complained:
-                    log.error("results cannot be written, frames wait", reason=error.strerror)
-                complained = True
-                await asyncio.sleep(RESULTS_RETRY_S)
-                continue
-            if complained:
-                log.info("results can be written again")
-            return
+    async def _answer_and_record(self) -> None:
+        await self._pipeline.run(self._settings.in_flight, self.stop)
+        await self._results.flush()
 
     # --- profiles ---------------------------------------------------------------------------------------
     async def _profile(self) -> None:
@@ -250,6 +244,9 @@ class EdgeDaemon:
                 "weights": self._model.weights,
                 "link": {
                     "available": self._uplink.available,
+                    "session": self._uplink.cloud.session if self._uplink.cloud else None,
+                    "connections": self._uplink.counts.connections,
+                    "suspicions": self._uplink.counts.suspicions,
                     "cloud": str(self._settings.cloud),
                     "bandwidth_mbit": round(bandwidth / 1e6, 3) if bandwidth else None,
                     "measured_by": self._estimate.origin,
@@ -279,10 +276,12 @@ class EdgeDaemon:
                     }
                     for cut, certificate, usable in self._fidelity
                 ],
-                "frames": {
-                    "taken": self._source.taken_frames,
-                    "in_flight": self._pipeline.in_flight,
-                    **self._pipeline.counts,
+                "frames": self._ledger.counts.as_document(),
+                "finished_on_edge": dict(self._pipeline.let_down),
+                "results": {
+                    "path": self._settings.results,
+                    "delivery": self._settings.delivery,
+                    "trouble": self._results.trouble,
                 },
                 "switches": self._controller.switches,
                 "stale_answers": self._uplink.counts.stale_answers,

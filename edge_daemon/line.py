@@ -57,9 +57,13 @@ MOST_UNSENT_BYTES = 256 * 1024
 class CloudBusyError(LinkError):
     """The cloud did not take the frame."""
 
+    kind = "busy"
+
 
 class CloudFailedError(LinkError):
     """The cloud could not run the frame, through no fault of the frame."""
+
+    kind = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,11 @@ class UplinkEvents:
 
 @dataclass(slots=True)
 class UplinkCounts:
-    """What has happened on the line since the start."""
+    """What has happened on the line since the start.
+
+    `stale_answers` are answers of any kind (Answer, Busy, Failed) that nobody waited for: to another connection's,
+    another epoch's or an unknown frame, too late, or for the second time. Each was dropped.
+    """
 
     connections: int = 0
     stale_answers: int = 0
@@ -271,8 +279,10 @@ class Line:
 
     def _reply_frame(self, frame: int, epoch: int, error: CleaveError) -> None:
         waiting = self.frames.get((frame, epoch))
-        if waiting is not None and not waiting.reply.done():
-            waiting.reply.set_exception(error)
+        if waiting is None or waiting.reply.done():
+            self._owner.counts.stale_answers += 1
+            return
+        waiting.reply.set_exception(error)
 
 
 def _set(future: asyncio.Future[Replied] | None, value: Replied) -> None:

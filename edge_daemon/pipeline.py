@@ -26,7 +26,8 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
-from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.frame import Frame, FrameQueue
+from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.patience import hedge_s, late_s, patience_s
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
@@ -48,7 +49,8 @@ class FramePipeline:
         self,
         *,
         model: Model,
-        queue: LosslessFrameQueue,
+        queue: FrameQueue,
+        ledger: FrameLedger,
         compute: ComputeThread,
         controller: Controller,
         certifier: Certifier,
@@ -58,6 +60,7 @@ class FramePipeline:
     ) -> None:
         self._model = model
         self._queue = queue
+        self._ledger = ledger
         self._compute = compute
         self._controller = controller
         self._certifier = certifier
@@ -67,8 +70,8 @@ class FramePipeline:
         self._clock = time.perf_counter
         self._whole = Cut.edge_only(model.graph)
         self._late: set[asyncio.Task[torch.Tensor]] = set()
-        self.counts: Counter[str] = Counter()
-        self.in_flight = 0
+        self.let_down: Counter[str] = Counter()
+        """Frames the edge finished after the cloud had let them down, by the kind of error."""
 
     async def run(self, lanes: int, stop: asyncio.Event) -> None:
         """Run until the queue's end, or until `stop` is set; all frames taken have their record then."""
@@ -82,14 +85,9 @@ class FramePipeline:
 
     async def _lane(self, stop: asyncio.Event) -> None:
         while (frame := await self._queue.get()) is not None and not stop.is_set():
-            self.in_flight += 1
-            try:
-                record = await self._process(frame)
-            finally:
-                self.in_flight -= 1
-            self.counts["failed" if record.error else "answered"] += 1
-            if record.fallback:
-                self.counts["finished on the edge"] += 1
+            self._ledger.note(FrameEvent.BEGUN)
+            record = await self._process(frame)
+            self._ledger.note(FrameEvent.PROCESSED)
             await self._record(record)
         if not self._queue.full():
             self._queue.put_nowait(None)  # for the next lane
@@ -146,7 +144,9 @@ class FramePipeline:
                     return self._from_cloud(journey, asked.result())
                 except LinkError as error:
                     journey.fallback = str(error)
+                    self.let_down[error.kind] += 1
             else:
+                self.let_down[CloudLateError.kind] += 1
                 journey.fallback = f"no answer after {hedge:.2f} s, and the edge had its own sooner"
                 self._late.add(asked)  # its answer will still tell of the link
             if finishing is None:
@@ -219,6 +219,8 @@ def check_answer(graph: ModelGraph, entries: Sequence[TensorEntry]) -> Sequence[
 
 class CloudLateError(LinkError):
     """The link or the cloud is slower than planned with, and frames pile up."""
+
+    kind = "late"
 
 
 class Journey:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import BinaryIO, cast
 
-import structlog
-
-from common.errors import ConfigurationError
-from edge_daemon.frame import Frame, ImageFile
-
-log = structlog.get_logger()
+from edge_daemon.frame import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,75 +95,6 @@ class FrameRecord:
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-class JsonLinesSink:
-    """Appends records to a file, or writes them to stdout (`-`)."""
-
-    def __init__(self, target: str) -> None:
-        self.answered: set[ImageFile] = set()
-        self.last_number = -1
-        self._file: BinaryIO | None = None
-        if target != "-":
-            self._file = self._open(Path(target).expanduser())
-            if self.answered:
-                log.info("results continued", path=target, frames=len(self.answered))
-
-    def write(self, record: FrameRecord) -> None:
-        """Append a record, whole or not at all. Raises `OSError` when that cannot be done now."""
-        line = (record.to_json() + "\n").encode()
-        if self._file is None:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-            return
-        before = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
-        try:
-            rest = memoryview(line)
-            while rest.nbytes:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            with contextlib.suppress(OSError):  # a device has no length
-                self._file.truncate(before)  # half a line is none
-            raise
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        else:  # or the interpreter complains when it ends, after `| head` has seen enough
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-
-    def _open(self, path: Path) -> BinaryIO:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            whole = self._read(path)
-            file = path.open("ab", buffering=0)
-        except OSError as error:
-            raise ConfigurationError(f"CLEAVE_EDGE_RESULTS={path}: {error.strerror}") from error
-        if whole is not None:
-            log.warning("results: a torn last line was cut off; its frame is done again", path=str(path))
-            os.truncate(path, whole)
-        return cast(BinaryIO, file)
-
-    def _read(self, path: Path) -> int | None:
-        """Take note of the frames that have results; return where a torn last line begins, if there is one."""
-        if not path.is_file():  # there is none yet, or it is a device or a pipe
-            return None
-        at = 0
-        with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return at
-                at += len(line)
-                try:
-                    record = json.loads(line)
-                    found = ImageFile(record["name"], record["file"]["size"], record["file"]["mtime_ns"])
-                    number = int(record["frame"])
-                    self.answered.add(found)
-                except (ValueError, KeyError, TypeError, OverflowError):
-                    continue  # not ours; leave it
-                self.last_number = max(self.last_number, number)
-        return None
 
 
 def top5_of(rows: Sequence[tuple[int, str, float]]) -> tuple[Label, ...]:

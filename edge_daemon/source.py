@@ -1,4 +1,4 @@
-"""Frames from a directory: what is there, in the order of names, then what arrives."""
+"""Frames from a directory: what is there, in the order of names, then what arrives; or only ever the newest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import watchfiles
 from common import limits
 from common.errors import ConfigurationError
 from common.wire.connection import aligned_buffer
-from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
+from edge_daemon.frame import Frame, FrameQueue, ImageFile
+from edge_daemon.frame_counts import FrameEvent, FrameLedger
 
 log = structlog.get_logger()
 
@@ -35,13 +36,18 @@ def next_due(due: float, now: float, period_s: float) -> float:
 
 
 class DirectorySource:
-    """Puts the images of a directory into a queue, each once, at the sampling rate at most."""
+    """Puts the images of a directory into a queue, each once, at the sampling rate at most.
+
+    With `latest_only` it takes the newest one each time it looks, and passes the others over without reading them.
+    """
 
     def __init__(
         self,
         directory: Path,
-        queue: LosslessFrameQueue,
+        queue: FrameQueue,
         *,
+        ledger: FrameLedger,
+        latest_only: bool = False,
         sampling_fps: float,
         done: set[ImageFile],
         first_number: int,
@@ -50,13 +56,16 @@ class DirectorySource:
         check_directory(directory)
         self._directory = directory
         self._queue = queue
+        self._ledger = ledger
+        self._latest_only = latest_only
         self._period_s = 1.0 / sampling_fps if sampling_fps else 0.0
         self._taken = done
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
         self._readable = True
+        self._wall_ahead_s = time.time() - time.monotonic()
+        self._wall_stepped = False
         self._unripe: dict[ImageFile, float] = {}
-        self.taken_frames = 0
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
 
@@ -65,8 +74,7 @@ class DirectorySource:
         next_at = time.monotonic()
         files = self._files(stop)
         async for found in files:
-            wait_s = next_at - time.monotonic()
-            if wait_s > 0 and await _set_within(stop, wait_s):
+            if not self._latest_only and await _reached(next_at, stop):
                 break
             next_at = next_due(next_at, time.monotonic(), self._period_s)
             frame = await asyncio.to_thread(self._read, found)
@@ -75,8 +83,11 @@ class DirectorySource:
             self._taken.add(found)
             if frame.error is None and not self.first_data.done():
                 self.first_data.set_result(bytes(frame.data))
+            self._ledger.note(FrameEvent.SEEN)
             await self._queue.put(frame)
-            self.taken_frames += 1
+            # What is newest is seen when the next one is due, not a period before.
+            if self._latest_only and await _reached(next_at, stop):
+                break
         await files.aclose()
         await self._queue.put(None)
 
@@ -85,7 +96,7 @@ class DirectorySource:
         try:
             while not stop.is_set():
                 ready, unripe = await asyncio.to_thread(self._look)
-                for found in ready:
+                for found in self._newest(ready) if self._latest_only else ready:
                     yield found
                     if stop.is_set():
                         return
@@ -101,6 +112,13 @@ class DirectorySource:
                         await _set_within(stop, STABLE_S / 2)
         finally:
             await changes.aclose()
+
+    def _newest(self, ready: list[ImageFile]) -> list[ImageFile]:
+        """Return the newest file alone; take note of the others as passed over."""
+        by_age = sorted(ready, key=lambda file: (file.mtime_ns, file.name))
+        self._taken.update(by_age[:-1])
+        self._ledger.note(FrameEvent.PASSED_OVER, len(by_age[:-1]))
+        return by_age[-1:]
 
     def _watch(self, stop: asyncio.Event) -> AsyncGenerator[set[watchfiles.main.FileChange], None]:
         return watchfiles.awatch(
@@ -119,6 +137,7 @@ class DirectorySource:
         unripe = False
         seen: dict[ImageFile, float] = {}
         now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
+        told_time = self._wall_clock_holds(now)
         try:
             entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
         except OSError as error:
@@ -144,13 +163,23 @@ class DirectorySource:
             if found in self._taken:
                 continue
             since = seen[found] = self._unripe.get(found, now)
-            old = time.time() - stat.st_mtime >= STABLE_S or now - since >= STABLE_S
-            if old or _ends_like_an_image(Path(entry.path)):
+            old = told_time and time.time() - stat.st_mtime >= STABLE_S
+            if old or now - since >= STABLE_S or _ends_like_an_image(Path(entry.path)):
                 ready.append(found)
             else:
                 unripe = True
         self._unripe = seen
         return ready, unripe
+
+    def _wall_clock_holds(self, now: float) -> bool:
+        """Say whether the time of day has run as our own clock since the start.
+
+        A device that learns the time from the network was in 1970 a moment ago, and what somebody writes just now
+        would look old. After a step a file's age is only what we have seen of it.
+        """
+        if abs(time.time() - now - self._wall_ahead_s) > STABLE_S / 2:
+            self._wall_stepped = True
+        return not self._wall_stepped
 
     def _read(self, found: ImageFile) -> Frame | None:
         data, error = memoryview(b""), None
@@ -201,6 +230,12 @@ def _ends_like_an_image(path: Path) -> bool:
     except OSError:
         return False
     return end.endswith(b"\xff\xd9") or b"IEND" in end
+
+
+async def _reached(at: float, stop: asyncio.Event) -> bool:
+    """Wait until `at` (monotonic); say whether `stop` was set before."""
+    wait_s = at - time.monotonic()
+    return wait_s > 0 and await _set_within(stop, wait_s)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

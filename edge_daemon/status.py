@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 
 from common.errors import ConfigurationError
+from common.files import PASSING
 
 log = structlog.get_logger()
 
@@ -20,16 +22,20 @@ class StatusFile:
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "status.json"
+        self._made = False
         try:
-            state_dir.mkdir(parents=True, exist_ok=True)
+            self._make_directory()
         except OSError as error:
-            raise ConfigurationError(f"CLEAVE_EDGE_STATE_DIR={state_dir}: {error.strerror}") from error
+            if error.errno not in PASSING:
+                raise ConfigurationError(f"CLEAVE_EDGE_STATE_DIR={state_dir}: {error.strerror}") from error
         self._failing = False
 
     def write(self, status: Mapping[str, Any]) -> None:
         """Replace the file. A full disk is logged, once, and stops nothing."""
         scratch = self.path.with_suffix(".new")
         try:
+            if not self._made:
+                self._make_directory()
             scratch.write_text(json.dumps(status, indent=1) + "\n", encoding="utf-8")
             os.replace(scratch, self.path)
             self._failing = False
@@ -37,3 +43,9 @@ class StatusFile:
             if not self._failing:
                 log.warning("status cannot be written", path=str(self.path), reason=error.strerror)
             self._failing = True
+            with contextlib.suppress(OSError):  # half a file would keep the room it has
+                scratch.unlink(missing_ok=True)
+
+    def _make_directory(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._made = True

@@ -13,7 +13,7 @@ import structlog
 import torch
 
 from common.errors import ConfigurationError
-from common.files import write_atomically
+from common.files import put_aside, write_atomically
 from models import onnx_export
 from models.executor import CompiledSegment, Executor, TorchExecutor
 from models.model import Model
@@ -124,5 +124,13 @@ def _read(path: Path, executor: TorchExecutor) -> str | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         valid = all(document[name] == value for name, value in _valid_for(executor).items())
         return str(document["executor"]) if valid else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning(
+            "what is known of the executor is damaged",
+            path=str(path),
+            reason=f"{type(error).__name__}: {error}",
+            kept=str(put_aside(path)),
+        )
         return None

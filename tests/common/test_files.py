@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from common.files import write_atomically
+from common.files import make_directory, put_aside, sync_directory, write_all, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scraps(
@@ -37,3 +38,67 @@ def test_bytes_and_text_are_written_as_they_are(tmp_path: Path) -> None:
     write_atomically(tmp_path / "bytes", b"\xff\x00")
     assert (tmp_path / "text").read_bytes() == "é\n".encode()
     assert (tmp_path / "bytes").read_bytes() == b"\xff\x00"
+
+
+def test_a_new_files_name_is_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content first, then the name: else a power cut leaves a name without content, or content without a name."""
+    order: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        order.append("directory" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_atomically(tmp_path / "file", "x")
+    assert order == ["file", "directory"]
+
+
+def test_new_directories_are_synced_into_their_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one that had to be made; what is there is left alone."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    make_directory(tmp_path / "a" / "b")
+    assert synced == [str(tmp_path), str(tmp_path / "a")]
+    make_directory(tmp_path / "a" / "b")
+    assert len(synced) == 2
+
+
+def test_a_file_system_that_syncs_no_directories_is_borne(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network shares say it is invalid; an I/O error is one all the same."""
+    for number, raises in ((errno.EINVAL, False), (errno.EIO, True)):
+
+        def fail(descriptor: int, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fail)
+        if raises:
+            with pytest.raises(OSError, match="Input/output"):
+                sync_directory(tmp_path)
+        else:
+            sync_directory(tmp_path)
+
+
+def test_all_is_written_though_the_system_takes_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short write is no error; the rest follows."""
+    reader, writer = os.pipe()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:3]))
+    write_all(writer, b"0123456789")
+    os.close(writer)
+    assert os.read(reader, 100) == b"0123456789"
+    os.close(reader)
+
+
+def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
+    """Under a name beside its own, in place of an earlier one; what is not there makes no trouble."""
+    for content in ("one", "two"):
+        (tmp_path / "state").write_text(content)
+        kept = put_aside(tmp_path / "state")
+        assert (kept, kept.read_text()) == (tmp_path / "state.damaged", content)
+    assert not (tmp_path / "state").exists()
+    put_aside(tmp_path / "state")

@@ -103,6 +103,19 @@ def damaged() -> list[bytes]:
     ]
 
 
+def test_a_damaged_file_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever wants to know what happened to the disk finds what was there; the next profile has its place."""
+    path = ProfileStore(tmp_path).save(PROFILE)
+    path.write_bytes(b"\0" * 100)
+    assert ProfileStore(tmp_path).load(KEY) is None
+    kept = path.with_name(f"{path.name}.damaged")
+    assert kept.read_bytes() == b"\0" * 100
+    said = capsys.readouterr().out
+    assert "a saved profile is of no use" in said
+    assert str(kept) in said
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("content", damaged(), ids=lambda content: repr(content[:40]))
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     """Torn, foreign, older or absurd: the profile is measured anew, and saved over the damage."""

@@ -13,6 +13,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.line import Reply
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.results import FrameRecord
@@ -86,9 +87,11 @@ class Line:
         self.stop = asyncio.Event()
         self._bench = bench
         self.fidelity = Fidelity(frozenset(), 0.99)
+        self.ledger = FrameLedger()
         self.pipeline = FramePipeline(
             model=bench.model,
             queue=self.queue,
+            ledger=self.ledger,
             compute=bench.compute,
             controller=cast(Controller, self.controller),
             certifier=Certifier(self.fidelity, bench.stages, bench.compute, lambda: None),
@@ -103,14 +106,20 @@ class Line:
 
     async def _keep(self, record: FrameRecord) -> None:
         self.records.append(record)
+        self.ledger.note(FrameEvent.FAILED if record.error else FrameEvent.ANSWERED)
+
+    def put(self, frame: Frame) -> None:
+        """Have a frame wait, as a source does."""
+        self.ledger.note(FrameEvent.SEEN)
+        self.queue.put_nowait(frame)
 
     async def give(self, frames: Sequence[Frame], lanes: int = 4) -> list[FrameRecord]:
         """Run frames through to the queue's end; return the records by frame."""
         for frame in frames:
-            self.queue.put_nowait(frame)
+            self.put(frame)
         self.queue.put_nowait(None)
         await self.pipeline.run(lanes, self.stop)
-        assert self.pipeline.in_flight == 0
+        assert self.ledger.counts.in_flight == self.ledger.counts.recording == 0
         return sorted(self.records, key=lambda record: record.frame.number)
 
 

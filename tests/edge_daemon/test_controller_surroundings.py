@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from common.plan import Cut, Mode
 from edge_daemon import controller as module
@@ -197,6 +198,19 @@ def test_the_interval_wakes_the_loop_from_the_loop() -> None:
 
 def test_it_looks_at_each_interval() -> None:
     """Without any event, the schedule alone makes it look."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny, interval_s=0.05) as loop:
+                await until(lambda: loop.looks >= 4)
+
+    run(main())
+
+
+def test_a_clock_that_is_set_back_stops_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler goes by the time of day, and may be silent for hours then: the loop goes on by its own clock."""
+    monkeypatch.setattr(AsyncIOScheduler, "start", lambda self: None)
+    monkeypatch.setattr(AsyncIOScheduler, "shutdown", lambda self, wait: None)
 
     async def main() -> None:
         with bench() as tiny:

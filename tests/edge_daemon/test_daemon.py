@@ -19,10 +19,10 @@ from common.config import Address
 from common.errors import ConfigurationError, ModelMismatchError
 from common.profile import Profile, ProfileKey
 from edge_daemon import daemon as module
-from edge_daemon import prober
+from edge_daemon import prober, results_writer
 from edge_daemon.config import EdgeSettings
 from edge_daemon.daemon import EdgeDaemon
-from edge_daemon.results import FrameRecord
+from edge_daemon.frame_counts import FrameCounts, FrameEvent
 from models.executor import TorchExecutor
 from tests.cloud_daemon.edge import cloud, free_port
 from tests.edge_daemon.bench import classes_of
@@ -217,22 +217,23 @@ def test_results_that_cannot_be_written_hold_the_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A disk that is full for a while costs time and no frame; the reason is told once, and the end of it."""
-    monkeypatch.setattr(module, "RESULTS_RETRY_S", 0.01)
+    monkeypatch.setattr(results_writer, "RETRY_S", 0.01)
     site = Site(tmp_path)
     site.put(*range(4))
 
     async def main() -> None:
         daemon = site.daemon(plan="edge-only", in_flight=1)
-        write, failures = daemon._sink.write, 0
+        target = daemon._results._target
+        commit, failures = target.commit, 0
 
-        def full(record: FrameRecord) -> None:
+        def full(lines: bytes) -> None:
             nonlocal failures
-            if site.records and failures < 5:
+            if failures < 5:
                 failures += 1
                 raise OSError(28, "No space left on device")
-            write(record)
+            commit(lines)
 
-        monkeypatch.setattr(daemon._sink, "write", full)
+        monkeypatch.setattr(target, "commit", full)
         await daemon.run()
         site.assert_all_answered(4)
         assert failures == 5
@@ -251,12 +252,73 @@ def test_nobody_reading_the_results_ends_the_run(tmp_path: Path, monkeypatch: py
     async def main() -> None:
         daemon = site.daemon(plan="edge-only", when_drained="wait")
 
-        def broken(record: FrameRecord) -> None:
+        def broken(lines: bytes) -> None:
             raise BrokenPipeError(32, "Broken pipe")
 
-        monkeypatch.setattr(daemon._sink, "write", broken)
+        monkeypatch.setattr(daemon._results._target, "commit", broken)
         await daemon.run()
         assert daemon.stop.is_set()
+        FrameCounts(**site.status["frames"])
+
+    run(main())
+
+
+def test_where_the_latest_counts_the_status_adds_up_while_frames_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that come faster than they are worked on: the newest are answered, all others counted as dropped."""
+    site = Site(tmp_path)
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", delivery="latest", in_flight=1, when_drained="wait")
+        ledger, seen = daemon._ledger, [FrameCounts()]
+        note = ledger.note
+
+        def watched(event: FrameEvent, times: int = 1) -> None:
+            note(event, times)
+            seen.append(ledger.counts)
+
+        monkeypatch.setattr(ledger, "note", watched)
+        async with going(daemon):
+            for number in range(30):
+                site.put(number)
+                await asyncio.sleep(0)
+            await until(lambda: "29.jpg" in {record["name"] for record in site.records})
+            await until(lambda: ledger.counts.recording == 0)
+        counts = FrameCounts(**site.status["frames"])
+        assert counts.seen == 30
+        assert counts.answered == len(site.records) >= 1
+        assert counts.dropped_stale == 30 - counts.answered > 0
+        assert site.status["results"]["delivery"] == "latest"
+
+    run(main())
+
+
+def test_a_state_directory_that_cannot_be_written_stops_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither status nor profiles can be kept: every frame has its answer all the same."""
+    site = Site(tmp_path)
+    site.put(0)
+    mkdir = Path.mkdir
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> None:
+        if path == tmp_path / "state":
+            raise OSError(30, "Read-only file system")
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    async def main() -> None:
+        async with (
+            cloud(tmp_path / "cloud") as rack,
+            going(site.daemon(rack.address, when_drained="wait")) as it,
+        ):
+            await until(lambda: it._controller.has_profiles)
+            site.put(1, 2)
+            await until(lambda: len(site.records) == 3)
+        site.assert_all_answered(3)
+        assert not (tmp_path / "state").exists()
 
     run(main())
 

@@ -47,7 +47,7 @@ def test_every_frame_has_its_answer_wherever_it_ran(cut: Cut) -> None:
                 assert (record.epoch, record.cut, record.mode) == (9, cut.label, "light")
                 assert record.fallback is None
                 assert (record.bytes_up > 0) == bool(cut.cloud_units)
-            assert line.pipeline.counts == {"answered": 8}
+            assert (line.ledger.counts.answered, line.ledger.counts.seen) == (8, 8)
             assert sorted(line.controller.sizes) == sorted(len(jpeg(i)) for i in range(8))
 
     run(main())
@@ -159,6 +159,7 @@ LET_DOWN: dict[str, Callable[[Bench], Infer]] = {
         lambda tiny, frame, epoch: tiny.reply(frame, epoch, torch.full((1, 5, 2), 7.0, dtype=torch.float64))
     ),
 }
+LET_DOWN_KIND = {way: way if way in ("lost", "busy", "failed") else "protocol" for way in LET_DOWN}
 
 
 @pytest.mark.parametrize("way", LET_DOWN)
@@ -176,7 +177,8 @@ def test_a_frame_that_the_cloud_lets_down_is_finished_on_the_edge(cut: Cut, way:
                 assert record.ran == "edge after cloud"
                 assert record.fallback
                 assert record.durations.head_ms is not None
-            assert line.pipeline.counts == {"answered": 3, "finished on the edge": 3}
+            assert line.ledger.counts.answered == 3
+            assert line.pipeline.let_down == {LET_DOWN_KIND[way]: 3}
 
     run(main())
 
@@ -204,7 +206,7 @@ def test_a_frame_at_fault_is_a_failed_record_and_no_more() -> None:
                 assert "damaged JPEG" in str(records[2].error)
                 assert records[3].error == "the file is empty"
                 assert {record.ran for record in records[1:4]} == {"nowhere"}
-                assert line.pipeline.counts == {"answered": 2, "failed": 3}
+                assert (line.ledger.counts.answered, line.ledger.counts.failed) == (2, 3)
                 assert len(line.controller.sizes) == 4, "a frame without data tells no size"
             line = Line(tiny, await tiny.plan(CLOUD_ONLY), no_image)
             (record,) = await line.give([frame_of(0, b"no image!")])
@@ -247,9 +249,8 @@ def test_every_frame_has_exactly_one_record(ways: list[str], lanes: int, rng: An
                     assert_right(record)
                     assert bool(record.fallback) == (way != "right")
             failed = sum(way in ("frame", "plan") for way in ways)
-            expected = Counter({"answered": len(ways) - failed, "failed": failed})
-            expected["finished on the edge"] = sum(way in LET_DOWN for way in ways)
-            assert +line.pipeline.counts == +expected
+            assert (line.ledger.counts.answered, line.ledger.counts.failed) == (len(ways) - failed, failed)
+            assert line.pipeline.let_down == Counter(LET_DOWN_KIND[way] for way in ways if way in LET_DOWN)
             assert line.uplink.most <= lanes
 
     run(main())
@@ -272,7 +273,7 @@ def test_lanes_overlap_and_one_lane_does_not() -> None:
                 line = Line(tiny, await tiny.plan(CLOUD_ONLY), infer)
                 task = asyncio.create_task(line.give(frames(6), lanes))
                 await until(lambda line=line, lanes=lanes: line.uplink.now == lanes)  # type: ignore[misc]
-                assert line.pipeline.in_flight == lanes
+                assert line.ledger.counts.in_flight == lanes
                 gate.set()
                 assert len(await task) == 6
                 assert line.uplink.most == lanes
@@ -314,7 +315,7 @@ def test_lanes_wait_for_their_records() -> None:
             async def keep(record: FrameRecord) -> None:
                 waiting.append(record)
                 await gate.wait()
-                line.records.append(record)
+                await line._keep(record)
 
             line.pipeline._record = keep
             task = asyncio.create_task(line.give(frames(6), lanes=2))

@@ -105,7 +105,7 @@ def test_a_late_frame_is_finished_on_the_edge_too_and_its_answer_still_tells_of_
                 return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
 
             line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 5.0), answer)
-            line.queue.put_nowait(frames(1)[0])
+            line.put(frames(1)[0])
             running = asyncio.create_task(line.pipeline.run(1, line.stop))
             await until(lambda: len(line.records) == 1)
             assert line.controller.transfers == []

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import contextlib
 import itertools
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,83 +16,16 @@ import pytest
 from common import limits
 from common.errors import ConfigurationError
 from edge_daemon import source as module
-from edge_daemon.frame import Frame, ImageFile, LosslessFrameQueue
+from edge_daemon.frame import Frame, ImageFile
 from edge_daemon.source import DirectorySource, check_directory, next_due
+from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put, taken
 from tests.event_loop import run, until
-
-END = b" to the very end\xff\xd9"
 
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_AGAIN_MS", 50)
     monkeypatch.setattr(module, "STABLE_S", 0.05)
-
-
-def put(directory: Path, *names: str, content: bytes = b"image") -> None:
-    for name in names:
-        (directory / name).write_bytes(content + END)
-
-
-def file_of(path: Path) -> ImageFile:
-    stat = path.stat()
-    return ImageFile(path.name, stat.st_size, stat.st_mtime_ns)
-
-
-class Run:
-    """A source and what it put into its queue."""
-
-    def __init__(self, directory: Path, *, frames_ahead: int = 100, **options: Any) -> None:
-        self.queue: LosslessFrameQueue = asyncio.Queue(frames_ahead)
-        self.stop = asyncio.Event()
-        self.source = DirectorySource(
-            directory,
-            self.queue,
-            **{
-                "sampling_fps": 0.0,
-                "done": set(),
-                "first_number": 0,
-                "exit_when_drained": True,
-                **options,
-            },
-        )
-
-    async def to_the_end(self) -> list[Frame]:
-        """Run until the source ends; return what it took."""
-        await self.source.run(self.stop)
-        frames: list[Frame] = []
-        while (frame := self.queue.get_nowait()) is not None:
-            frames.append(frame)
-        assert self.queue.empty(), "nothing comes after the end"
-        assert self.source.taken_frames == len(frames)
-        return frames
-
-    @contextlib.asynccontextmanager
-    async def going(self) -> AsyncIterator[Run]:
-        task = asyncio.create_task(self.source.run(self.stop))
-        yield self
-        self.stop.set()
-        await task
-
-    async def next(self) -> Frame:
-        frame = await self.queue.get()
-        assert frame is not None
-        return frame
-
-
-def names(frames: list[Frame]) -> list[str]:
-    return [frame.file.name for frame in frames]
-
-
-def taken(directory: Path, **options: Any) -> list[Frame]:
-    """Run a source over what is in a directory until that is drained."""
-    found: list[Frame] = []
-
-    async def main() -> None:
-        found.extend(await Run(directory, **options).to_the_end())
-
-    run(main())
-    return found
 
 
 def test_what_is_there_is_taken_once_each_in_the_order_of_names(tmp_path: Path) -> None:
@@ -285,7 +215,7 @@ def test_the_source_waits_for_room_and_loses_nothing(tmp_path: Path) -> None:
             found = []
             while (frame := await source.queue.get()) is not None:
                 found.append(frame)
-                assert source.source.taken_frames <= len(found) + 3
+                assert source.ledger.counts.seen <= len(found) + 3
             assert [frame.number for frame in found] == list(range(20))
 
     run(main())
@@ -305,21 +235,6 @@ def test_a_signal_ends_the_source_wherever_it_is(tmp_path: Path) -> None:
             assert len(left) <= 2
 
     run(main())
-
-
-class VirtualTime:
-    """A clock that only waiting moves on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: self.now, time=time.time, perf_counter=lambda: self.now)
-        monkeypatch.setattr(module, "time", clock)
-
-        async def wait(event: asyncio.Event, seconds: float) -> bool:
-            self.now += seconds
-            return False
-
-        monkeypatch.setattr(module, "_set_within", wait)
 
 
 def test_frames_are_taken_at_the_sampling_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,3 +321,27 @@ def test_a_file_from_the_future_is_taken(tmp_path: Path) -> None:
     ahead = time.time() + 3600
     os.utime(tmp_path / "a.webp", (ahead, ahead))
     assert [frame.file.name for frame in taken(tmp_path)] == ["a.webp"]
+
+
+def test_a_clock_that_is_set_makes_no_file_look_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that boots in 1970 and learns the time while somebody writes: the half file is not taken."""
+    day = SimpleNamespace(now=time.time())
+    clock = SimpleNamespace(monotonic=lambda: 1000.0, time=lambda: day.now, perf_counter=lambda: 1000.0)
+    monkeypatch.setattr(module, "time", clock)
+    half = tmp_path / "a.jpg"
+    half.write_bytes(b"first half")
+
+    async def main() -> None:
+        async with Run(tmp_path).going() as source:
+            await until(lambda: bool(source.source._unripe))
+            day.now += 50 * 365 * 86400
+            source.source._unripe.clear()
+            await until(lambda: bool(source.source._unripe))  # it has looked again
+            assert source.queue.empty()
+            with half.open("ab") as file:
+                file.write(b", second half" + END)
+            assert bytes((await source.next()).data) == b"first half, second half" + END
+
+    run(main())

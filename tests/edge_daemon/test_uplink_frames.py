@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_answers_find_their_frames_in_any_order() -> None:
 
 
 def test_stale_answers_are_dropped_and_counted() -> None:
-    """An answer for another epoch, for a frame nobody waits for, or for the second time, reaches nobody."""
+    """What answers another epoch, a frame nobody waits for, or one for the second time, reaches nobody."""
 
     def reply(session: FakeSession, event: Received) -> None:
         message = of(event)
@@ -117,7 +118,7 @@ def test_stale_answers_are_dropped_and_counted() -> None:
         async with connected() as (cloud, line_, _):
             cloud.on[Infer] = reply
             assert bytes((await infer(line_)).payload) == b"right"
-            await until(lambda: line_.counts.stale_answers == 3)
+            await until(lambda: line_.counts.stale_answers == 5)
             assert line_.available
 
     run(main())
@@ -176,6 +177,31 @@ def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
             with pytest.raises(LinkLostError, match="no answer to frame 1"):
                 await line_.infer(1, 1, entries, [tensor], 0.05)
             await until(lambda: len(cloud.sessions) == 2 and line_.available)
+
+    run(main())
+
+
+def test_an_answer_counts_on_the_connection_its_frame_was_sent_on() -> None:
+    """A connection is a session: what was asked on the one before is stale on the next, whatever its number."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = lambda session, event: None
+            lost = asyncio.ensure_future(infer(line_, 5))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            (sent,) = [of(e) for e in cloud.session.received if isinstance(e.message, Infer)]
+            await cloud.stop()
+            with pytest.raises(LinkLostError):
+                await lost
+            await cloud.start()
+            await until(lambda: line_.available)
+            again = asyncio.ensure_future(infer(line_, 6))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            cloud.session.channel.send(answer_to(sent))
+            await until(lambda: line_.counts.stale_answers == 1)
+            assert not again.done()
+            cloud.session.channel.send(answer_to(replace(sent, frame=6)))
+            assert (await again).answer.frame == 6
 
     run(main())
 

@@ -1,0 +1,243 @@
+"""Where results go: a file whose records are on the disk before they count, or a pipe, a device, stdout.
+
+What happens to a batch of records in a file, and what a kill or a power cut leaves after each step:
+
+    1  cut what a failed attempt left      whole lines, all of them counted
+    2  write                               … and perhaps whole lines that nobody has counted, perhaps a torn one
+    3  fsync                               … the same, and now it survives a power cut
+    4  counted                             whole lines, all of them counted
+
+The next start reads the lines, cuts off a torn one, and does again what has none: exactly one record for each file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from common.errors import CleaveError, ConfigurationError
+from common.files import PASSING, make_directory, sync_directory, write_all
+from edge_daemon.results_scan import Scan, aside, cut_out, scan
+
+log = structlog.get_logger()
+
+OPERATORS = frozenset(
+    {
+        errno.ENOENT,
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+"""What is wrong with the setting itself, when the file is first opened."""
+
+
+class ResultsUnavailableError(CleaveError):
+    """The results cannot be read or are somebody else's now: a restart may find them."""
+
+
+class ResultsTarget(Protocol):
+    """Where records go. `found` is what is there already."""
+
+    name: str
+    found: Scan
+
+    def commit(self, lines: bytes) -> None:
+        """Append whole lines, all or none, and return once they are safe. Raises `OSError`."""
+
+    def free_bytes(self) -> int | None:
+        """Return the room there is; none where that says nothing."""
+
+    def close(self) -> None: ...
+
+
+def open_results(target: str) -> ResultsTarget:
+    """Open what `CLEAVE_EDGE_RESULTS` names.
+
+    Raises `ConfigurationError` when it can be no results file, `ResultsUnavailableError` when it is none now.
+    """
+    if target == "-":
+        return ResultsStream()
+    path = Path(target).expanduser()
+    try:
+        return ResultsStream(path) if path.exists() and not path.is_file() else ResultsFile(path)
+    except OSError as error:
+        said = f"CLEAVE_EDGE_RESULTS={path}: {error.strerror}"
+        raise (ConfigurationError if error.errno in OPERATORS else ResultsUnavailableError)(said) from error
+
+
+class ResultsStream:
+    """Standard output, a pipe or a device: what is written is gone, and nothing is continued."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.name = str(path) if path is not None else "stdout"
+        self.found = Scan()
+        self._file = path.open("ab", buffering=0) if path is not None else None
+
+    def commit(self, lines: bytes) -> None:
+        if self._file is not None:
+            write_all(self._file.fileno(), lines)
+        else:
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        else:  # or the interpreter complains when it ends, after `| head` has seen enough
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+
+
+class ResultsFile:
+    """A file of records, held by one daemon at a time. Its methods block on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._descriptor = -1
+        self._cut_to: int | None = None
+        try:
+            make_directory(path.parent)
+            self.found = self._open()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            log.error("results cannot be opened yet, frames wait", path=self.name, reason=error.strerror)
+            self.found = scan(path) if path.exists() else Scan()
+        if self.found.answered:
+            log.info("results continued", path=self.name, frames=len(self.found.answered))
+        if self.found.repeated:
+            log.warning(
+                "results: files with more than one record", path=self.name, records=self.found.repeated
+            )
+
+    def commit(self, lines: bytes) -> None:
+        """Append whole lines and return once they are on the disk. Raises `OSError`: then none of them counts.
+
+        What a failed attempt may have left is cut off before the next one.
+        """
+        self._be_there()
+        self._cut()
+        self._cut_to = os.fstat(self._descriptor).st_size
+        try:
+            write_all(self._descriptor, lines)
+            os.fsync(self._descriptor)
+        except OSError:
+            # Also after fsync: the kernel forgets what it could not write, and would say yes the next time.
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise
+        self._cut_to = None
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise OSError(errno.ENOENT, "the file was deleted while results were written", self.name)
+
+    def free_bytes(self) -> int | None:
+        with contextlib.suppress(OSError):
+            room = os.statvfs(self._path.parent)
+            return room.f_bavail * room.f_frsize
+        return None
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _be_there(self) -> None:
+        """Have the file open under its own name: it may have been deleted, or moved away by who rotates logs."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self._path), os.fstat(self._descriptor)):
+                    return
+            if not self._path.parent.is_dir():
+                raise OSError(errno.ENOENT, "its directory is gone", self.name)
+            self._cut()
+            log.warning(
+                "results: the file was deleted or moved away; going on with a new one", path=self.name
+            )
+        else:
+            make_directory(self._path.parent)
+        self._open()
+
+    def _open(self) -> Scan:
+        """Open the file, whole and ours alone. Raises `OSError`, `ResultsUnavailableError`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        before, descriptor = self._descriptor, os.open(self._path, flags, 0o666)
+        try:
+            hold(descriptor, self._path)
+            found = scan(self._path)
+            without = self._without_damage(found) if found.damaged else None
+            if without is not None:
+                os.close(descriptor)
+                descriptor = without
+                hold(descriptor, self._path)
+            else:
+                self._end_last_line(descriptor, found)
+            # What a killed daemon wrote and did not see to the disk counts from now on.
+            os.fsync(descriptor)
+            sync_directory(self._path.parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._cut_to = descriptor, None
+        if before >= 0:
+            os.close(before)
+        return found
+
+    def _without_damage(self, found: Scan) -> int | None:
+        """Put what is damaged aside; return the new file's descriptor, none if there is no room for that."""
+        said = {"path": self.name, "bytes": found.damaged_bytes, "first_at": found.damaged[0].start}
+        try:
+            descriptor = cut_out(self._path, found)
+        except OSError as error:
+            log.error("results are damaged, and cannot be repaired now", **said, reason=error.strerror)
+            return None
+        log.error(
+            "results were damaged: what is no text was moved aside, its frames are done again",
+            **said,
+            aside=str(aside(self._path)),
+        )
+        return descriptor
+
+    def _end_last_line(self, descriptor: int, found: Scan) -> None:
+        """Have the next record begin on a line of its own."""
+        if found.torn_at is not None:
+            log.warning("results: a torn last line was cut off; its frame is done again", path=self.name)
+            os.ftruncate(descriptor, found.torn_at)
+        elif found.damaged and found.damaged[-1].end == found.nbytes:
+            write_all(descriptor, b"\n")
+
+    def _cut(self) -> None:
+        """Cut off what a failed attempt may have left."""
+        if self._cut_to is not None:
+            os.ftruncate(self._descriptor, self._cut_to)
+            self._cut_to = None
+
+
+def hold(descriptor: int, path: Path) -> None:
+    """Keep other daemons from the file until it is closed, by whatever end. Raises `ResultsUnavailableError`."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ResultsUnavailableError(
+            f"CLEAVE_EDGE_RESULTS={path}: another cleave-edge writes to it; two would do each frame twice. "
+            "End that one, or name another file"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        log.warning("results: this file system knows no locks", path=str(path), reason=error.strerror)

@@ -19,6 +19,7 @@ from benchmarks.bench_machine import Machine
 from benchmarks.bench_rows import (
     AdaptationRow,
     CodecRow,
+    CudaRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -29,6 +30,7 @@ from benchmarks.bench_store import Keyed, Saved, read_all
 from benchmarks.bench_tables import (
     adaptation_table,
     codec_table,
+    cuda_table,
     executor_table,
     overhead_table,
     regret_table,
@@ -55,6 +57,8 @@ class Measured:
     executors: Sequence[Saved[ExecutorRow]] = ()
     rpc: Sequence[Saved[RpcRow]] = ()
     codecs: Sequence[Saved[CodecRow]] = ()
+    cuda: Sequence[Saved[CudaRow]] = ()
+    """Not among `all`: measured on another machine, it judges itself and leaves the other sections' verdicts."""
     all: Sequence[Saved[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class Measured:
             read_all(out / "executors", ExecutorRow),
             read_all(out / "rpc", RpcRow),
             read_all(out / "codecs", CodecRow),
+            read_all(out / "cuda", CudaRow),
         )
 
 
@@ -107,6 +112,8 @@ def sections_of(measured: Measured) -> Mapping[str, str]:
         texts["codecs"] = codec_table(codecs)
     if rpc := rows_of(measured.rpc):
         texts["rpc"] = rpc_table(rpc)
+    if cuda := rows_of(measured.cuda):
+        texts["cuda"] = f"{machines(measured.cuda)}\n\n{cuda_table(cuda)}"
     return texts
 
 

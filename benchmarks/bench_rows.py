@@ -288,3 +288,32 @@ class CodecRow:
     def of_saved(self) -> float:
         """What encoding and decoding cost, as a share of the transfer time that they save."""
         return (self.encode_ms + self.decode_ms) / self.saved_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaRow:
+    """A batch of frames through the cloud's queue on a GPU, beside two bare forward passes of the same batch."""
+
+    model: str
+    device: str
+    batch: int
+    ran_in: tuple[int, ...]
+    """The batch sizes that the daemon ran the frames in."""
+    daemon: Spread
+    plain: Spread
+    """torchvision's network as it comes."""
+    own: Spread
+    """Our tail alone, as a CUDA graph where that gains."""
+
+    @property
+    def key(self) -> str:
+        return str(self.batch)
+
+    @property
+    def bare_ms(self) -> float:
+        """The bare forward pass: the faster one."""
+        return min(self.plain.median, self.own.median)
+
+    @property
+    def of_bare(self) -> float:
+        return self.daemon.median / self.bare_ms

@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
+
 from benchmarks import (
     bench_adaptation,
     bench_codecs,
     bench_overhead,
     bench_regret,
     bench_throughput,
+    cuda_tails,
     executors,
     rpc_comparison,
 )
@@ -23,6 +26,7 @@ from benchmarks.bench_rows import (
     RATES_BPS,
     AdaptationRow,
     CodecRow,
+    CudaRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -31,10 +35,12 @@ from benchmarks.bench_rows import (
     ThroughputRow,
 )
 from benchmarks.bench_run import Run
-from benchmarks.bench_store import Settings
+from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_worker import WorkerError
 from benchmarks.kernel_link import why_not
 from benchmarks.pair import DaemonError
+from models.device import make_executor
+from models.executor import TorchExecutor
 
 FIRST_RATE_BPS = 100e6
 
@@ -178,6 +184,46 @@ async def compare_rpc(run: Run) -> None:
         )
 
 
+async def cuda(run: Run) -> None:
+    models = run.models or cuda_tails.MODELS
+    if not torch.cuda.is_available():
+        run.teller("cuda", ", ".join(models))(cuda_tails.NOT_AT_HAND)
+        return
+    rounds = max(run.rounds or 30, 2)
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(
+        0, run.cores
+    )  # the event loop and the thread that waits for the GPU have a core each
+    try:
+        for model in models:
+            rows = run.rows("cuda", model, CudaRow, {"weights": run.weights, "rounds": rounds})
+            await cuda_model(model, rows, make_executor("cuda"), rounds, run)
+    finally:
+        os.sched_setaffinity(0, pinned)
+
+
+async def cuda_model(
+    model: str,
+    rows: RowFile[CudaRow],
+    executor: TorchExecutor,
+    rounds: int,
+    run: Run,
+    batches: Sequence[int] = cuda_tails.BATCHES,
+) -> None:
+    """Measure the batches of one model that there are no rows of."""
+    missing = [batch for batch in batches if str(batch) not in rows]
+    if not missing:
+        return
+    tails = cuda_tails.Tails(model, run.weights, executor, max(batches))
+    try:
+        await tails.learn()
+        for batch in missing:
+            run.teller("cuda", model)(f"{batch} frames")
+            rows.add(await tails.measure(batch, rounds))
+    finally:
+        tails.close()
+
+
 SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
     "regret": regret,
     "throughput": throughput,
@@ -186,4 +232,5 @@ SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
     "executors": measure_executors,
     "codecs": codecs,
     "rpc": compare_rpc,
+    "cuda": cuda,
 }

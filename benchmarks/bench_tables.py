@@ -12,6 +12,7 @@ from benchmarks.bench_rows import (
     RATES_BPS,
     AdaptationRow,
     CodecRow,
+    CudaRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -19,7 +20,7 @@ from benchmarks.bench_rows import (
     Spread,
     ThroughputRow,
 )
-from benchmarks.bench_verdicts import Verdict, prediction_errors
+from benchmarks.bench_verdicts import Verdict, cuda_verdict, prediction_errors
 from common.quantities import format_bandwidth
 
 
@@ -182,6 +183,26 @@ def codec_table(rows: Sequence[CodecRow]) -> str:
         for row in rows
     ]
     return table(heading, cells)
+
+
+def cuda_table(rows: Sequence[CudaRow]) -> str:
+    """Return the bar's verdict, and a line for each batch: a GPU's machine is seldom that of the other sections."""
+    heading = ["model", "frames", "in batches of", "daemon", "torchvision", "our tail", "daemon / bare"]
+    cells = [
+        [
+            row.model,
+            str(row.batch),
+            ", ".join(map(str, row.ran_in)),
+            spread(row.daemon, 2),
+            spread(row.plain, 2),
+            spread(row.own, 2),
+            f"{row.of_bare:.2f}",
+        ]
+        for row in sorted(rows, key=lambda row: (_place(row.model), row.batch))
+    ]
+    verdict = cuda_verdict(rows)
+    devices = ", ".join(sorted({row.device for row in rows}))
+    return "\n\n".join([f"On {devices}.", verdict_table([verdict]), table(heading, cells)])
 
 
 def rpc_table(rows: Sequence[RpcRow]) -> str:

@@ -13,6 +13,7 @@ from benchmarks.bench_rows import (
     RATES_BPS,
     AdaptationRow,
     CodecRow,
+    CudaRow,
     ExecutorRow,
     OverheadRow,
     RegretRow,
@@ -27,6 +28,7 @@ OF_BARE, RPC_FACTOR = 1.5, 1.5
 REPLANNED_WITHIN_S = 1.0
 OF_RAW, POINTS_LOST, OF_SAVED = 0.2, 0.005, 0.15
 ONNX_FACTOR, ONNX_MODELS = 1.3, 4
+CUDA_OF_BARE, CUDA_BATCH, CUDA_MODELS = 1.2, 8, ("resnet50", "inception_v3")
 OURS, BARE, RPC = "ours", "bare sockets", "torch RPC"
 
 
@@ -207,3 +209,16 @@ def _adaptation(rows: Sequence[AdaptationRow]) -> list[Verdict]:
     )
     met = (in_time == len(rows), amiss == 0, worst.worst_ms <= worst.allowed_ms)
     return [Verdict(b, _state(m), f) for b, m, f in zip(bars, met, found, strict=True)]
+
+
+def cuda_verdict(rows: Sequence[CudaRow]) -> Verdict:
+    """Judge the bar for GPUs, which stands beside its own section."""
+    bar = f"time in the daemon ≤ {CUDA_OF_BARE} × the bare forward pass, at {CUDA_BATCH} frames on CUDA"
+    judged = [row for row in rows if row.batch == CUDA_BATCH and row.model in CUDA_MODELS]
+    if not judged:
+        return Verdict(bar, State.OPEN, "")
+    worst = max(judged, key=lambda row: row.of_bare)
+    whole = {row.model for row in judged} == set(CUDA_MODELS)
+    return Verdict(
+        bar, _state(worst.of_bare <= CUDA_OF_BARE, whole), f"worst {worst.of_bare:.2f} ({worst.model})"
+    )

@@ -40,6 +40,12 @@ class CloudSettings(DaemonSettings):
         "auto",
         help="what runs the network; `auto`: the faster one, as measured at the first start (which takes longer)",
     )
+    precision: Literal["float32", "float16", "bfloat16"] = setting(
+        "CLOUD_PRECISION",
+        "float32",
+        help="what the network computes in on CUDA; in half precision answers differ from the edge's, whatever the "
+        "edge allows to be lossy",
+    )
     threads: int = setting("CLOUD_THREADS", 0, ge=0, help="threads of the network; 0: as torch decides")
     batch_max: int = setting(
         "CLOUD_BATCH_MAX",

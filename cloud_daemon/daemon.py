@@ -16,8 +16,10 @@ from common.errors import ConfigurationError
 from common.signals import stop_event
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
+from models.device import make_executor
 from models.executor import TorchExecutor
 from models.model import Model
+from models.precision import check_precision
 from models.watchdog import watch
 from models.zoo import load_model
 
@@ -26,7 +28,7 @@ log = structlog.get_logger()
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
-    torch_executor = TorchExecutor(settings.device, settings.threads)
+    torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
     stop = stop_event()
     frames = FrameRunner(
@@ -43,6 +45,7 @@ async def run(settings: CloudSettings) -> None:
                 frames,
                 settings.iperf_port,
                 tasks,
+                torch_executor.receive_buffers(),
             )
             address = await server.start()
             log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
@@ -78,6 +81,8 @@ async def serve(
     executor = await asyncio.to_thread(
         choose_executor, settings.executor, model, torch_executor, settings.state_dir
     )
+    if settings.precision != "float32":
+        await frames.compute.run(check_precision, model, executor, settings.precision)
     if model.weights.startswith("random:"):
         log.warning("RANDOM WEIGHTS: the answers mean nothing", model=model.name, weights=model.weights)
     pool = TailPool(model, executor, settings.state_dir, frames)

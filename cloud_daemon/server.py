@@ -17,6 +17,7 @@ from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
 from common.profile import ModelFingerprint
+from common.wire.connection import Allocate, aligned_buffer
 from common.wire.messages import Drain
 from common.wire.transport import Channel
 
@@ -39,8 +40,10 @@ class CloudServer:
         frames: FrameRunner,
         iperf_port: int,
         tasks: asyncio.TaskGroup,
+        allocate: Allocate = aligned_buffer,
     ) -> None:
         self.name = name
+        self.allocate = allocate
         self.pools: Mapping[ModelFingerprint, TailPool] = {pool.model.fingerprint: pool for pool in pools}
         self.frames = frames
         self.tasks = tasks

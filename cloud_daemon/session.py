@@ -28,7 +28,7 @@ from common.errors import (
 )
 from common.plan import Output, Stage
 from common.profile import ModelFingerprint
-from common.wire.connection import Received, Role
+from common.wire.connection import Allocate, Received, Role
 from common.wire.messages import (
     Answer,
     Busy,
@@ -70,6 +70,7 @@ class House(Protocol):
     frames: FrameRunner
     turns: ProbeTurns
     tasks: asyncio.TaskGroup
+    allocate: Allocate
 
     def opened(self, session: Session) -> None: ...
     def ended(self, session: Session) -> None: ...
@@ -95,7 +96,7 @@ class Session:
         self._house = house
         self.number = number
         self.edge = "unknown"
-        self.channel = Channel(Role.CLOUD, self)
+        self.channel = Channel(Role.CLOUD, self, house.allocate)
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._in_flight: set[Received] = set()
         self._chosen: TailPool | None = None

@@ -34,7 +34,8 @@ from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
-from models.executor import Executor, TorchExecutor
+from models.device import make_executor
+from models.executor import Executor
 from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
@@ -293,7 +294,7 @@ async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
     check_directory(settings.source)  # before the model: a mistyped path should not take seconds to be told
-    torch_executor = TorchExecutor(settings.device, settings.threads, settings.slowdown)
+    torch_executor = make_executor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
     executor = await asyncio.to_thread(
         choose_executor, settings.executor, model, torch_executor, settings.state_dir

@@ -18,6 +18,7 @@ import structlog
 import torch
 
 from common.errors import CleaveError
+from models.agreement import difference
 from models.batch_times import LONGEST_MS, BatchTimes, batch_sizes
 from models.executor import CompiledSegment, Executor
 from models.model import PREPROCESSING_UNITS, Model
@@ -27,8 +28,6 @@ log = structlog.get_logger()
 
 Tensors = Mapping[str, torch.Tensor]
 
-AGREEMENT = 1e-4
-"""Largest difference, in shares of the largest value, between a frame in a batch and the same one alone."""
 ROUNDS = 3
 """Runs of each batch size before the best one is chosen; the first of each warms up what it needs."""
 
@@ -49,6 +48,7 @@ class BatchSegment:
         self.times = BatchTimes()
         self._sizes = batch_sizes(most)
         self._model = model
+        self._executor = executor
         single = [name for name in segment.units if name in PREPROCESSING_UNITS]
         together = [name for name in segment.units if name not in PREPROCESSING_UNITS]
         read = {name for unit in together for name in model.graph[unit].inputs}
@@ -129,12 +129,13 @@ class BatchSegment:
     def _network(self, frames: Sequence[Tensors]) -> list[dict[str, torch.Tensor]]:
         if self._together is None:
             return [dict(frame) for frame in frames]
-        inputs = {
-            name: concatenated([frame[name] for frame in frames]) for name in self._together.segment.inputs
-        }
-        outputs = self._together.run(inputs)
+        outputs = self._together.run(self._joined(self._together, frames))
         parts = {name: divided(tensor, len(frames)) for name, tensor in outputs.items()}
         return [{**frame, **{n: part[i] for n, part in parts.items()}} for i, frame in enumerate(frames)]
+
+    def _joined(self, together: CompiledSegment, frames: Sequence[Tensors]) -> dict[str, torch.Tensor]:
+        names = together.segment.inputs
+        return {name: self._executor.join([frame[name] for frame in frames]) for name in names}
 
     # --- learning which batches are good ----------------------------------------------------------------
     def learn(self) -> Iterator[None]:
@@ -142,22 +143,26 @@ class BatchSegment:
 
         Until it has been verified frames run one by one, and after it has failed.
         """
-        if self._together is None or len(self._sizes) == 1:
+        if self._together is None:
             return
         examples = [self._example(seed) for seed in range(self._sizes[-1])]
+        self._together.warm(self._joined(self._together, examples[:1]))
+        yield
+        if len(self._sizes) == 1:
+            return
         apart = self._apart(examples[:2])
         yield
-        if not apart <= AGREEMENT:
+        if not apart <= self._executor.tolerance:
             log.warning("batches compute something else, frames run one by one", difference=f"{apart:.1e}")
             return
-        warm: set[int] = {1, 2}
+        warm = {1}
         for _ in range(ROUNDS):
             for size in self._sizes:
                 before = self.times.ms(size // 2)
                 if before is not None and 2 * before > LONGEST_MS:
                     break
                 if size not in warm:
-                    self._network(examples[:size])
+                    self._together.warm(self._joined(self._together, examples[:size]))
                     warm.add(size)
                     yield
                 began = time.perf_counter()
@@ -203,11 +208,6 @@ class BatchSegment:
         return example
 
 
-def concatenated(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Join tensors along the first dimension; channels-last ones stay so, and a single one is not copied."""
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
-
-
 def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
     """Divide a tensor into equal parts along the first dimension. Raises `RuntimeError` where that cannot be."""
     if count == 1:
@@ -215,14 +215,6 @@ def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
     if tensor.dim() == 0 or tensor.shape[0] % count:
         raise RuntimeError(f"an output of shape {list(tensor.shape)} does not divide into {count} frames")
     return tensor.chunk(count)
-
-
-def difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the largest difference in shares of the largest value of `one`; infinite for other shapes."""
-    if one.shape != other.shape:
-        return float("inf")
-    a, b = one.double(), other.double()
-    return float((a - b).abs().max() / a.abs().max().clamp_min(1e-30)) if a.numel() else 0.0
 
 
 def _failed(error: Exception) -> CleaveError:

@@ -15,6 +15,7 @@ import torch
 from common.errors import ConfigurationError
 from common.files import put_aside, write_atomically
 from models import onnx_export
+from models.agreement import AGREEMENT, difference
 from models.executor import CompiledSegment, Executor, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
@@ -27,8 +28,6 @@ RUNS = 7
 """Runs of the whole network on each executor, in turn; the first of each warms up."""
 LONGEST_PREPARE_S = 1.0
 """Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
-AGREEMENT = 1e-4
-"""Largest difference of a logit, in shares of the largest one, between two executors that are to be the same."""
 
 
 def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
@@ -90,8 +89,7 @@ def _faster(model: Model, first: TorchExecutor, second: OnnxExecutor, path: Path
             logits[name] = one.execute({entry: image})[units[-1]]
             times[name].append((time.perf_counter() - began) * 1e3)
     ms = {name: round(statistics.median(values[1:]), 2) for name, values in times.items()}
-    reference = logits[first.name]
-    apart = float((logits[second.name] - reference).abs().max() / reference.abs().max().clamp_min(1e-30))
+    apart = difference(logits[first.name], logits[second.name])
     chosen: Executor = first if ms[first.name] <= ms[second.name] else second
     if not apart <= AGREEMENT:
         log.warning("onnxruntime computes something else, torch is used", difference=f"{apart:.1e}")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import fx
 
 from common.errors import ConfigurationError, PlanError
-from models import preprocess
-from models.segment import Segment, make_module
-from models.tensor_memory import dense
+from common.wire.connection import Allocate, aligned_buffer
+from models.agreement import AGREEMENT
+from models.segment import Segment
+from models.tensor_memory import concatenated, dense
 
 Result = TypeVar("Result")
-
-_ON_CPU = (preprocess.decode, preprocess.resize, preprocess.normalize)
-"""Pre-processing is Pillow's work, and runs on the CPU always."""
 
 
 class CompiledSegment(Protocol):
@@ -39,7 +36,7 @@ class CompiledSegment(Protocol):
         ...
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
-        """Run once at full speed, so that the first frame finds memory and kernels ready."""
+        """Run at full speed, so that the next inputs of these shapes find all ready that makes them faster."""
         ...
 
 
@@ -61,6 +58,19 @@ class Executor(Protocol):
     @property
     def most_kept(self) -> int:
         """Compiled segments that are kept ready at most, by what one costs in memory."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """How far results of the same work may lie apart, in shares of the largest value."""
+        ...
+
+    def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Join several frames' tensors along the first dimension, where the segments will read them.
+
+        On return the joined tensor may still be in the making. `tensors` must live until a segment that was
+        given it has returned.
+        """
         ...
 
     def compile(self, segment: Segment) -> CompiledSegment: ...
@@ -96,70 +106,52 @@ class Pace:
 
 
 class TorchExecutor:
-    """Runs segments with torch, eagerly.
+    """Runs segments with torch on the CPU, eagerly; on `device` in the class that says how (cuda_executor.py).
 
-    `device` is `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one); `threads` 0 leaves torch's own
-    choice, another number holds for the whole process. Raises `ConfigurationError` for a device that is not
-    there and for numbers out of range.
+    `threads` 0 leaves torch's own choice, another number holds for the whole process. Raises
+    `ConfigurationError` for numbers out of range.
     """
 
     name = "torch"
     most_kept = 16
     """They share the model's weights, so one costs little."""
+    tolerance = AGREEMENT
 
     def __init__(self, device: str = "cpu", threads: int = 0, slowdown: float = 1.0) -> None:
         if threads < 0:
             raise ConfigurationError(f"threads is {threads}; expected 0 (torch's choice) or more")
         if not 1 <= slowdown < float("inf"):
             raise ConfigurationError(f"slowdown is {slowdown}; expected a number ≥ 1")
-        self.device = _find_device(device)
-        if self.device != "cpu":
-            # TensorFloat-32 keeps 10 bits of a product: a tail on the GPU would give other answers than one
-            # on the edge.
-            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        self.device = device
         if threads:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
         self.slowdown = slowdown
         self.pace = Pace(slowdown)
-        self._moved: dict[int, tuple[Any, Any]] = {}
 
     @property
     def device_description(self) -> str:
-        if self.device == "cpu":
-            return describe_cpu()
-        return torch.cuda.get_device_name(self.device)
+        return describe_cpu()
 
-    def compile(self, segment: Segment) -> TorchSegment:
-        """Make `segment` ready. Weights go to the device once, whatever number of segments share them."""
-        if self.device == "cpu":
-            return TorchSegment(segment, segment.module, self)
-        graph = _with_transfers(segment.module.graph, self.device)
-        attributes = {
-            str(node.target): self._on_device(segment.module, str(node.target))
-            for node in graph.nodes
-            if node.op in ("call_module", "get_attr")
-        }
-        return TorchSegment(segment, make_module(graph, attributes), self)
+    def compile(self, segment: Segment) -> CompiledSegment:
+        """Make `segment` ready."""
+        return TorchSegment(segment, segment.module, self)
+
+    def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `Executor.join`."""
+        return concatenated(tensors)
+
+    def receive_buffers(self) -> Allocate:
+        """Return what allocates the memory that crossing tensors are received into, for its segments to read."""
+        return aligned_buffer
 
     def stop(self) -> None:
         """End the waits of the pacing, now and from now on."""
         self.pace.stop()
 
-    def _on_device(self, module: fx.GraphModule, target: str) -> Any:
-        path, _, name = target.rpartition(".")
-        original = getattr(module.get_submodule(path), name)
-        if id(original) not in self._moved:
-            # The original is kept with its copy, so that its id is not given to another.
-            copied = original if isinstance(original, torch.Tensor) else copy.deepcopy(original)
-            # Channels-last weights are for CPUs; cuDNN's float32 kernels are made for the usual layout.
-            moved = copied.to(self.device, memory_format=torch.contiguous_format)
-            self._moved[id(original)] = (original, moved)
-        return self._moved[id(original)][1]
-
 
 class TorchSegment:
-    """A segment on a `TorchExecutor`'s device."""
+    """A segment on the CPU."""
 
     def __init__(self, segment: Segment, module: fx.GraphModule, executor: TorchExecutor) -> None:
         self.segment = segment
@@ -173,11 +165,7 @@ class TorchSegment:
     @torch.inference_mode()
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.execute`."""
-        if missing := [name for name in self.segment.inputs if name not in inputs]:
-            raise PlanError(f"segment of {len(self.segment.units)} units: input {missing[0]!r} is missing")
-        outputs = self.module.forward(*(inputs[name] for name in self.segment.inputs))
-        if self._executor.device != "cpu":
-            torch.cuda.synchronize(self._executor.device)
+        outputs = self.module.forward(*arguments_of(self.segment, inputs))
         return dict(zip(self.segment.outputs, outputs, strict=True))
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
@@ -187,7 +175,14 @@ class TorchSegment:
     @staticmethod
     @torch.inference_mode()
     def _to_host(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: dense(tensor.cpu())[0] for name, tensor in outputs.items()}
+        return {name: dense(tensor)[0] for name, tensor in outputs.items()}
+
+
+def arguments_of(segment: Segment, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return a segment's inputs in its module's order. Raises `PlanError` for one that is missing."""
+    if missing := [name for name in segment.inputs if name not in inputs]:
+        raise PlanError(f"segment of {len(segment.units)} units: input {missing[0]!r} is missing")
+    return [inputs[name] for name in segment.inputs]
 
 
 def describe_cpu() -> str:
@@ -204,45 +199,3 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _find_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind == "cpu" and not number:
-        return device
-    if kind != "cuda" or (number and not number.isdigit()):
-        raise ConfigurationError(f"device {device!r}: expected auto, cpu, cuda or cuda:NUMBER")
-    if not torch.cuda.is_available():
-        raise ConfigurationError(
-            f"device {device!r}: this torch ({torch.__version__}) finds no CUDA device; "
-            "install a CUDA build of torch and the driver, or use device auto or cpu"
-        )
-    if number and int(number) >= torch.cuda.device_count():
-        raise ConfigurationError(f"device {device!r}: there are {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
-def _with_transfers(graph: fx.Graph, device: str) -> fx.Graph:
-    """Copy `graph` with a transfer to `device` wherever a node there reads a tensor that is on the CPU."""
-    copied = fx.Graph()
-    on_cpu: dict[fx.Node, fx.Node] = {}
-    on_device: dict[fx.Node, fx.Node] = {}
-
-    def transferred(source: fx.Node) -> fx.Node:
-        if source not in on_device:
-            on_device[source] = copied.call_method("to", (on_cpu[source], device))
-        return on_device[source]
-
-    def anywhere(source: fx.Node) -> fx.Node:
-        return on_cpu.get(source) or on_device[source]
-
-    for node in graph.nodes:
-        if node.op == "placeholder" or node.target in _ON_CPU:
-            on_cpu[node] = copied.node_copy(node, anywhere)
-        elif node.op == "output":
-            copied.node_copy(node, anywhere)
-        else:
-            on_device[node] = copied.node_copy(node, transferred)
-    return copied

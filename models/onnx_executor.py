@@ -14,11 +14,12 @@ import structlog
 import torch
 
 from common.errors import ModelError, PlanError
+from models.agreement import AGREEMENT
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
 from models.onnx_export import OnnxNetwork, value_name
 from models.segment import Segment
-from models.tensor_memory import dense
+from models.tensor_memory import concatenated, dense
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ class OnnxExecutor:
 
     most_kept = 6
     """Each session has a copy of its weights."""
+    tolerance = AGREEMENT
 
     def __init__(self, model: Model, torch_executor: TorchExecutor, network: OnnxNetwork) -> None:
         self._model = model
@@ -59,6 +61,10 @@ class OnnxExecutor:
                 piece = self._model.segment(units, self._handed_on(units, segment))
                 parts.append(self._onnx_part(piece, may_use_torch) if is_onnx else self._torch_part(piece))
         return OnnxSegment(segment, parts, self)
+
+    def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `Executor.join`."""
+        return concatenated(tensors)
 
     def stop(self) -> None:
         """End the waits of the pacing, now and from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -55,3 +55,8 @@ def tensor_of(data: memoryview | bytearray, spec: TensorSpec, order: tuple[int, 
     in_memory = flat.reshape([spec.shape[dimension] for dimension in order])
     back = sorted(range(len(order)), key=lambda dimension: order[dimension])
     return in_memory.permute(back)
+
+
+def concatenated(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join tensors along the first dimension; channels-last ones stay so, and a single one is not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

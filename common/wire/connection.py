@@ -13,7 +13,7 @@ what `send()` returns. It holds no decisions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -120,11 +120,29 @@ class Received:
     at: float
 
 
-class Connection:
-    """The protocol state of one connection, as seen by `role`. `now` is any monotonic clock, in seconds."""
+Allocate = Callable[[int], memoryview]
+"""Gives writable memory of exactly so many bytes, uninitialised, at a multiple of the tensor alignment; whoever holds
+a view of it keeps it."""
 
-    def __init__(self, role: Role, now: float) -> None:
+
+def aligned_buffer(nbytes: int) -> memoryview:
+    """Allocate plain memory: see `Allocate`."""
+    if nbytes == 0:
+        return memoryview(bytearray())
+    block = np.empty(nbytes + limits.TENSOR_ALIGNMENT, dtype=np.uint8)
+    offset = -block.ctypes.data % limits.TENSOR_ALIGNMENT
+    return block[offset : offset + nbytes].data
+
+
+class Connection:
+    """The protocol state of one connection, as seen by `role`. `now` is any monotonic clock, in seconds.
+
+    Payloads are received into memory from `allocate`.
+    """
+
+    def __init__(self, role: Role, now: float, allocate: Allocate = aligned_buffer) -> None:
         self.role = role
+        self._allocate = allocate
         self.peer_role = Role.CLOUD if role is Role.EDGE else Role.EDGE
         self.state = State.GREETING
         self._started = now
@@ -222,7 +240,7 @@ class Connection:
         assert self._prefix is not None
         size = self._prefix.payload_bytes
         self._message = message
-        self._payload = aligned_buffer(size)
+        self._payload = self._allocate(size)
         self._payload_filled = min(self._filled - start, size)
         self._payload[: self._payload_filled] = self._scratch[start : start + self._payload_filled]
         self._payload_since = now
@@ -302,12 +320,3 @@ class Connection:
     def silent_for(self, now: float) -> float:
         """Seconds since the peer last gave a sign of life."""
         return now - self._alive_at
-
-
-def aligned_buffer(nbytes: int) -> memoryview:
-    """Allocate `nbytes` bytes, uninitialised, at an address that is a multiple of the tensor alignment."""
-    if nbytes == 0:
-        return memoryview(bytearray())
-    block = np.empty(nbytes + limits.TENSOR_ALIGNMENT, dtype=np.uint8)
-    offset = -block.ctypes.data % limits.TENSOR_ALIGNMENT
-    return block[offset : offset + nbytes].data

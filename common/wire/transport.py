@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from common.errors import LinkError, LinkLostError
-from common.wire.connection import Connection, Received, Role, State
+from common.wire.connection import Allocate, Connection, Received, Role, State, aligned_buffer
 from common.wire.messages import Message
 
 TICK_S = 0.25
@@ -33,9 +33,9 @@ class ChannelListener(Protocol):
 class Channel(asyncio.BufferedProtocol):
     """One TCP connection that speaks the protocol, for `loop.create_connection` and `create_server`."""
 
-    def __init__(self, role: Role, listener: ChannelListener) -> None:
+    def __init__(self, role: Role, listener: ChannelListener, allocate: Allocate = aligned_buffer) -> None:
         self._loop = asyncio.get_running_loop()
-        self.connection = Connection(role, time.perf_counter())
+        self.connection = Connection(role, time.perf_counter(), allocate)
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()

@@ -8,7 +8,8 @@ from pathlib import Path
 from common.errors import ConfigurationError
 from edge_daemon.config import STATE_DIR
 from models.choose_executor import choose_executor
-from models.executor import Executor, TorchExecutor
+from models.device import make_executor
+from models.executor import Executor
 from models.model import Model
 from models.sample_frame import sample_frame
 from models.zoo import load_model
@@ -26,7 +27,7 @@ class Device:
 
 def load_local(name: str, weights: str, device: Device) -> tuple[Model, Executor]:
     """Load the model and its executor. Raises `ConfigurationError` for what the operator can mend."""
-    torch_executor = TorchExecutor(device.device, device.threads, device.slowdown)
+    torch_executor = make_executor(device.device, device.threads, device.slowdown)
     model = load_model(name, weights)
     return model, choose_executor(device.executor, model, torch_executor, STATE_DIR.expanduser())
 

@@ -183,14 +183,19 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def cloud(state_dir: Path, *others: Model, batch_max: int = 4) -> AsyncIterator[Cloud]:
+async def cloud(
+    state_dir: Path, *others: Model, batch_max: int = 4, executor: TorchExecutor | None = None
+) -> AsyncIterator[Cloud]:
     """Serve the tiny model; at the end the server and all edges are gone, and so are their tasks."""
     frames = FrameRunner(ComputeThread("tail"), batch_max=batch_max, batch_wait_s=0.0)
-    pool, *more = (TailPool(model, TorchExecutor(), state_dir, frames) for model in (MODEL, *others))
+    executor = executor or TorchExecutor()
+    pool, *more = (TailPool(model, executor, state_dir, frames) for model in (MODEL, *others))
     try:
         async with asyncio.TaskGroup() as tasks:
             address = Address(host="127.0.0.1", port=0)
-            server = CloudServer("rack", address, [pool, *more], frames, free_port(), tasks)
+            server = CloudServer(
+                "rack", address, [pool, *more], frames, free_port(), tasks, executor.receive_buffers()
+            )
             running = Cloud(server, pool, await server.start(), [])
             yield running
             await server.stop()

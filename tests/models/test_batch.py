@@ -10,13 +10,15 @@ import torch
 from common.errors import CleaveError, FrameError
 from common.plan import Cut
 from models import batch
-from models.batch import BatchRun, BatchSegment, concatenated, difference, divided
+from models.agreement import difference
+from models.batch import BatchRun, BatchSegment, divided
 from models.batch_times import RECENT, BatchTimes
 from models.executor import Executor, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
 from models.onnx_export import load_or_export
 from models.preprocess import as_frame
+from models.tensor_memory import concatenated
 from models.zoo import load_model
 from tests.models.classifiers import small_frame
 from tests.tiny_model import jpeg, tiny_model

@@ -14,7 +14,7 @@ from models.model import Model
 from models.preprocess import as_frame
 from models.tensor_memory import dense
 from models.zoo import load_model
-from tests.models.classifiers import assert_close, small_frame
+from tests.models.classifiers import small_frame
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +127,6 @@ def test_threads_hold_on_other_threads() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"device": "tpu"}, "expected auto, cpu, cuda or cuda:NUMBER"),
-        ({"device": "cuda:x"}, "expected auto"),
-        ({"device": "cpu:1"}, "expected auto"),
         ({"threads": -1}, "threads is -1"),
         ({"slowdown": 0.5}, "slowdown is 0.5; expected a number ≥ 1"),
         ({"slowdown": float("nan")}, "slowdown is nan"),
@@ -137,41 +134,6 @@ def test_threads_hold_on_other_threads() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: dict[str, float], reason: str) -> None:
-    """A wrong device, thread count or slowdown is the operator's to mend."""
+    """A wrong thread count or slowdown is the operator's to mend."""
     with pytest.raises(ConfigurationError, match=reason):
         TorchExecutor(**arguments)  # type: ignore[arg-type]
-
-
-def test_auto_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` never fails; `cuda` without CUDA says what to do."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert TorchExecutor("auto").device == "cpu"
-    with pytest.raises(ConfigurationError, match="finds no CUDA device; install a CUDA build"):
-        TorchExecutor("cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_computes_what_the_cpu_computes(model: Model) -> None:
-    """Pre-processing on the CPU, the network on the GPU, weights there once, outputs back on the CPU."""
-    names, frame = model.graph.names, {"frame": as_frame(small_frame())}
-    executor = TorchExecutor("cuda")
-    on_cpu = TorchExecutor().compile(model.segment(names, names)).run(frame)
-    on_gpu = executor.compile(model.segment(names, names)).run(frame)
-    used = torch.cuda.memory_allocated()
-    executor.compile(model.segment(names, ["answer"]))
-    assert torch.cuda.memory_allocated() == used
-    for name in names[1:-1]:
-        assert on_gpu[name].device.type == "cpu"
-        assert_close(on_gpu[name].double(), on_cpu[name].double(), name)
-
-
-def test_transfers_to_a_device_happen_once_and_only_for_the_network(model: Model) -> None:
-    """With `meta` as the device: pre-processing stays on the CPU, all behind it is on the device."""
-    executor = TorchExecutor()
-    executor.device = "meta"
-    compiled = executor.compile(model.segment(model.graph.names[:-1], ["resize", "normalize", "features.0"]))
-    nodes = list(compiled.module.graph.nodes)
-    assert [node.args[0].name for node in nodes if node.target == "to"] == ["normalize"]
-    outputs = compiled.module.forward(as_frame(small_frame()))
-    assert [tensor.device.type for tensor in outputs] == ["cpu", "cpu", "meta"]

@@ -36,6 +36,8 @@ class Timetable:
         self.model, self.slowdown = model, slowdown
         self.inner = TorchExecutor()
         self.pace = self.inner.pace
+        self.tolerance = self.inner.tolerance
+        self.join = self.inner.join
         self.now = self.waited = 0.0
         self.order: list[tuple[str, ...]] = []
         """What has run."""

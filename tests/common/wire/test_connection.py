@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 
 from common import limits
 from common.errors import LinkLostError, LocalProtocolError, RemoteProtocolError
-from common.wire import connection as module
-from common.wire.connection import SCRATCH_BYTES, Connection, Received, Role, State, aligned_buffer
+from common.wire.connection import SCRATCH_BYTES, Allocate, Connection, Received, Role, State, aligned_buffer
 from common.wire.framing import PREFIX
 from common.wire.messages import (
     MESSAGES,
@@ -80,9 +78,9 @@ def in_state(role: Role, state: State) -> Connection:
     return connection
 
 
-def opened(role: Role, now: float = 0.0) -> Connection:
+def opened(role: Role, now: float = 0.0, allocate: Allocate = aligned_buffer) -> Connection:
     """A connection whose handshake was done at `now`."""
-    connection = Connection(role, now)
+    connection = Connection(role, now, allocate)
     if role is Role.EDGE:
         connection.send(SAMPLES[Hello])
         assert [event.message for event in connection.feed(packed(SAMPLES[Welcome]), now)]
@@ -374,7 +372,6 @@ def test_damaged_streams_are_refused(
 )
 def test_nothing_is_allocated_beyond_the_limits(greeting: bool, prefixes: list[tuple[int, int, int]]) -> None:
     """Whatever lengths prefixes announce, no buffer is larger than allowed then, and none comes before a header."""
-    connection = Connection(Role.CLOUD, 0.0) if greeting else opened(Role.CLOUD)
     most = limits.MAX_GREETING_BYTES if greeting else limits.MAX_PAYLOAD_BYTES
     sizes: list[int] = []
 
@@ -382,14 +379,15 @@ def test_nothing_is_allocated_beyond_the_limits(greeting: bool, prefixes: list[t
         sizes.append(nbytes)
         return aligned_buffer(min(nbytes, 100))
 
-    with mock.patch.object(module, "aligned_buffer", allocate):
-        for code, header, payload in prefixes:
-            data = struct.pack(">4sBBHQ", b"CLV1", code, 0, header, payload)
-            hear(connection, [data])
-            assert sizes == [], "allocated before the header was there"
-            hear(connection, [packed(SAMPLES[Ping])[PREFIX.size :][:header]])
-            if sizes:
-                break
+    connection = Connection(Role.CLOUD, 0.0, allocate) if greeting else opened(Role.CLOUD, allocate=allocate)
+    sizes.clear()  # the greeting's own
+    for code, header, payload in prefixes:
+        data = struct.pack(">4sBBHQ", b"CLV1", code, 0, header, payload)
+        hear(connection, [data])
+        assert sizes == [], "allocated before the header was there"
+        hear(connection, [packed(SAMPLES[Ping])[PREFIX.size :][:header]])
+        if sizes:
+            break
     assert all(size <= most for size in sizes)
 
 
@@ -512,3 +510,20 @@ def test_buffers_are_aligned_and_writable(nbytes: int) -> None:
     assert not buffer.readonly
     if nbytes:
         assert np.frombuffer(buffer, np.uint8).ctypes.data % limits.TENSOR_ALIGNMENT == 0
+
+
+def test_payloads_are_received_into_the_memory_that_is_given() -> None:
+    """A payload lies where the allocator said, once, whole, and is handed on without a copy."""
+    given: list[memoryview] = []
+
+    def allocate(nbytes: int) -> memoryview:
+        given.append(memoryview(bytearray(nbytes)))
+        return given[-1]
+
+    connection = opened(Role.CLOUD, allocate=allocate)
+    given.clear()
+    payload = bytes(range(250)) * 400
+    (event,) = list(connection.feed(packed(SAMPLES[Infer], payload), 0.0))
+    (memory,) = given
+    assert event.payload.obj is memory.obj
+    assert bytes(memory) == payload

@@ -29,7 +29,9 @@ def test_a_million_mutants_are_heard_or_refused_whole_and_cut() -> None:
     assert found.depths.total() == found.ways.total() == MUTANTS
     assert found.bytewise >= MUTANTS // BYTEWISE
     assert set(found.ways) == {way.__name__ for way in WAYS}
-    assert set(found.depths) == {name for _, name in DEPTHS} | {"8 waits for more", "9 heard to the end"}
+    known = {name for _, name in DEPTHS} | {"8 waits for more", "9 heard to the end"}
+    assert set(found.depths) <= known, "an error that nobody foresaw"
+    assert {depth[0] for depth in found.depths} == {name[0] for name in known}
     past_msgpack = sum(n for depth, n in found.depths.items() if depth[0] in "4569")
     assert past_msgpack > MUTANTS * 0.4
     assert found.depths["9 heard to the end"] > MUTANTS * 0.1

@@ -8,12 +8,13 @@ import time
 
 import structlog
 
+from cloud_daemon.access import Access
 from cloud_daemon.config import CloudSettings
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.errors import ConfigurationError
-from common.signals import stop_event
+from common.signals import on_hangup, stop_event
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
+    access = Access.of(settings)  # before the model: what is wrong with it should not take seconds to be told
     torch_executor = TorchExecutor(settings.device, settings.threads)
     models = await asyncio.to_thread(load_models, settings)
     stop = stop_event()
@@ -41,11 +43,22 @@ async def run(settings: CloudSettings) -> None:
                 frames,
                 settings.iperf_port,
                 tasks,
+                access,
             )
             address = await server.start()
-            log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
+            on_hangup(server.reload)
+            announce = log.info if access.identity else log.warning
+            announce(
+                "listening for edges",
+                address=str(address),
+                iperf_port=settings.iperf_port,
+                channel=access.description,
+            )
+            watch = tasks.create_task(access.identity.watch()) if access.identity else None
             await stop.wait()
             log.info("stopping", edges=len(server.sessions))
+            if watch is not None:
+                watch.cancel()
             await server.stop()
     finally:
         torch_executor.stop()

@@ -34,7 +34,10 @@ PING_INTERVAL_S = 1.0
 DEAD_AFTER_S = 5.0
 """Silence after which a connection is given up: five pings unanswered."""
 MAX_GREETING_CONNECTIONS = 16
-"""Security: sockets that have not shaken hands yet. Further ones are closed at once."""
+"""Security: sockets that have not shaken hands yet, TLS included. When all places are taken, the address that
+holds most of them loses its oldest to one that holds fewer; else the newcomer is closed at once."""
+TLS_SHUTDOWN_S = 2.0
+"""A peer has this long to agree to the end of a TLS connection; then it is cut."""
 CONNECT_TIMEOUT_S = 3.0
 """For TCP to connect: two SYN retransmissions."""
 RECONNECT_FIRST_S = 1.0

@@ -1,10 +1,11 @@
-"""The way down: SIGINT and SIGTERM as an event."""
+"""Signals: SIGINT and SIGTERM as an event, SIGHUP as a call."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 
 
 def leave_at_once_on_signals() -> None:
@@ -23,3 +24,8 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def on_hangup(reload: Callable[[], None]) -> None:
+    """Have SIGHUP call `reload` on the running loop, instead of ending the process."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

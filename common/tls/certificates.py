@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -152,6 +154,15 @@ def facts_of(certificate: x509.Certificate) -> CertificateFacts:
         for_cloud=for_cloud,
         for_edge=for_edge,
     )
+
+
+def name_in(told: Mapping[str, Any] | None) -> str | None:
+    """Return the common name in a certificate as `ssl.SSLSocket.getpeercert` tells it; none if there is none."""
+    for part in (told or {}).get("subject", ()):
+        for field, value in part:
+            if field == "commonName":
+                return str(value)
+    return None
 
 
 def _common_name(name: x509.Name) -> str:

@@ -7,11 +7,6 @@ import ssl
 from common.errors import ConfigurationError
 from common.tls.certificates import TlsFiles
 
-HANDSHAKE_S = 5.0
-"""A TLS handshake, at most: as long as the protocol's own greeting."""
-SHUTDOWN_S = 2.0
-"""A peer has this long to agree to the end of a connection; then it is cut."""
-
 
 def cloud_context(files: TlsFiles) -> ssl.SSLContext:
     """Make the context the cloud listens with: no edge gets in without a certificate of the authority.

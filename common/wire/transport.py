@@ -65,6 +65,10 @@ class Channel(asyncio.BufferedProtocol):
         return self._transport is None or self._closing or self._transport.is_closing()
 
     @property
+    def _over(self) -> bool:
+        return self.connection.state is State.CLOSED
+
+    @property
     def is_writable(self) -> bool:
         """Whether the transport's buffer has room."""
         return self._writable.is_set()
@@ -143,13 +147,13 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self.connection.state is State.CLOSED:  # TLS reads on until the peer has agreed to the end
+        if self._over:  # TLS reads on until the peer has agreed to the end
             return memoryview(bytearray(limits.KIB))
         return self.connection.next_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         self.bytes_in += nbytes
-        if self.connection.state is State.CLOSED:
+        if self._over:
             return
         try:
             for event in self.connection.received(nbytes, time.perf_counter()):
@@ -157,7 +161,7 @@ class Channel(asyncio.BufferedProtocol):
         except LinkError as error:
             self.abort(error)
             return
-        if self.connection.state is State.CLOSED:
+        if self._over:
             self.close()
 
     def eof_received(self) -> bool:

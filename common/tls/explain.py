@@ -50,6 +50,11 @@ def why_the_cloud_failed(error: BaseException, host: str) -> str | None:
         return "the cloud offers no TLS 1.3"
     if reason in _PLAIN:
         return "the cloud does not speak TLS: it has no CLEAVE_CLOUD_TLS, or this is not its port"
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError):
+        return (
+            "the cloud ended the connection amid the TLS handshake: it speaks no TLS 1.3 (has it CLEAVE_CLOUD_TLS?), "
+            "or this is not its port"
+        )
     return f"TLS: {reason or error}" if isinstance(error, ssl.SSLError) else None
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cloud_daemon.greeting import refusal
+import pytest
+
+from cloud_daemon.greeting import place_at_the_door, refusal, unwelcome
+from common import limits
 from common.wire.messages import PROTOCOL
 from tests.cloud_daemon.edge import MODEL, hello
 from tests.tiny_model import tiny_model
@@ -30,3 +33,40 @@ def test_another_model_is_refused_with_all_fingerprints() -> None:
     assert "different models (weights differ from " in refused.reason
     for model in (MODEL, tiny_model(1)):
         assert model.fingerprint.weights[:12] in refused.reason
+
+
+FULL = limits.MAX_GREETING_CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    ("waiting", "loser"),
+    [
+        ([], None),
+        (["a"] * (FULL - 1), None),
+        (["a"] * FULL, "a"),
+        (["new"] * FULL, "new"),
+        ([f"{n}" for n in range(FULL)], "new"),
+        (["a", "a", *(f"{n}" for n in range(FULL - 2))], "a"),
+        (["new", "a", "a", *(f"{n}" for n in range(FULL - 3))], "new"),
+    ],
+)
+def test_a_full_door_makes_room_at_the_cost_of_who_holds_most(waiting: list[str], loser: str | None) -> None:
+    """Unless the newcomer would hold as many itself: then it is turned away."""
+    assert place_at_the_door("new", waiting) == loser
+
+
+def test_the_certificate_names_the_edge() -> None:
+    """Whoever greets with another name is refused, list or not; without TLS there is nothing to compare."""
+    assert unwelcome(hello(edge="porch"), "porch", None) is None
+    assert unwelcome(hello(edge="porch"), None, None) is None
+    refused = unwelcome(hello(edge="porch"), "shed", frozenset({"porch", "shed"}))
+    assert refused is not None
+    assert refused.kind == "access"
+
+
+def test_a_list_lets_in_proven_names_only() -> None:
+    """A name that is only claimed is on no list."""
+    allowed = frozenset({"porch"})
+    assert unwelcome(hello(edge="porch"), "porch", allowed) is None
+    assert unwelcome(hello(edge="porch"), None, allowed) is not None
+    assert unwelcome(hello(edge="shed"), "shed", allowed) is not None

@@ -13,7 +13,7 @@ from common.config import Address
 from common.errors import ConfigurationError
 from common.tls.certificates import TlsFiles
 from common.tls.contexts import cloud_context
-from common.tls.identity import Identity
+from common.tls.identity import Identity, describe
 
 log = structlog.get_logger()
 
@@ -60,11 +60,11 @@ class Access:
     def description(self) -> str:
         """How the channel is protected, in a few words."""
         if self.identity is None:
-            return "INSECURE: neither encrypted nor authenticated"
+            return describe(None)
         who = (
             "any edge with our certificate" if self.allowed is None else f"{len(self.allowed)} edges by name"
         )
-        return f"TLS 1.3 as {self.identity.facts.name}, for {who}"
+        return f"{describe(self.identity)}, for {who}"
 
 
 def check_unprotected(listen: Address, *, insecure: bool, allow: str) -> None:

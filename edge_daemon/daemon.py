@@ -12,6 +12,7 @@ from common import limits
 from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
 from common.signals import on_hangup, stop_event
+from common.tls.identity import describe
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
@@ -257,6 +258,7 @@ class EdgeDaemon:
                     "measured_by": self._estimate.origin,
                     "rtt_ms": round(self._estimate.rtt_ms, 2),
                     "last_error": self._uplink.last_error,
+                    "channel": describe(self._identity),
                     "tls": tls_status(self._identity, time.time()),
                 },
                 "plan": {

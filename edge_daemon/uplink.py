@@ -22,7 +22,7 @@ from common.errors import (
 )
 from common.profile import Profile
 from common.tls.explain import why_the_cloud_failed, why_there_was_no_greeting
-from common.tls.identity import Identity
+from common.tls.identity import Identity, describe
 from common.wire.messages import (
     Hello,
     Infer,
@@ -135,7 +135,7 @@ class Uplink:
                 "cloud connected",
                 cloud=line.welcome.cloud,
                 device=line.welcome.device,
-                tls_as=self._identity.facts.name if self._identity is not None else None,
+                channel=describe(self._identity),
             )
             self._events.up()
             await line.watch()

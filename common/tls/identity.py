@@ -62,3 +62,10 @@ def warn_of_end(facts: CertificateFacts, now: float) -> None:
 def told(facts: CertificateFacts, now: float) -> dict[str, Any]:
     """Return what logs and the status say of a certificate."""
     return {"certificate": facts.name, "days_left": round(facts.days_left(now), 1)}
+
+
+def describe(identity: Identity | None) -> str:
+    """Say in a few words how the channel of the machine with this identity is protected."""
+    if identity is None:
+        return "INSECURE: neither encrypted nor authenticated"
+    return f"TLS 1.3 as {identity.facts.name}"

@@ -113,6 +113,8 @@ def test_a_directory_is_drained_without_any_cloud(tmp_path: Path) -> None:
         assert {record["ran"] for record in site.records} == {"edge"}
         assert site.status["frames"]["answered"] == 6
         assert not site.status["link"]["available"]
+        assert site.status["link"]["channel"] == "INSECURE: neither encrypted nor authenticated"
+        assert site.status["link"]["tls"] is None
         assert "weights" in site.records[0], "random weights are told in every record"
 
     run(main())
@@ -346,6 +348,7 @@ def test_frames_go_through_tls_under_the_certificates_name(tmp_path: Path) -> No
             told = site.status["link"]["tls"]
             assert (told["as"], told["certificate"], told["issuer"]) == ("porch", "valid", "our house")
             assert told["days_left"] > 89
+            assert site.status["link"]["channel"] == "TLS 1.3 as porch"
 
     run(main())
 

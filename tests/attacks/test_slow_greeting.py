@@ -61,7 +61,8 @@ def test_silence_after_the_handshake_ends_in_time(tmp_path: Path, monkeypatch: p
     run(main())
 
 
-def test_one_address_cannot_take_every_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_one_address_cannot_take_every_place(loop: str, tmp_path: Path) -> None:
     """A full door gives way to another address, at the cost of who holds most; the session inside is untouched."""
 
     async def main() -> None:
@@ -76,7 +77,7 @@ def test_one_address_cannot_take_every_place(tmp_path: Path) -> None:
                 spoils = await attack(rack.address, context)  # from another address, with a valid certificate
                 assert spoils.heard, "an honest edge was kept out"
 
-    run(main())
+    run(main(), loop)
 
 
 def test_more_than_a_greeting_is_not_read_before_it(tmp_path: Path) -> None:

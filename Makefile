@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system libiperf clean
+.PHONY: help demo bench test check lint types docs test-system fuzz libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test         the test suite"
 	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
 	@echo "make test-system  only the tests that run real daemon processes"
+	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -27,6 +28,11 @@ test: $(VENV)/.dev libiperf
 
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system
+
+MUTANTS ?= 10000000
+FUZZ_WORKERS ?= $(shell nproc)
+fuzz: $(VENV)/.dev
+	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state var/fuzz/mutants.json
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

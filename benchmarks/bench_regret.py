@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchmarks.bench_bed import Bed, Known, Pair, PinnedEdge
 from benchmarks.bench_candidates import Candidate, period_ms, select, share_periods
@@ -147,6 +148,7 @@ class Regret:
         link = adaptive.status()["link"]
         estimate = (link["bandwidth_mbit"] or carried / 1e6) * 1e6
         conditions = Conditions(bandwidth_bps=estimate, rtt_ms=link["rtt_ms"])
+        told = outlook(adaptive.status()["alternatives"])
         cuts = select(
             known.candidates, conditions, within=effort.within, most=effort.most_cuts, always=adaptive.cut
         )
@@ -159,7 +161,7 @@ class Regret:
         self._say(f"{format_bandwidth(rate_bps)}: {len(contenders)} take turns")
         rounds = Rounds(contenders, effort.frames, lambda: probe_moments(adaptive))
         await rounds.run(effort.rounds_at(period), f"{bed.pair.model} {rate_bps}")
-        found = Found(rounds.visits, cuts, conditions)
+        found = Found(rounds.visits, cuts, told)
         row = RegretRow(
             model=bed.pair.model,
             rate_bps=rate_bps,
@@ -189,12 +191,36 @@ def rounds_between(cut: Candidate, cuts: Sequence[Candidate], conditions: Condit
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What the adaptive edge said that a cut would take, in ms: its stages, and round trip and answer."""
+
+    edge_ms: float
+    link_ms: float
+    cloud_ms: float
+    extra_ms: float
+
+    def latency_ms(self, edge_scale: float, cloud_scale: float) -> float:
+        """Return what it takes on devices that take these many times as long as the edge believed."""
+        return self.edge_ms * edge_scale + self.link_ms + self.cloud_ms * cloud_scale + self.extra_ms
+
+
+def outlook(alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Told]:
+    """Read the alternatives of an edge's status, by cut."""
+    found = {}
+    for alternative in alternatives:
+        ms = alternative["ms"]
+        extra_ms = ms["latency"] - ms["edge"] - ms["link"] - ms["cloud"]
+        found[alternative["cut"]] = Told(ms["edge"], ms["link"], ms["cloud"], extra_ms)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """What the visits of a point say."""
+    """What the visits of a point say, and what the adaptive edge had told of the cuts before them."""
 
     visits: Sequence[Visit]
     cuts: Sequence[Candidate]
-    conditions: Conditions
+    told: Mapping[str, Told]
 
     def of(self, contender: str) -> list[Visit]:
         return sorted((v for v in self.visits if v.contender == contender), key=lambda v: v.round)
@@ -208,29 +234,27 @@ class Found:
         return tuple(cut for cut, _ in count.most_common())
 
     def cut_times(self, cut: Candidate) -> CutTimes:
-        predicted = tuple(
-            cut.predict(self._conditions(visit.round)).latency_ms for visit in self.of(cut.label)
-        )
-        return CutTimes(cut.label, self.series(cut.label), predicted)
-
-    def _conditions(self, number: int) -> Conditions:
-        """The link as the adaptive edge takes it, and the devices as the ends show them in that round."""
-        return Conditions(
-            bandwidth_bps=self.conditions.bandwidth_bps,
-            rtt_ms=self.conditions.rtt_ms,
-            edge_scale=self._scale(EDGE_ONLY, number, lambda v: v.head_ms, lambda c: c.edge_ms),
-            cloud_scale=self._scale(CLOUD_ONLY, number, lambda v: v.tail_ms, lambda c: c.cloud_ms),
-        )
+        """Return a cut's times, and its predictions: none for a cut that the adaptive edge told nothing of."""
+        told = self.told.get(cut.label)
+        predicted = [
+            told.latency_ms(
+                self._scale(EDGE_ONLY, visit.round, lambda v: v.head_ms, lambda t: t.edge_ms),
+                self._scale(CLOUD_ONLY, visit.round, lambda v: v.tail_ms, lambda t: t.cloud_ms),
+            )
+            for visit in self.of(cut.label)
+            if told is not None
+        ]
+        return CutTimes(cut.label, self.series(cut.label), tuple(predicted))
 
     def _scale(
         self,
         end: str,
         number: int,
         stage: Callable[[Visit], Sequence[float]],
-        profiled: Callable[[Candidate], float],
+        believed: Callable[[Told], float],
     ) -> float:
-        """Return how many times as long as profiled an end's stage took, in the round or the one before it."""
-        candidate = next(c for c in self.cuts if c.label == end)
+        """Return how many times as long as believed an end's stage took, in the round or the one before it."""
         visits = [v for v in self.of(end) if v.round <= number]
         times = [ms for ms in stage(visits[-1]) if ms > 0] if visits else []
-        return statistics.median(times) / profiled(candidate) if times and profiled(candidate) else 1.0
+        told_ms = believed(self.told[end]) if end in self.told else 0.0
+        return statistics.median(times) / told_ms if times and told_ms else 1.0

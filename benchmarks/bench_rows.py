@@ -55,8 +55,8 @@ class Series:
 class CutTimes:
     """A static cut at one point: its frames, and the prediction of each visit.
 
-    A prediction is made from the profiles, the daemon's own estimate of the link, and the devices' speed as the
-    two ends showed it in the same round.
+    A prediction is what the adaptive edge's status said of the cut before the first visit, on devices of the speed
+    that the two ends showed in the same round. There is none for a cut that the status did not tell of.
     """
 
     label: str
@@ -64,8 +64,10 @@ class CutTimes:
     predicted: Floats
 
     @property
-    def prediction_error(self) -> float:
+    def prediction_error(self) -> float | None:
         """The prediction's error as a share of what was measured, positive when it said too much."""
+        if not self.predicted:
+            return None
         return statistics.median(self.predicted) / self.frames.median - 1.0
 
 

@@ -104,7 +104,8 @@ def _regret(rows: Sequence[RegretRow]) -> list[Verdict]:
 
 def prediction_errors(rows: Sequence[RegretRow]) -> list[float]:
     """Return all predictions' errors. Edge-only has none: it is what tells the edge's speed."""
-    return [cut.prediction_error for row in rows for cut in row.cuts if cut.label != EDGE_ONLY]
+    predicted = (cut for row in rows for cut in row.cuts if cut.label != EDGE_ONLY)
+    return [error for cut in predicted if (error := cut.prediction_error) is not None]
 
 
 def _prediction(rows: Sequence[RegretRow]) -> Verdict:

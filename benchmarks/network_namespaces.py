@@ -39,7 +39,6 @@ class NamespaceLink(ABC):
     """Two namespaces, the interfaces in them, and the link between these.
 
     delay_ms: one way, beside what the queue and sending take.
-    burst_bytes: how much may pass ahead of the rate.
     """
 
     edge_namespace: str
@@ -47,7 +46,6 @@ class NamespaceLink(ABC):
     edge_device: str
     cloud_device: str
     delay_ms: float
-    burst_bytes: int
 
     @property
     def edge_prefix(self) -> tuple[str, ...]:
@@ -61,6 +59,10 @@ class NamespaceLink(ABC):
     @abstractmethod
     def set_rate(self, rate_bps: float) -> None:
         """Shape both directions to `rate_bps` bit/s, packets counted with their headers."""
+
+    def burst_bytes(self, rate_bps: float) -> int:
+        """Return how much may pass ahead of the rate."""
+        return 0
 
 
 @contextlib.contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from common.plan import Output, Stage
 from models.preprocess import Preprocessing
 from models.zoo import UserModel
 
 NAME, WEIGHTS = "benchmarks.overhead_model:factory", "random:0"
 SIDE = 258
 """Pixels: 3 × 258 × 258 float32 are 0.8 MB."""
-CUT = "after normalize"
+CROSSING = "normalize"
+STAGE = Stage("cloud", units=("getitem",), inputs=(CROSSING,), outputs=(Output("getitem", "edge"),))
+"""Without the answer's softmax and top-k, so that the far end does by each channel what `sliced` does."""
 
 
 def sliced(tensor: torch.Tensor) -> torch.Tensor:

@@ -20,11 +20,10 @@ from collections.abc import Callable
 import torch
 import torch.distributed.rpc as rpc
 
-from benchmarks.overhead_model import CUT, NAME, WEIGHTS, crossing_tensor, sliced
+from benchmarks.overhead_model import CROSSING, NAME, STAGE, WEIGHTS, crossing_tensor, sliced
 from benchmarks.rpc_worker import connect
 from common.config import Address
 from common.launch import run_daemon
-from common.plan import Cut, stages_of
 from common.telemetry import configure_logging
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.active_plan import prepare_request
@@ -73,8 +72,7 @@ async def our_edge(host: str, port: int) -> None:
     try:
         async with asyncio.timeout(CONNECTED_S):
             await connected.wait()
-        stage = stages_of(Cut.from_label(model.graph, CUT), model.graph.sink)[1]
-        prepared = await uplink.prepare(prepare_request(1, stage, model.graph))
+        prepared = await uplink.prepare(prepare_request(1, STAGE, model.graph))
         if not prepared.ready:
             raise RuntimeError(prepared.reason)
         await _answer_orders(model, uplink)
@@ -90,7 +88,7 @@ async def _answer_orders(model: Model, uplink: Uplink) -> None:
         for _ in range(int(line)):
             number += 1
             began = time.perf_counter()
-            entries, chunks = to_wire(graph, {"normalize": tensor})
+            entries, chunks = to_wire(graph, {CROSSING: tensor})
             reply = await uplink.infer(number, 1, entries, chunks, ANSWERED_S)
             from_wire(graph, reply.answer.tensors, reply.payload)
             times.append((time.perf_counter() - began) * 1e3)

@@ -70,7 +70,7 @@ def least_ms(link: NamespaceLink, rate_bps: float, n_bytes: int) -> float:
     """Return the least time in which so many bytes can be sent over a link and answered; 0 for none."""
     if not n_bytes:
         return 0.0
-    return max(0, n_bytes - link.burst_bytes) * 8e3 / rate_bps + 2 * link.delay_ms
+    return max(0, n_bytes - link.burst_bytes(rate_bps)) * 8e3 / rate_bps + 2 * link.delay_ms
 
 
 def check_plausible(figures: Figures, link: NamespaceLink, rate_bps: float, what: str) -> None:

@@ -96,9 +96,7 @@ def tun_link(rate_bps: float, delay_ms: float) -> Iterator[TunLink]:
                 bring_up(namespace, device, host)
             forwarder = _start_forwarder(*ends)  # which has its own copies of them
         with forwarder:  # leaving ends its input, which ends it, and waits for it
-            link = TunLink(
-                edge, cloud, *devices, delay_ms=float(delay_ms), burst_bytes=0, forwarder=forwarder
-            )
+            link = TunLink(edge, cloud, *devices, delay_ms=float(delay_ms), forwarder=forwarder)
             link.set_rate(rate_bps)
             yield link
 

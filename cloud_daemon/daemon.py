@@ -19,6 +19,7 @@ from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
 from models.model import Model
+from models.watchdog import watch
 from models.zoo import load_model
 
 log = structlog.get_logger()
@@ -34,8 +35,9 @@ async def run(settings: CloudSettings) -> None:
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
     try:
-        pools = [await serve(model, settings, torch_executor, frames) for model in models]
         async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
+            pools = [await serve(model, settings, torch_executor, frames) for model in models]
             server = CloudServer(
                 settings.name or socket.gethostname(),
                 settings.listen,
@@ -54,12 +56,13 @@ async def run(settings: CloudSettings) -> None:
                 iperf_port=settings.iperf_port,
                 channel=access.description,
             )
-            watch = tasks.create_task(access.identity.watch()) if access.identity else None
+            if access.identity is not None:
+                background.append(tasks.create_task(access.identity.watch()))
             await stop.wait()
             log.info("stopping", edges=len(server.sessions))
-            if watch is not None:
-                watch.cancel()
             await server.stop()
+            for task in background:
+                task.cancel()
     finally:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)

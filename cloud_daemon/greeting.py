@@ -11,17 +11,17 @@ from common.wire.messages import PROTOCOL, Hello, Refused, printable
 from models.model import Model
 
 
-def place_at_the_door(newcomer: str, waiting: Sequence[str]) -> str | None:
-    """Say what becomes of a connection from the address `newcomer`, while those of `waiting` are ungreeted.
+def loser_at_the_door(newcomer: str, waiting: Sequence[str]) -> int | None:
+    """Say which connection makes room for one from the address `newcomer`: a position in `waiting`; none need.
 
-    Returns `newcomer` when it is to be closed, another address when that one must give up its oldest
-    connection, none when there is room.
+    `waiting` are the addresses of those that have not greeted, oldest first. An edge greets at once, so it gets in
+    among any number that only hold their sockets open: the oldest goes, of the address that holds most.
     """
     if len(waiting) < limits.MAX_GREETING_CONNECTIONS:
         return None
-    held = Counter(waiting)
-    most, number = held.most_common(1)[0]
-    return most if number > held[newcomer] + 1 else newcomer
+    held = Counter([*waiting, newcomer])
+    most = max(held[address] for address in waiting)
+    return next(at for at, address in enumerate(waiting) if held[address] == most)
 
 
 def unwelcome(hello: Hello, certified: str | None, allowed: frozenset[str] | None) -> Refused | None:

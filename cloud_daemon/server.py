@@ -13,7 +13,7 @@ import structlog
 from cloud_daemon.access import Access
 from cloud_daemon.door import Complaints, Door, shake_hands
 from cloud_daemon.frame_runner import FrameRunner
-from cloud_daemon.greeting import place_at_the_door
+from cloud_daemon.greeting import loser_at_the_door
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
@@ -115,14 +115,11 @@ class CloudServer:
             channel.abort()
 
     def _accept(self, connection: socket.socket, address: str) -> None:
-        loser = place_at_the_door(address, [*self._greeting.values()])
+        loser = loser_at_the_door(address, [*self._greeting.values()])
         if loser is not None:
-            self._complaints.say("too many connections without a greeting, closing one", address=loser)
-        if loser == address:
-            connection.close()
-            return
-        if loser is not None:
-            self._close(next(session for session, held in self._greeting.items() if held == loser))
+            session, held = [*self._greeting.items()][loser]
+            self._complaints.say("too many connections without a handshake, closing one", address=held)
+            self._close(session)
         session = Session(self, f"{self._run_id}-{next(self._numbers)}")
         self._greeting[session] = address
         self._handshakes[session] = self.tasks.create_task(self._shake_hands(connection, session, address))

@@ -18,6 +18,12 @@ class DaemonSettings(Settings):
         help="`default` (torchvision's, from its cache or downloaded), `/path/file.safetensors`, "
         "or `random:SEED` (to try things out: the answers mean nothing)",
     )
+    hung_after_s: float = setting(
+        "HUNG_AFTER_S",
+        300.0,
+        gt=0,
+        help="a single computation that takes longer has hung, and the daemon ends itself, to be started anew",
+    )
     log_format: LogFormat = setting(
         "LOG_FORMAT", "auto", help="`auto`: readable on a terminal, JSON otherwise"
     )

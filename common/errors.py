@@ -5,6 +5,7 @@ CleaveError
 │   └── ModelMismatchError  the two sides hold different models
 ├── ModelError              the model cannot be traced, cut or loaded
 ├── PlanError               a cut or a plan that is not legal
+├── HungError               the machine: a computation that does not end (the daemon ends, for a restart)
 ├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
 └── LinkError               the network or the peer
     ├── LocalProtocolError  this side was about to break the protocol: a bug here
@@ -37,6 +38,10 @@ class ModelError(CleaveError):
 
 class PlanError(CleaveError):
     """A cut or plan that is not legal for its graph."""
+
+
+class HungError(CleaveError):
+    """A computation does not come to its end: a driver, or the machine. Only a new process helps."""
 
 
 class FrameError(CleaveError):

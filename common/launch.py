@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from common.config import PREFIX, Settings
-from common.errors import EXIT_CONFIGURATION, CleaveError, ConfigurationError
+from common.errors import EXIT_CONFIGURATION, CleaveError, ConfigurationError, HungError
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
@@ -41,16 +41,24 @@ def read_settings(kind: type[Chosen], command: str, arguments: Sequence[str]) ->
 
 def run_daemon(command: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run a daemon's main coroutine to its end; return the exit code. An error of ours is one line on stderr."""
-    status = 0
+    status, hung = 0, False
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main())
     except* ConfigurationError as group:
         _say(command, group)
         status = EXIT_CONFIGURATION
+    except* HungError as group:
+        _say(command, group)
+        hung = True
     except* CleaveError as group:
         _say(command, group)
         status = status or 1
+    if hung:
+        # A thread that does not end would be waited for, here or by the libraries it is in.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
     return status
 
 

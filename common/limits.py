@@ -11,6 +11,11 @@ MAX_HEADER_BYTES = 16 * KIB
 MAX_PAYLOAD_BYTES = 64 * MIB
 """Security: allocated in one piece once the prefix is read. The largest crossing tensor of the classifiers
 (VGG16 after its first convolution) has 12.3 MiB."""
+MAX_PROFILE_BYTES = 4 * MIB
+"""Security: a profile is JSON, which takes twenty times its length and more once it is read. The largest model's, of
+4,096 units with every codec, has half of this."""
+MAX_PING_BYTES = MIB
+"""Security: a ping that measures has 64 KiB."""
 MAX_GREETING_BYTES = 4 * KIB
 """Security: before the handshake is done no message may be longer, header and payload together."""
 MAX_TENSORS = 256
@@ -34,8 +39,8 @@ PING_INTERVAL_S = 1.0
 DEAD_AFTER_S = 5.0
 """Silence after which a connection is given up: five pings unanswered."""
 MAX_GREETING_CONNECTIONS = 16
-"""Security: sockets that have not shaken hands yet, TLS included. When all places are taken, the address that
-holds most of them loses its oldest to one that holds fewer; else the newcomer is closed at once."""
+"""Security: sockets that have not shaken hands yet, TLS included. With one more, the one that has waited longest of
+those from the address that holds most is closed."""
 TLS_SHUTDOWN_S = 2.0
 """A peer has this long to agree to the end of a TLS connection; then it is cut."""
 CONNECT_TIMEOUT_S = 3.0
@@ -62,12 +67,17 @@ MAX_FRAME_BYTES = 48 * MIB
 """An image file larger than this is refused with a record; it must fit into one payload."""
 MAX_FRAME_PIXELS = 64_000_000
 """Security: pixels an image may have, decoded and on the way to its final size (a strip scaled up)."""
+MAX_JPEG_SCANS = 200
+"""Security: passes a JPEG may make over its image; encoders make a dozen. One pass more may cost 31 bytes to send and
+milliseconds to decode."""
 
 # --- planning -------------------------------------------------------------------------------------------
 MAX_CLOSED_SETS = 50_000
 """Closed sets enumerated at most; beyond, the planner needs a solver that does not enumerate."""
 SWITCH_GAIN = 0.05
 """A new plan must be better by this share, or the present one infeasible. Less would be chasing noise."""
+INDEPENDENCE = 0.03
+"""What a cut must better the edge alone by, to be worth a link and a cloud that have to go on working."""
 RATE_MARGIN = 0.10
 """A plan that keeps the rate is left only for one that keeps it with this share to spare."""
 

@@ -82,13 +82,13 @@ class Profile:
     def __post_init__(self) -> None:
         for name, ms in self.unit_ms.items():
             if not (math.isfinite(ms) and ms >= 0):
-                raise ValueError(f"profile: time of unit {name!r} is {ms!r} ms, not a finite number ≥ 0")
+                raise ValueError(f"profile: time of unit {name!r:.80} is {ms!r} ms, not a finite number ≥ 0")
         for name, codings in self.codings.items():
             for coding in codings:
                 numbers = (coding.payload_bytes, coding.encode_ms, coding.decode_ms)
                 if not all(math.isfinite(number) and 0 <= number <= MOST for number in numbers):
                     raise ValueError(
-                        f"profile: {coding.codec} of unit {name!r} costs {numbers!r}, not finite ≥ 0"
+                        f"profile: {coding.codec:.40} of unit {name!r:.80} costs {numbers!r}, not finite ≥ 0"
                     )
 
     @property

@@ -25,6 +25,7 @@ from common.partition.frontier import Frontier
 from common.plan import Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.alternatives import Alternative, alternatives
 from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
@@ -99,6 +100,8 @@ class Controller:
         self._cloud_let_down = False
         self._let_downs: list[float] = []
         self._cloud_again_at = 0.0
+        self.alternatives: tuple[Alternative, ...] = ()
+        """What the cuts would take by the last decision; none since the link went."""
         self.switches = 0
 
     @property
@@ -116,6 +119,7 @@ class Controller:
         self._estimate.forget()
         self._load.forget()
         self._cost_model.forget_link()
+        self.alternatives = ()
         if self.active.uses_cloud:
             self._cloud_let_down = True
             now = time.monotonic()
@@ -227,6 +231,7 @@ class Controller:
             return
         frontier = self._cost_model.frontier(fidelity.certified)
         conditions = self._conditions(bandwidth_bps)
+        self.alternatives = alternatives(frontier, conditions)
         before = self.active.plan
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)

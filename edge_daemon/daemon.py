@@ -38,6 +38,7 @@ from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
+from models.watchdog import watch
 from models.zoo import load_model
 
 log = structlog.get_logger()
@@ -117,9 +118,10 @@ class EdgeDaemon:
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
         try:
-            await self._controller.start()
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._controller.run())]
+                background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
+                await self._controller.start()
+                background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
                 if self._identity is not None:
@@ -269,6 +271,7 @@ class EdgeDaemon:
                     "predicted_latency_ms": plan.prediction.latency_ms if plan.prediction else None,
                     "sustainable_fps": plan.sustainable_fps,
                 },
+                "alternatives": [alternative.to_status() for alternative in self._controller.alternatives],
                 "cloud_wait_ms": round(self._load.wait_ms(time.monotonic()), 1),
                 "sampling_fps": self._settings.sampling_fps or None,
                 "profiled": self._controller.has_profiles,

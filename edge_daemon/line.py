@@ -202,6 +202,8 @@ class Line:
                 self._answered(answer, event)
             case Pong() as pong:
                 self._ponged(pong, event)
+            case Ping() if not self.channel.is_writable:
+                pass  # a cloud that asks and does not read would fill this edge's memory with answers
             case Ping(number=number):
                 receive_ms = event.receive_s * 1e3
                 self.channel.send(Pong(number=number, receive_ms=receive_ms, spaced_bytes=event.spaced_bytes))

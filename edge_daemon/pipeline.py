@@ -4,6 +4,8 @@ With several lanes the head of one frame overlaps the link and tail of others:
 
     lane 1   head 1 | link 1 | tail 1 |         head 3 | …
     lane 2            head 2 | link 2 | tail 2 |         …
+
+A frame whose answer is late is finished on the edge, too, and the first answer counts (`patience`).
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 import torch
 
-from common import limits
 from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolError
 from common.graph import ModelGraph
-from common.plan import Cut, Mode
+from common.plan import Cut
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, LosslessFrameQueue
+from edge_daemon.patience import hedge_s, late_s, patience_s
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
-from models.compute import ComputeThread
+from models.compute import ComputeThread, Timed
 from models.crossing import frame_tensor, from_wire
 from models.model import Model
 from models.preprocess import top_classes
@@ -36,14 +38,7 @@ from models.stages import Stages
 
 log = structlog.get_logger()
 
-PATIENCE = 4.0
-"""A frame waits for the cloud this many times the predicted time, then finishes on the edge …"""
-LATE = 2.0
-"""A frame that has waited this many times its predicted latency tells that the link is not as planned."""
-LEAST_PATIENCE_S = 1.0
-"""… but at least this long: a small prediction says little about a hiccup …"""
-BLIND_PATIENCE_S = 10.0
-"""… and this long while nothing has been predicted yet."""
+Tensors = dict[str, torch.Tensor]
 
 
 class FramePipeline:
@@ -71,14 +66,19 @@ class FramePipeline:
         self._record = record
         self._clock = time.perf_counter
         self._whole = Cut.edge_only(model.graph)
+        self._late: set[asyncio.Task[torch.Tensor]] = set()
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
 
     async def run(self, lanes: int, stop: asyncio.Event) -> None:
         """Run until the queue's end, or until `stop` is set; all frames taken have their record then."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(lanes):
-                group.create_task(self._lane(stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(self._lane(stop))
+        finally:
+            for late in self._late:
+                late.cancel()
 
     async def _lane(self, stop: asyncio.Event) -> None:
         while (frame := await self._queue.get()) is not None and not stop.is_set():
@@ -128,20 +128,53 @@ class FramePipeline:
             sent = ran.result
             journey.head_done(sent.head_ms or 0.0, ran.run_ms, self._clock())
         journey.encode_ms = sent.encode_ms
-        try:
-            return await self._ask_cloud(journey, sent)
-        except LinkError as error:
-            journey.fallback = str(error)
-        rest = active.parts.rest
-        assert rest is not None
-        finished = await self._compute.run(rest.run, sent.crossing)
-        journey.finished_locally(finished.run_ms)
-        return self._answered(journey, finished.result[graph.sink], "edge after cloud")
+        return await self._beyond_the_edge(journey, sent)
 
-    async def _ask_cloud(self, journey: Journey, sent: Sent) -> FrameRecord:
+    async def _beyond_the_edge(self, journey: Journey, sent: Sent) -> FrameRecord:
+        """Have a frame finished by the cloud; by the edge as well when the cloud is late, or lets it down."""
+        hedge = hedge_s(journey.active.plan)
+        asked = asyncio.create_task(self._ask_cloud(journey, sent))
+        asked.add_done_callback(self._heard_of)
+        finishing: asyncio.Task[Timed[Tensors]] | None = None
+        try:
+            await asyncio.wait([asked], timeout=hedge if math.isfinite(hedge) else None)
+            if not asked.done():
+                finishing = self._finish(journey.active, sent)
+                await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                try:
+                    return self._from_cloud(journey, asked.result())
+                except LinkError as error:
+                    journey.fallback = str(error)
+            else:
+                journey.fallback = f"no answer after {hedge:.2f} s, and the edge had its own sooner"
+                self._late.add(asked)  # its answer will still tell of the link
+            if finishing is None:
+                finishing = self._finish(journey.active, sent)
+            finished = await finishing
+        finally:
+            if asked not in self._late:
+                asked.cancel()
+            if finishing is not None:
+                finishing.cancel()
+        journey.finished_locally(finished.run_ms)
+        return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
+
+    def _finish(self, active: ActivePlan, sent: Sent) -> asyncio.Task[Timed[Tensors]]:
+        """Begin to run the rest of a frame on the edge."""
+        assert active.parts.rest is not None
+        return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing))
+
+    def _heard_of(self, asked: asyncio.Task[torch.Tensor]) -> None:
+        self._late.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # taken note of, also when the frame has its record by now
+
+    async def _ask_cloud(self, journey: Journey, sent: Sent) -> torch.Tensor:
+        """Return the cloud's answer, and take note of what it tells of link and devices."""
         if sent.error is not None:
             raise sent.error
-        if self._uplink.longest_wait_s > late_s(journey.active):
+        if self._uplink.longest_wait_s > late_s(journey.active.plan):
             raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         plan, graph = journey.active.plan, self._model.graph
         journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
@@ -149,7 +182,7 @@ class FramePipeline:
             unit = graph.units[entry.unit].name
             self._controller.saw_sent(unit, plan.cut.codec_of[unit], entry.nbytes)  # as it was planned
         reply = await self._uplink.infer(
-            journey.frame.number, plan.epoch, sent.entries, sent.chunks, patience_s(journey.active)
+            journey.frame.number, plan.epoch, sent.entries, sent.chunks, patience_s(journey.active.plan)
         )
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
@@ -158,10 +191,12 @@ class FramePipeline:
             self._controller.saw_transfer(plan, journey.bytes_up, journey.link_ms)
         edge_ms = sent.head_ms + sent.encode_ms if sent.head_ms is not None else None
         self._controller.saw_stages(plan, edge_ms, answer.tail_ms)
-        tensors = from_wire(graph, check_answer(graph, answer.tensors), reply.payload)
+        return from_wire(graph, check_answer(graph, answer.tensors), reply.payload)[graph.sink]
+
+    def _from_cloud(self, journey: Journey, answer: torch.Tensor) -> FrameRecord:
         ran = "cloud" if journey.active.parts.head is None else "split"
         try:
-            return self._answered(journey, tensors[graph.sink], ran)
+            return self._answered(journey, answer, ran)
         except FrameError as error:  # not the frame's fault here, but the cloud's
             raise RemoteProtocolError(str(error)) from None
 
@@ -180,31 +215,6 @@ def check_answer(graph: ModelGraph, entries: Sequence[TensorEntry]) -> Sequence[
         shown = ", ".join(f"unit {entry.unit}: {entry.dtype}{list(entry.shape)}" for entry in entries[:4])
         raise RemoteProtocolError(f"the cloud's answer is not the model's: {shown or 'no tensor'}")
     return entries
-
-
-def patience_s(active: ActivePlan) -> float:
-    """Return how long a frame waits for the cloud's answer before the edge finishes it."""
-    prediction = active.plan.prediction
-    if prediction is None:
-        return BLIND_PATIENCE_S
-    beyond_edge_ms = prediction.latency_ms - prediction.edge_ms
-    in_line_ms = (
-        limits.MAX_IN_FLIGHT * prediction.bottleneck_ms if active.plan.mode is not Mode.LIGHT else 0.0
-    )
-    return max(PATIENCE * (beyond_edge_ms + in_line_ms) / 1e3, LEAST_PATIENCE_S)
-
-
-def late_s(active: ActivePlan) -> float:
-    """Return after what wait of one frame the next ones are finished on the edge: the link is not as planned.
-
-    They would wait behind it. That is worth it only where the edge alone is quicker than that wait, and only under a
-    plan for latency.
-    """
-    plan = active.plan
-    if plan.prediction is None or plan.edge_only_ms is None or plan.mode not in (Mode.LIGHT, Mode.HEAVY):
-        return math.inf
-    in_line = 1 if plan.mode is Mode.LIGHT else limits.MAX_IN_FLIGHT
-    return max(LATE * in_line * plan.prediction.latency_ms, plan.edge_only_ms) / 1e3
 
 
 class CloudLateError(LinkError):

@@ -15,11 +15,13 @@ import zstandard
 from numpy.typing import NDArray
 from PIL import Image
 
+from common import limits
 from common.errors import RemoteProtocolError
 from common.graph import TensorSpec
 from common.wire import codecs
 from common.wire.codecs import Loss
 from common.wire.tensors import ROW_MAJOR, TensorEntry
+from models.jpeg import jpeg_scans
 from models.tensor_memory import dense, in_memory_order, spec_of, tensor_of
 
 _LEVEL = 1
@@ -89,8 +91,13 @@ def decode(entry: TensorEntry, data: memoryview) -> torch.Tensor:
 
     Raises `RemoteProtocolError` for bytes that do not make the tensor that `entry` announces.
     """
-    if entry.codec == codecs.RAW:
-        return tensor_of(data, entry.spec, entry.order)
+    tensor = tensor_of(data, entry.spec, entry.order) if entry.codec == codecs.RAW else _decoded(entry, data)
+    if entry.dtype == "bool" and bool((tensor.view(torch.uint8) > 1).any()):
+        raise RemoteProtocolError(f"tensor of unit {entry.unit}: a bool that is neither 0 nor 1")
+    return tensor
+
+
+def _decoded(entry: TensorEntry, data: memoryview) -> torch.Tensor:
     try:
         if codecs.is_image_codec(entry.codec):
             return _decode_image(entry, data)
@@ -139,7 +146,9 @@ def _unpack(data: memoryview, nbytes: int) -> memoryview:
     announced = zstandard.frame_content_size(data)
     if announced != nbytes:
         raise ValueError(f"it holds {announced} bytes, not {nbytes}")
-    return memoryview(bytearray(_packers.decompressor.decompress(data, max_output_size=nbytes)))
+    return memoryview(
+        bytearray(_packers.decompressor.decompress(data, max_output_size=nbytes, allow_extra_data=False))
+    )
 
 
 def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None:
@@ -150,17 +159,20 @@ def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None
     """
     by_slice = _by_slice(tensor)
     every_other = [d for d in range(by_slice.dim()) if d != 1]
-    low = by_slice.amin(every_other).clamp_max_(0.0)
-    high = by_slice.amax(every_other).clamp_min_(0.0)
-    scale = (high - low) / _STEPS
-    scale[scale == 0] = 1.0
-    if not bool(torch.isfinite(scale).all()) or not bool(torch.isfinite(1.0 / scale).all()):
+    # A few numbers a channel: numpy has done with them before torch has begun.
+    low = np.minimum(by_slice.amin(every_other).numpy(), 0.0)
+    high = np.maximum(by_slice.amax(every_other).numpy(), 0.0)
+    with np.errstate(all="ignore"):
+        scale = (high - low) / _STEPS
+        scale[scale == 0] = 1.0
+        inverse = 1.0 / scale
+    if not np.isfinite([scale, inverse]).all():
         return None
-    zero = torch.round(-low / scale)
+    zero = np.rint(-low / scale)
     shape = [1, -1] + [1] * (by_slice.dim() - 2)
-    steps = by_slice * (1.0 / scale).view(shape)
-    values = steps.round_().add_(zero.view(shape)).clamp_(0, _STEPS).to(torch.uint8)
-    parameters = torch.stack((scale, zero)).numpy().tobytes()
+    steps = by_slice * torch.from_numpy(inverse).view(shape)
+    values = steps.round_().add_(torch.from_numpy(zero).view(shape)).clamp_(0, _STEPS).to(torch.uint8)
+    parameters = scale.tobytes() + zero.tobytes()
     return memoryview(parameters + bytes(in_memory_order(values.view(tensor.shape), order)))
 
 
@@ -196,7 +208,10 @@ def _encode_image(codec: str, tensor: torch.Tensor) -> memoryview:
 
 def _decode_image(entry: TensorEntry, data: memoryview) -> torch.Tensor:
     lossy = codecs.image_quality(entry.codec)
-    with Image.open(io.BytesIO(data), formats=[lossy[0] if lossy else "WEBP"]) as picture:
+    encoding = lossy[0] if lossy else "WEBP"
+    if encoding == "JPEG" and (scans := jpeg_scans(bytes(data))) > limits.MAX_JPEG_SCANS:
+        raise ValueError(f"it has {scans} scans, {limits.MAX_JPEG_SCANS} are allowed")
+    with Image.open(io.BytesIO(data), formats=[encoding]) as picture:
         height, width = entry.shape[:2]
         if picture.size != (width, height):
             raise ValueError(f"it is an image of {picture.size[0]}x{picture.size[1]}, not {width}x{height}")

@@ -50,6 +50,7 @@ class ComputeThread:
         self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._stopped = False
+        self._job_began: float | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -57,6 +58,12 @@ class ComputeThread:
     def waiting(self) -> int:
         """Jobs not begun yet."""
         return self._jobs.qsize()
+
+    @property
+    def busy_s(self) -> float:
+        """How long the present job has run; 0 between two."""
+        began = self._job_began
+        return time.perf_counter() - began if began is not None else 0.0
 
     async def run(
         self, function: Callable[..., Result], *arguments: Any, patience: Patience = Patience.FRAME
@@ -105,4 +112,6 @@ class ComputeThread:
             _, _, job = self._jobs.get()
             if job is None:
                 return
+            self._job_began = time.perf_counter()
             job()
+            self._job_began = None

@@ -25,6 +25,7 @@ from PIL import Image
 
 from common import limits
 from common.errors import FrameError
+from models.jpeg import jpeg_scans
 from models.torchvision_shim import torchvision
 
 _functional = torchvision.transforms.functional
@@ -117,12 +118,15 @@ def answer(logits: torch.Tensor) -> torch.Tensor:
 def top_classes(row: torch.Tensor, labels: Sequence[str]) -> tuple[tuple[int, str, float], ...]:
     """Put labels to one row [k, 2] of an answer: (class index, label, probability), the likeliest first.
 
-    The row may come from another machine: raises `FrameError` for an index that is no class of the model.
+    The row may come from another machine: raises `FrameError` for an index that is no class of the model, and for a
+    probability that is none (JSON cannot say NaN).
     """
     found: list[tuple[int, str, float]] = []
     for index, probability in row.tolist():
         if index not in range(len(labels)):  # false for 0.5 and for NaN, too
             raise FrameError(f"the answer names class {index:g}; the model has {len(labels)} classes")
+        if not 0.0 <= probability <= 1.0:  # NaN neither
+            raise FrameError(f"the answer says {probability:g} of class {index:g}: that is no probability")
         found.append((int(index), labels[int(index)], probability))
     return tuple(found)
 
@@ -140,4 +144,9 @@ def _open(data: bytes) -> Image.Image:
     if width * height > MAX_PIXELS:
         image.close()
         raise FrameError(f"frame of {width}x{height} pixels: more than the limit of {MAX_PIXELS}")
+    if image.format in ("JPEG", "MPO") and jpeg_scans(data) > limits.MAX_JPEG_SCANS:
+        image.close()
+        raise FrameError(
+            f"frame of {len(data)} bytes: {jpeg_scans(data)} scans, more than the limit of {limits.MAX_JPEG_SCANS}"
+        )
     return image

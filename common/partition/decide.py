@@ -201,8 +201,13 @@ def decide(
     current: tuple[Cut, Costs] | None = None,
     min_gain: float = limits.SWITCH_GAIN,
 ) -> Decision:
-    """Choose, and leave the current cut only for a gain of `min_gain`, or when it has become infeasible."""
+    """Choose, and leave the current cut only for a gain of `min_gain`, or when it has become infeasible.
+
+    A cut that betters the edge alone by no more than `limits.INDEPENDENCE` is not worth depending on the cloud for.
+    """
     choice = choose(frontier, conditions)
+    if current is None or (current[0].cloud_units and current[0] != frontier.cut(choice.entry)):
+        choice = _independent(frontier, conditions, choice)
     best = frontier.cut(choice.entry)
     best_says = describe(best, choice.mode, choice.prediction)
     if current is None:
@@ -233,6 +238,22 @@ def decide(
         return _decision(choice, best, choice.prediction, True, reason)
     reason = f"kept, {best.label} would gain only {max(gain, 0.0):.1%} (a switch needs {min_gain:.0%})"
     return _decision(choice, cut, present, False, reason)
+
+
+def _independent(frontier: Frontier, conditions: Conditions, choice: Choice) -> Choice:
+    """Prefer the edge alone to a cut that is hardly better: it needs no link, and no cloud that goes on answering."""
+    entries = np.flatnonzero(frontier.edge_only)
+    if not entries.size:
+        return choice
+    entry = int(entries[0])
+    alone = conditions.predict(float(frontier.edge_ms[entry]), 0.0, 0.0, True)
+    if choice.mode in (Mode.LIGHT, Mode.HEAVY):
+        hardly_better = _saved(choice.prediction.latency_ms, alone.latency_ms) <= limits.INDEPENDENCE
+        keeps_rate = alone.bottleneck_ms <= (1 - limits.RATE_MARGIN) * conditions.period_ms
+    else:
+        hardly_better = _saved(choice.prediction.bottleneck_ms, alone.bottleneck_ms) <= limits.INDEPENDENCE
+        keeps_rate = True
+    return replace(choice, entry=entry, prediction=alone) if hardly_better and keeps_rate else choice
 
 
 def _with_room(frontier: Frontier, conditions: Conditions, choice: Choice) -> Choice:

@@ -49,6 +49,8 @@ from common.wire.messages import (
 
 SCRATCH_BYTES = limits.MAX_HEADER_BYTES + PREFIX.size
 """Read ahead at most this much: a whole prefix and header fit, and little of a payload is read into it."""
+MOST_OPEN_PINGS = 256
+"""Pings that are remembered while they are not answered: minutes of them."""
 
 
 class Role(Enum):
@@ -287,6 +289,7 @@ class Connection:
         self._pinged_at = now
         self._pings += 1
         self._ping_sent_at[self._pings] = now
+        self._ping_sent_at.pop(self._pings - MOST_OPEN_PINGS, None)  # a peer may answer everything but pings
         return Ping(number=self._pings)
 
     def round_trip_s(self, pong: Pong, now: float) -> float:

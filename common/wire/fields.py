@@ -18,15 +18,13 @@ DEEPEST = 3
 """Lists in lists in a field: tensors, the entry, its shape."""
 
 
-def frozen(value: Any, depth: int = DEEPEST) -> Any:
-    """Make tuples of lists. Refuses maps, and deep nesting: it would exhaust the interpreter's stack."""
-    if isinstance(value, dict):
-        raise RemoteProtocolError("header: a map in a field")
-    if not isinstance(value, list):
-        return value
+def check_depth(value: tuple[Any, ...], depth: int = DEEPEST) -> None:
+    """Refuse deep nesting: to show or compare such a value would exhaust the interpreter's stack."""
     if depth == 0:
         raise RemoteProtocolError(f"header: lists nested more than {DEEPEST} deep")
-    return tuple(frozen(item, depth - 1) for item in value)
+    for item in value:
+        if type(item) is tuple:
+            check_depth(item, depth - 1)
 
 
 def fail(message: object, field: str, value: object, wanted: str) -> RemoteProtocolError:
@@ -71,10 +69,11 @@ def check_indices(message: object, field: str, values: object) -> None:
 def entries(header: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the rows of a header's `tensors` by entries."""
     rows = header.get("tensors")
-    if not isinstance(rows, list) or len(rows) > limits.MAX_TENSORS:
+    if not isinstance(rows, tuple) or len(rows) > limits.MAX_TENSORS:
         raise RemoteProtocolError(f"tensors: not a list of at most {limits.MAX_TENSORS}")
+    check_depth(rows)
     entries = []
-    for row in frozen(rows):
+    for row in rows:
         if not isinstance(row, tuple) or len(row) != 6:
             raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec, order")
         entries.append(TensorEntry(*row))

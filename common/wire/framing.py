@@ -10,6 +10,7 @@ Every length is checked before anything is allocated for it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def parse_prefix(data: bytes | memoryview, *, greeting: bool) -> Prefix:
         raise RemoteProtocolError(
             f"{message.__name__}: header of {header_bytes} bytes, {limits.MAX_HEADER_BYTES} are allowed"
         )
-    allowed = limits.MAX_PAYLOAD_BYTES if message in WITH_PAYLOAD else 0
+    allowed = WITH_PAYLOAD.get(message, 0)
     if payload_bytes > allowed:
         raise RemoteProtocolError(
             f"{message.__name__}: payload of {payload_bytes} bytes, {allowed} are allowed"
@@ -69,7 +70,8 @@ def parse_header(prefix: Prefix, data: bytes | memoryview) -> Message:
             data,
             raw=False,
             strict_map_key=True,
-            object_pairs_hook=_distinct,
+            use_list=False,  # an empty list takes 72 bytes for its one on the wire, an empty tuple none
+            object_pairs_hook=_one_map(),
             ext_hook=_no_extension,
             max_str_len=limits.MAX_HEADER_BYTES,
             max_bin_len=0,
@@ -99,17 +101,27 @@ def pack(message: Message, payload_bytes: int) -> bytes:
         raise LocalProtocolError(
             f"{name}: header of {len(header)} bytes, {limits.MAX_HEADER_BYTES} are allowed"
         )
-    allowed = limits.MAX_PAYLOAD_BYTES if type(message) in WITH_PAYLOAD else 0
+    allowed = WITH_PAYLOAD.get(type(message), 0)
     if payload_bytes > allowed:
         raise LocalProtocolError(f"{name}: payload of {payload_bytes} bytes, {allowed} are allowed")
     return PREFIX.pack(MAGIC, message.code, 0, len(header), payload_bytes) + header
 
 
-def _distinct(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    header = dict(pairs)
-    if len(header) != len(pairs):
-        raise RemoteProtocolError("header: the same field twice")
-    return header
+def _one_map() -> Callable[[list[tuple[Any, Any]]], dict[Any, Any]]:
+    """Make the hook that builds a header: it refuses a field twice, and any second map before that takes memory."""
+    built = False
+
+    def build(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        nonlocal built
+        if built:
+            raise RemoteProtocolError("header: a map in a field")
+        built = True
+        header = dict(pairs)
+        if len(header) != len(pairs):
+            raise RemoteProtocolError("header: the same field twice")
+        return header
+
+    return build
 
 
 def _no_extension(code: int, data: bytes) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from common.errors import RemoteProtocolError
-from common.wire.fields import frozen
+from common.wire.fields import check_depth
 from common.wire.tensors import TensorEntry
 
 
@@ -24,11 +25,20 @@ class Message:
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
         """Build the message from decoded fields. Raises `RemoteProtocolError` for missing or unknown ones."""
-        expected = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        expected = _field_names(cls)  # type: ignore[arg-type]
         if header.keys() != expected:
-            odd = ", ".join(sorted(str(name) for name in expected ^ header.keys()))
-            raise RemoteProtocolError(f"{cls.__name__}: fields missing or unknown: {odd[:200]}")
-        return cls(**{name: frozen(value) for name, value in header.items()})
+            # As Python writes them: a name that the peer made up may hold control characters.
+            odd = ", ".join(sorted(repr(name) for name in expected ^ header.keys()))
+            raise RemoteProtocolError(f"{cls.__name__}: fields missing or unknown: {odd:.200}")
+        for value in header.values():
+            if type(value) is tuple:
+                check_depth(value)
+        return cls(**header)
+
+
+@cache
+def _field_names(cls: type[Message]) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:

@@ -288,8 +288,14 @@ MESSAGES: Mapping[int, type[Message]] = {
     )
 }  # fmt: skip
 
-WITH_PAYLOAD = frozenset({ProfileRequest, ProfileReply, Infer, Answer, Ping})
-"""Messages that may have a payload; any other one with a payload breaks the protocol."""
+WITH_PAYLOAD: Mapping[type[Message], int] = {
+    ProfileRequest: limits.MAX_PAYLOAD_BYTES,
+    ProfileReply: limits.MAX_PROFILE_BYTES,
+    Infer: limits.MAX_PAYLOAD_BYTES,
+    Answer: limits.MAX_PAYLOAD_BYTES,
+    Ping: limits.MAX_PING_BYTES,
+}
+"""Messages that may have a payload, of at most so many bytes; any other one with a payload breaks the protocol."""
 
 
 def printable(reason: object, longest: int = limits.MAX_REASON_CHARS) -> str:

@@ -27,7 +27,8 @@ class StageMessage(Message):
             raise fail(self, "outputs", self.outputs, "pairs of unit index and destination")
         check_indices(self, "outputs", tuple(unit for unit, _ in self.outputs))
         for _, destination in self.outputs:
-            if not isinstance(destination, str) or len(destination) > limits.MAX_NAME_CHARS:
+            named = isinstance(destination, str) and destination.isprintable()
+            if not named or len(destination) > limits.MAX_NAME_CHARS:
                 raise fail(self, "outputs", destination, "a destination's name")
 
 

@@ -5,6 +5,7 @@ payload = tensor 0 | zeros up to the next multiple of 64 | tensor 1 | … | tens
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,12 +36,14 @@ class TensorEntry:
 
     def __post_init__(self) -> None:
         if type(self.unit) is not int or not 0 <= self.unit < limits.MAX_UNITS:
-            raise RemoteProtocolError(f"tensor of unit {self.unit!r}: not an index below {limits.MAX_UNITS}")
+            raise RemoteProtocolError(
+                f"tensor of unit {self.unit!r:.80}: not an index below {limits.MAX_UNITS}"
+            )
         if not isinstance(self.shape, tuple) or len(self.shape) > limits.MAX_RANK:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: rank above {limits.MAX_RANK}")
         if any(type(size) is not int or not 0 <= size <= limits.MAX_PAYLOAD_BYTES for size in self.shape):
             raise RemoteProtocolError(
-                f"tensor of unit {self.unit}: shape {self.shape!r} is not of plain sizes"
+                f"tensor of unit {self.unit}: shape {self.shape!r:.80} is not of plain sizes"
             )
         if not isinstance(self.codec, str) or not codecs.is_known(self.codec):
             raise RemoteProtocolError(f"tensor of unit {self.unit}: codec {self.codec!r:.80} is not known")
@@ -52,7 +55,9 @@ class TensorEntry:
             spec = self.spec
             decoded = spec.nbytes
         except (PlanError, TypeError) as error:
-            raise RemoteProtocolError(f"tensor of unit {self.unit}: {error}") from None
+            raise RemoteProtocolError(f"tensor of unit {self.unit}: {error!s:.200}") from None
+        # Also beside a size of 0: the strides of such a shape are beyond 64 bits.
+        decoded = max(decoded, math.prod(size for size in self.shape if size))
         if decoded > limits.MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError(
                 f"tensor of unit {self.unit}: {decoded} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
@@ -64,7 +69,7 @@ class TensorEntry:
         wanted = codecs.wrong_size(self.codec, spec, self.nbytes) if type(self.nbytes) is int else "a number"
         if wanted is not None:
             raise RemoteProtocolError(
-                f"tensor of unit {self.unit}: {self.nbytes!r} bytes announced, its shape and type make {wanted}"
+                f"tensor of unit {self.unit}: {self.nbytes!r:.40} bytes announced, its shape and type make {wanted}"
             )
 
     def _order_is_a_permutation(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from benchmarks.bench_regret import ADAPTIVE, Effort, Found, rounds_between
+from benchmarks.bench_candidates import Candidate
+from benchmarks.bench_regret import ADAPTIVE, Effort, Found, outlook, rounds_between
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY
 from benchmarks.bench_visits import Visit
 from common.partition.decide import Conditions
@@ -12,6 +15,16 @@ from tests.benchmarks.bench_examples import CANDIDATES
 
 CLOUD, EARLY, _, EDGE = CANDIDATES
 LINK = Conditions(bandwidth_bps=16e6, rtt_ms=2.0)
+
+
+def told_of(candidate: Candidate) -> dict[str, Any]:
+    """Say of a candidate what an edge's status would."""
+    predicted = candidate.predict(LINK)
+    stages = {"edge": predicted.edge_ms, "link": predicted.link_ms, "cloud": predicted.cloud_ms}
+    return {"cut": candidate.label, "ms": {**stages, "latency": predicted.latency_ms}}
+
+
+TOLD = outlook([told_of(candidate) for candidate in CANDIDATES])
 
 
 def visit(name: str, number: int, total: float, head: float = 0.0, tail: float = 0.0, cut: str = "") -> Visit:
@@ -31,7 +44,7 @@ def test_predictions_are_made_with_the_devices_as_the_ends_show_them_in_the_roun
         visit(CLOUD_ONLY, 1, 182.0, tail=80.0),
         visit("after early", 1, 208.0),
     ]
-    found = Found(visits, CANDIDATES, LINK)
+    found = Found(visits, CANDIDATES, TOLD)
     early = found.cut_times(EARLY)
     link = 80_000 * 8 / 16e3 + 2.0
     assert early.predicted == pytest.approx((100 + link + 28, 110 + link + 56))
@@ -47,7 +60,7 @@ def test_an_end_that_skips_a_round_speaks_for_the_next_one_too() -> None:
         visit(CLOUD_ONLY, 1, 142.0, tail=40.0),
         visit("after early", 1, 270.0),
     ]
-    (predicted,) = Found(visits, CANDIDATES, LINK).cut_times(EARLY).predicted
+    (predicted,) = Found(visits, CANDIDATES, TOLD).cut_times(EARLY).predicted
     assert predicted == pytest.approx(200 + 42 + 28)
 
 
@@ -58,12 +71,20 @@ def test_an_end_without_a_tail_scales_nothing() -> None:
         visit(CLOUD_ONLY, 0, 900.0),
         visit("after early", 0, 170.0),
     ]
-    assert Found(visits, CANDIDATES, LINK).cut_times(EARLY).predicted == pytest.approx((170.0,))
+    assert Found(visits, CANDIDATES, TOLD).cut_times(EARLY).predicted == pytest.approx((170.0,))
+
+
+def test_what_the_edge_told_nothing_of_was_not_predicted() -> None:
+    """Such a cut is measured all the same."""
+    visits = [visit("after early", 0, 170.0)]
+    found = Found(visits, CANDIDATES, {EDGE_ONLY: TOLD[EDGE_ONLY]}).cut_times(EARLY)
+    assert found.frames.median == 170.0
+    assert found.prediction_error is None
 
 
 def test_the_cuts_that_ran_are_named_the_most_frequent_first() -> None:
     visits = [visit(ADAPTIVE, n, 100.0, cut=cut) for n, cut in enumerate(["a", "b", "b"])]
-    assert Found(visits, CANDIDATES, LINK).cuts_run(ADAPTIVE) == ("b", "a")
+    assert Found(visits, CANDIDATES, TOLD).cuts_run(ADAPTIVE) == ("b", "a")
 
 
 def test_slow_points_have_fewer_rounds() -> None:

@@ -6,10 +6,19 @@ import subprocess
 
 import pytest
 
-from benchmarks.kernel_link import kernel_link, why_not
+from benchmarks.kernel_link import KernelLink, kernel_link, why_not
 from benchmarks.network_namespaces import CLOUD_HOST
 
 WHY_NOT = why_not()
+
+
+@pytest.mark.parametrize(
+    ("rate_bps", "burst_bytes"), [(1e6, 1600), (20e6, 3250), (100e6, 16_250), (500e6, 16_384)]
+)
+def test_a_bucket_holds_a_millisecond_or_so_of_its_rate(rate_bps: float, burst_bytes: int) -> None:
+    """A packet at least; and not so much that what is small comes for nothing on a slow link."""
+    link = KernelLink("e", "c", "de", "dc", delay_ms=0.0)
+    assert link.burst_bytes(rate_bps) == burst_bytes
 
 
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no kernel-shaped link here: {WHY_NOT}")

@@ -28,8 +28,13 @@ class NoLink(NamespaceLink):
         """There is nothing to shape."""
 
 
-DELAYED = NoLink("e", "c", "de", "dc", delay_ms=5.0, burst_bytes=0)
-BUCKET = NoLink("e", "c", "de", "dc", delay_ms=0.0, burst_bytes=16_384)
+class Bucket(NoLink):
+    def burst_bytes(self, rate_bps: float) -> int:
+        return 16_384
+
+
+DELAYED = NoLink("e", "c", "de", "dc", delay_ms=5.0)
+BUCKET = Bucket("e", "c", "de", "dc", delay_ms=0.0)
 
 
 def test_bytes_need_their_time_at_the_rate_and_a_round_trip() -> None:

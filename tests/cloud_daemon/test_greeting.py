@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloud_daemon.greeting import place_at_the_door, refusal, unwelcome
+from cloud_daemon.greeting import loser_at_the_door, refusal, unwelcome
 from common import limits
 from common.wire.messages import PROTOCOL
 from tests.cloud_daemon.edge import MODEL, hello
@@ -43,16 +43,18 @@ FULL = limits.MAX_GREETING_CONNECTIONS
     [
         ([], None),
         (["a"] * (FULL - 1), None),
-        (["a"] * FULL, "a"),
-        (["new"] * FULL, "new"),
-        ([f"{n}" for n in range(FULL)], "new"),
-        (["a", "a", *(f"{n}" for n in range(FULL - 2))], "a"),
-        (["new", "a", "a", *(f"{n}" for n in range(FULL - 3))], "new"),
+        (["a"] * FULL, 0),
+        (["new"] * FULL, 0),
+        ([f"{n}" for n in range(FULL)], 0),
+        (["0", "a", *(f"{n}" for n in range(1, FULL - 2)), "a"], 1),
+        (["0", "a", "a", *(f"{n}" for n in range(1, FULL - 3)), "new"], 1),
+        (["0", "new", "new", *(f"{n}" for n in range(1, FULL - 4)), "a", "a"], 1),
     ],
 )
-def test_a_full_door_makes_room_at_the_cost_of_who_holds_most(waiting: list[str], loser: str | None) -> None:
-    """Unless the newcomer would hold as many itself: then it is turned away."""
-    assert place_at_the_door("new", waiting) == loser
+def test_a_full_door_makes_room_at_the_cost_of_who_holds_most(waiting: list[str], loser: int | None) -> None:
+    """The oldest of that address, which may be the newcomer's; of several such addresses the oldest of all."""
+    assert len(waiting) <= FULL
+    assert loser_at_the_door("new", waiting) == loser
 
 
 def test_the_certificate_names_the_edge() -> None:

@@ -41,7 +41,7 @@ def test_many_edges_at_a_time_each_have_their_own_answers(tmp_path: Path) -> Non
 
 
 def test_too_many_connections_without_a_greeting_are_closed_at_once(tmp_path: Path) -> None:
-    """Sixteen may be silent; the next is cut, sessions are not touched, and a place that frees up is given."""
+    """Sixteen may be silent; one more, and the oldest is cut. Sessions are not touched, and who greets gets in."""
 
     async def main() -> None:
         async with cloud(tmp_path) as rack:
@@ -49,12 +49,12 @@ def test_too_many_connections_without_a_greeting_are_closed_at_once(tmp_path: Pa
             silent = [await rack.connect() for _ in range(limits.MAX_GREETING_CONNECTIONS)]
             await until(lambda: len(rack.server._greeting) == limits.MAX_GREETING_CONNECTIONS)
             surplus = await rack.connect()
-            await surplus.ended
-            assert not any(edge.ended.done() for edge in silent)
+            await silent[0].ended
+            assert not any(edge.ended.done() for edge in (*silent[1:], surplus))
             session.say(Ping(number=1))
             await session.hears(Pong)
-            silent[0].say(hello())
-            await silent[0].events.get()
+            surplus.say(hello())
+            await surplus.events.get()
             assert len(rack.server.sessions) == 2
             late = await rack.greeted()
             assert late.channel.is_open

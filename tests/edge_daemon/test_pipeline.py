@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
-from common.plan import Cut, Mode, Prediction
+from common.plan import Cut
 from common.wire.tensors import TensorEntry
 from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
-from edge_daemon.pipeline import patience_s
 from edge_daemon.results import FrameRecord
 from tests.edge_daemon.bench import Bench, bench, frame_of
 from tests.edge_daemon.pipeline_line import (
@@ -366,34 +364,5 @@ def test_on_a_stop_lanes_end_after_the_frames_they_have() -> None:
             line.stop.set()
             gate.set()
             assert [record.frame.number for record in await task] == [0, 1]
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    ("prediction", "mode", "seconds"),
-    [
-        (None, Mode.STARTING, 10.0),
-        (None, Mode.PINNED, 10.0),
-        ((10.0, 20.0, 30.0, 65.0), Mode.LIGHT, 1.0),
-        ((10.0, 400.0, 100.0, 520.0), Mode.LIGHT, 4 * 0.510),
-        ((10.0, 400.0, 100.0, 520.0), Mode.HEAVY, 4 * (0.510 + 4 * 0.4)),
-        ((900.0, 400.0, 100.0, 1410.0), Mode.DRAIN, 4 * (0.510 + 4 * 0.9)),
-    ],
-)
-def test_patience_follows_what_is_predicted_beyond_the_edge(
-    prediction: tuple[float, float, float, float] | None, mode: Mode, seconds: float
-) -> None:
-    """Four times link, tail and the frames in line before it; at least a second, and ten while nothing is known."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            active = await tiny.plan(SPLIT, mode=mode)
-            times = None
-            if prediction is not None:
-                edge, link, cloud, latency = prediction
-                times = Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=latency)
-            active = replace(active, plan=replace(active.plan, prediction=times))
-            assert patience_s(active) == pytest.approx(seconds)
 
     run(main())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
+import torch
 
 from common.errors import RemoteProtocolError
 from common.plan import Cut, Mode
+from common.wire.tensors import TensorEntry
 from edge_daemon import active_plan
 from edge_daemon.active_plan import ActivePlan
-from edge_daemon.pipeline import late_s
+from edge_daemon.line import Reply
+from models.executor import CompiledSegment
+from models.segment import Segment
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.pipeline_line import (
     GRAPH,
@@ -20,7 +26,7 @@ from tests.edge_daemon.pipeline_line import (
     assert_right,
     frames,
 )
-from tests.event_loop import run
+from tests.event_loop import run, until
 
 
 def test_tensors_cross_by_the_codecs_of_the_plan() -> None:
@@ -87,18 +93,78 @@ def test_frames_do_not_queue_behind_one_that_is_late() -> None:
     run(main())
 
 
-def test_a_wait_is_late_when_it_is_beyond_the_plan_and_the_edge_is_quicker() -> None:
-    """Twice the predicted latency, or what the edge alone takes, whichever is more; never where nothing is known,
-    nor under a plan for throughput, where frames wait in line by design."""
+def test_a_late_frame_is_finished_on_the_edge_too_and_its_answer_still_tells_of_the_link() -> None:
+    """The cloud answers only after the record is there: what the edge found counts, and the link is learnt from."""
 
     async def main() -> None:
         with bench() as tiny:
-            active = await tiny.plan(SPLIT)  # predicted at 3 ms
-            assert late_s(with_edge_only(active, 1.0)) == pytest.approx(0.006)
-            assert late_s(with_edge_only(active, 400.0)) == pytest.approx(0.4)
-            assert late_s(with_edge_only(active, 1.0, Mode.HEAVY)) == pytest.approx(0.024)
-            assert late_s(with_edge_only(active, None)) == math.inf
-            for mode in (Mode.DRAIN, Mode.OVERLOADED, Mode.PINNED):
-                assert late_s(with_edge_only(active, 1.0, mode)) == math.inf
+            recorded = asyncio.Event()
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                await recorded.wait()
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 5.0), answer)
+            line.queue.put_nowait(frames(1)[0])
+            running = asyncio.create_task(line.pipeline.run(1, line.stop))
+            await until(lambda: len(line.records) == 1)
+            assert line.controller.transfers == []
+            recorded.set()
+            await until(lambda: len(line.controller.transfers) == 1)
+            line.queue.put_nowait(None)
+            await running
+            (record,) = line.records
+            assert_right(record)
+            assert record.ran == "edge after cloud"
+            assert record.fallback is not None
+            assert "no answer after" in record.fallback
 
     run(main())
+
+
+def test_an_answer_that_comes_while_the_edge_computes_it_too_counts() -> None:
+    """Whichever is first: the edge's own run is held up until the cloud has answered."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            begun, answered = threading.Event(), threading.Event()
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                right = tiny.tail(SPLIT, entries, payload)
+                assert await asyncio.to_thread(begun.wait, 10)
+                return tiny.reply(frame, epoch, right)
+
+            active = with_edge_only(await tiny.plan(SPLIT), 5.0)
+            assert active.parts.rest is not None
+            rest = HeldUp(active.parts.rest, begun, answered)
+            line = Line(tiny, replace(active, parts=replace(active.parts, rest=rest)), answer)
+            (record,) = await line.give(frames(1))
+            answered.set()
+            assert_right(record)
+            assert (record.ran, record.fallback) == ("split", None)
+
+    run(main())
+
+
+@dataclass
+class HeldUp:
+    """A segment that says when it has begun, and waits."""
+
+    inner: CompiledSegment
+    begun: threading.Event
+    go_on: threading.Event
+
+    @property
+    def segment(self) -> Segment:
+        return self.inner.segment
+
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.begun.set()
+        assert self.go_on.wait(10)
+        return self.inner.run(inputs)
+
+    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.inner.execute(inputs)
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        self.inner.warm(inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -154,6 +155,9 @@ def test_labels_are_put_to_an_answer() -> None:
     for index in (3.0, -1.0, 0.5, float("nan")):
         with pytest.raises(FrameError, match="the model has 3 classes"):
             top_classes(torch.tensor([[index, 1.0]], dtype=torch.float64), ("cat", "dog", "owl"))
+    for probability in (math.nan, math.inf, -0.1, 1.1):
+        with pytest.raises(FrameError, match="no probability"):
+            top_classes(torch.tensor([[1.0, probability]], dtype=torch.float64), ("cat", "dog", "owl"))
 
 
 def test_another_crop_size_scales_the_resize_size() -> None:

@@ -131,6 +131,19 @@ def test_five_percent_are() -> None:
     assert decision.reason == "6% better than edge-only at 107 ms: cloud-only at 101 ms"
 
 
+def test_a_cut_that_is_hardly_better_than_the_edge_alone_is_not_worth_a_cloud() -> None:
+    """Cloud-only at 101 ms, edge-only at 103: the edge alone, at first and after another cut. At 106 it is not."""
+    problem = chain(edge_ms=103.0)
+    first = decide(problem.frontier, light())
+    assert (first.cut.label, first.switched) == ("edge-only", True)
+    assert first.lower_bound_ms == pytest.approx(101)
+    assert decide(chain(edge_ms=106.0).frontier, light()).cut.label == "cloud-only"
+    graph = ModelGraph.from_links({"s": 100, "m": 900, "t": 1}, [("s", "m"), ("m", "t")])
+    longer = Problem(graph, {"s": 0.0, "m": 50.0, "t": 53.0}, {"s": 0.0, "m": 1.0, "t": 0.0})
+    left = decide_from(longer, Cut.from_label(graph, "after m"), light())
+    assert (left.cut.label, left.switched) == ("edge-only", True)
+
+
 def test_a_plan_that_no_longer_keeps_the_rate_is_left_at_any_gain() -> None:
     """The present cut's bottleneck has grown past the period: the switch is made though latency gets worse."""
     graph = ModelGraph.from_links({"s": 10, "m": 90, "t": 1}, [("s", "m"), ("m", "t")])

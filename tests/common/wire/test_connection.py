@@ -459,6 +459,17 @@ def test_draining_does_not_end_the_watch() -> None:
         connection.on_time(5.0)
 
 
+def test_pings_that_are_never_answered_are_forgotten() -> None:
+    """A peer that says everything but Pong does not fill the memory with pings: the last 256 are waited for."""
+    connection = opened(Role.EDGE)
+    pings = [connection.ping(float(i)) for i in range(1_000)]
+    assert len(connection._ping_sent_at) == 256
+    last = Pong(number=pings[-1].number, receive_ms=0, spaced_bytes=0)
+    assert connection.round_trip_s(last, 1_000.0) == 1.0
+    with pytest.raises(RemoteProtocolError, match="answers no ping"):
+        connection.round_trip_s(Pong(number=pings[0].number, receive_ms=0, spaced_bytes=0), 1_000.0)
+
+
 def test_round_trips_are_told_by_number() -> None:
     """A Pong is timed from its own ping, answers it once, and one that answers none is the peer's error."""
     connection = opened(Role.EDGE)

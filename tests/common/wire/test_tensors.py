@@ -77,6 +77,7 @@ def test_a_payload_of_another_length_is_refused(sizes: list[int], nbytes: int) -
         ((0, "uint8", ("1",), 1), "not of plain sizes"),
         ((0, "uint8", (limits.MAX_PAYLOAD_BYTES + 1,), limits.MAX_PAYLOAD_BYTES + 1), "not of plain sizes"),
         ((0, "uint8", (2**60, 0), 0), "not of plain sizes"),
+        ((0, "uint8", (0, 2**26, 2**26, 2**26), 0), f"the limit is {limits.MAX_PAYLOAD_BYTES}"),
         ((0, "uint8", "1", 1), "rank"),
         ((0, "uint8", (1,) * (limits.MAX_RANK + 1), 1), "rank above 8"),
         ((0, "uint8", (1,), 1, "pickle"), "codec 'pickle' is not known"),

@@ -16,7 +16,19 @@ from common import limits
 from common.errors import LinkError, LinkLostError, LocalProtocolError, RemoteProtocolError
 from common.wire import transport
 from common.wire.connection import Received, Role, State
-from common.wire.messages import Answer, Bye, Drain, Hello, Infer, Message, Ping, Pong, Refused, Welcome
+from common.wire.messages import (
+    Answer,
+    Bye,
+    Drain,
+    Hello,
+    Infer,
+    Message,
+    Ping,
+    Pong,
+    ProfileRequest,
+    Refused,
+    Welcome,
+)
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from tests.common.wire.samples import SAMPLES, packed
@@ -268,7 +280,7 @@ def test_an_upload_that_is_being_taken_is_a_sign_of_life(run: Run, monkeypatch: 
         await edge.hears(Welcome)
         signs: list[float] = []
         monkeypatch.setattr(edge.channel.connection, "progressed", signs.append)
-        edge.channel.send(Ping(number=1), [bytes(20_000_000)])
+        edge.channel.send(ProfileRequest(), [bytes(20_000_000)])
         while not signs:  # nothing is said by the peer, it only reads
             await loop.sock_recv(peer, 65_536)
         assert edge.channel.is_open
@@ -397,13 +409,13 @@ def test_writing_waits_while_the_peer_does_not_read(run: Run) -> None:
             edge, far = await connect(cloud)
             assert far.channel._transport is not None
             far.channel._transport.pause_reading()
-            edge.channel.send(Ping(number=1), [bytes(20_000_000)])
+            edge.channel.send(ProfileRequest(), [bytes(20_000_000)])
             waiting = asyncio.create_task(edge.channel.writable())
             done, _ = await asyncio.wait([waiting], timeout=0.05)
             assert not done
             far.channel._transport.resume_reading()
             await waiting
-            await far.hears(Ping)
+            await far.hears(ProfileRequest)
 
     run(main())
 
@@ -416,7 +428,7 @@ def test_writing_ends_when_the_connection_does(run: Run) -> None:
             edge, far = await connect(cloud)
             assert far.channel._transport is not None
             far.channel._transport.pause_reading()
-            edge.channel.send(Ping(number=1), [bytes(20_000_000)])
+            edge.channel.send(ProfileRequest(), [bytes(20_000_000)])
             waiting = asyncio.create_task(edge.channel.writable())
             await asyncio.sleep(0)
             far.channel.abort()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 PACKAGES = ("common", "models", "edge_daemon", "cloud_daemon")
 MODULES = {
     "pickle",

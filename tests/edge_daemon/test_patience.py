@@ -1,0 +1,79 @@
+"""Facts about how long frames wait for the cloud."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from common.plan import Cut, Mode, Plan, Prediction, stages_of
+from edge_daemon.patience import hedge_s, late_s, patience_s
+from tests.edge_daemon.pipeline_line import GRAPH, SPLIT
+
+
+def plan(
+    times: tuple[float, float, float, float] | None,
+    mode: Mode = Mode.LIGHT,
+    edge_only_ms: float | None = None,
+    cut: Cut = SPLIT,
+) -> Plan:
+    """A plan that was predicted to take so long: on the edge, the link, the cloud, and as a whole."""
+    prediction = None
+    if times is not None:
+        edge, link, cloud, latency = times
+        prediction = Prediction(edge_ms=edge, link_ms=link, cloud_ms=cloud, latency_ms=latency)
+    return Plan(
+        epoch=1,
+        mode=mode,
+        cut=cut,
+        stages=stages_of(cut, GRAPH.sink),
+        reason="a test",
+        prediction=prediction,
+        edge_only_ms=edge_only_ms,
+    )
+
+
+@pytest.mark.parametrize(
+    ("prediction", "mode", "seconds"),
+    [
+        (None, Mode.STARTING, 10.0),
+        (None, Mode.PINNED, 10.0),
+        ((10.0, 20.0, 30.0, 65.0), Mode.LIGHT, 1.0),
+        ((10.0, 400.0, 100.0, 520.0), Mode.LIGHT, 4 * 0.510),
+        ((10.0, 400.0, 100.0, 520.0), Mode.HEAVY, 4 * (0.510 + 4 * 0.4)),
+        ((900.0, 400.0, 100.0, 1410.0), Mode.DRAIN, 4 * (0.510 + 4 * 0.9)),
+    ],
+)
+def test_patience_follows_what_is_predicted_beyond_the_edge(
+    prediction: tuple[float, float, float, float] | None, mode: Mode, seconds: float
+) -> None:
+    """Four times link, tail and the frames in line before it; at least a second, and ten while nothing is known."""
+    assert patience_s(plan(prediction, mode)) == pytest.approx(seconds)
+
+
+def test_a_wait_is_late_when_it_is_beyond_the_plan_and_the_edge_is_quicker() -> None:
+    """Twice the predicted latency, or what the edge alone takes, whichever is more; never where nothing is known,
+    nor under a plan for throughput, where frames wait in line by design."""
+    times = (1.0, 1.0, 1.0, 3.0)
+    assert late_s(plan(times, edge_only_ms=1.0)) == pytest.approx(0.006)
+    assert late_s(plan(times, edge_only_ms=400.0)) == pytest.approx(0.4)
+    assert late_s(plan(times, Mode.HEAVY, edge_only_ms=1.0)) == pytest.approx(0.024)
+    assert late_s(plan(times)) == math.inf
+    for mode in (Mode.DRAIN, Mode.OVERLOADED, Mode.PINNED):
+        assert late_s(plan(times, mode, edge_only_ms=1.0)) == math.inf
+
+
+def test_the_edge_begins_a_late_frame_too_once_that_is_worth_its_work() -> None:
+    """Twice what was predicted beyond the edge, or half of what the edge takes for the rest, whichever is more."""
+    assert hedge_s(plan((10.0, 40.0, 20.0, 75.0), edge_only_ms=150.0)) == pytest.approx(0.130)
+    assert hedge_s(plan((10.0, 4.0, 2.0, 17.0), edge_only_ms=150.0)) == pytest.approx(0.070)
+
+
+def test_an_edge_without_time_to_spare_computes_no_frame_in_vain() -> None:
+    """Only light load, and only where the edge's own time is known."""
+    times = (10.0, 40.0, 20.0, 75.0)
+    assert hedge_s(plan(times)) == math.inf
+    assert hedge_s(plan(None, edge_only_ms=150.0)) == math.inf
+    for mode in Mode:
+        if mode is not Mode.LIGHT:
+            assert hedge_s(plan(times, mode, edge_only_ms=150.0)) == math.inf

@@ -11,7 +11,7 @@ import structlog
 from cloud_daemon.config import CloudSettings
 from common.config import Address
 from common.errors import ConfigurationError
-from common.tls.certificates import TlsFiles
+from common.tls.certificates import CertificateFacts, TlsFiles
 from common.tls.contexts import cloud_context
 from common.tls.identity import Identity, describe
 
@@ -33,13 +33,8 @@ class Access:
         if settings.tls is None:
             check_unprotected(settings.listen, insecure=settings.insecure, allow=settings.allow)
             return cls()
-        identity = Identity(TlsFiles(settings.tls, "CLEAVE_CLOUD_TLS"), cloud_context)
+        identity = Identity(TlsFiles(settings.tls, "CLEAVE_CLOUD_TLS"), cloud_context, check_role)
         facts, now = identity.facts, time.time()
-        if not facts.for_cloud:
-            raise ConfigurationError(
-                f"CLEAVE_CLOUD_TLS={settings.tls}: this is the certificate of the edge {facts.name}; "
-                "a cloud's is issued with --cloud"
-            )
         if facts.state(now) == "expired":
             raise ConfigurationError(
                 f"CLEAVE_CLOUD_TLS={settings.tls}: the certificate ended {-facts.days_left(now):.0f} days ago, no "
@@ -65,6 +60,14 @@ class Access:
             "any edge with our certificate" if self.allowed is None else f"{len(self.allowed)} edges by name"
         )
         return f"{describe(self.identity)}, for {who}"
+
+
+def check_role(facts: CertificateFacts) -> None:
+    """Raise `ConfigurationError` when a certificate is none of a cloud."""
+    if not facts.for_cloud:
+        raise ConfigurationError(
+            f"CLEAVE_CLOUD_TLS: this is the certificate of the edge {facts.name}; a cloud's is issued with --cloud"
+        )
 
 
 def check_unprotected(listen: Address, *, insecure: bool, allow: str) -> None:

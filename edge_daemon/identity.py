@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from common.errors import ConfigurationError
-from common.tls.certificates import TlsFiles
+from common.tls.certificates import CertificateFacts, TlsFiles
 from common.tls.contexts import edge_context
 from common.tls.identity import Identity
 from edge_daemon.config import EdgeSettings
@@ -20,19 +20,20 @@ def identity_of(settings: EdgeSettings) -> Identity | None:
     """
     if settings.tls is None:
         return None
-    identity = Identity(TlsFiles(settings.tls, "CLEAVE_EDGE_TLS"), edge_context)
-    facts = identity.facts
-    if not facts.for_edge:
-        raise ConfigurationError(
-            f"CLEAVE_EDGE_TLS={settings.tls}: this is the certificate of the cloud {facts.name}; an edge's is "
-            "issued without --cloud"
-        )
-    if settings.name and settings.name != facts.name:
-        raise ConfigurationError(
-            f"CLEAVE_EDGE_NAME={settings.name}: the certificate in CLEAVE_EDGE_TLS is {facts.name}'s; leave the name "
-            "out, or have a certificate issued to it"
-        )
-    return identity
+
+    def check(facts: CertificateFacts) -> None:
+        if not facts.for_edge:
+            raise ConfigurationError(
+                f"CLEAVE_EDGE_TLS={settings.tls}: this is the certificate of the cloud {facts.name}; an edge's is "
+                "issued without --cloud"
+            )
+        if settings.name and settings.name != facts.name:
+            raise ConfigurationError(
+                f"CLEAVE_EDGE_NAME={settings.name}: the certificate in CLEAVE_EDGE_TLS is {facts.name}'s; leave the "
+                "name out, or have a certificate issued to it"
+            )
+
+    return Identity(TlsFiles(settings.tls, "CLEAVE_EDGE_TLS"), edge_context, check)
 
 
 def own_name(settings: EdgeSettings, identity: Identity | None) -> str:

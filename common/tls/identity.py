@@ -21,23 +21,40 @@ LOOK_AGAIN_S = DAY_S
 class Identity:
     """Holds the TLS context for new connections, and what its certificate says."""
 
-    def __init__(self, files: TlsFiles, make_context: Callable[[TlsFiles], ssl.SSLContext]) -> None:
-        """Read the files. Raises `ConfigurationError` when they cannot be used."""
+    def __init__(
+        self,
+        files: TlsFiles,
+        make_context: Callable[[TlsFiles], ssl.SSLContext],
+        check: Callable[[CertificateFacts], None] | None = None,
+    ) -> None:
+        """Read the files. `check` raises `ConfigurationError` for a certificate that is not this machine's.
+
+        Raises `ConfigurationError` when the files cannot be used.
+        """
         self.files = files
         self._make_context = make_context
+        self._check = check
         self.facts, self.context = self._read()
 
     def _read(self) -> tuple[CertificateFacts, ssl.SSLContext]:
         facts = self.files.check()
+        if self._check is not None:
+            self._check(facts)
         return facts, self._make_context(self.files)
 
     def reload(self) -> None:
         """Read the files again: new connections use what they hold now. Files that cannot be used are logged."""
         try:
-            self.facts, self.context = self._read()
+            facts, context = self._read()
+            if facts.name != self.facts.name:
+                raise ConfigurationError(
+                    f"{self.files.setting}={self.files.directory}: the certificate is {facts.name}'s now, and was "
+                    f"{self.facts.name}'s; to become another one takes a restart"
+                )
         except ConfigurationError as error:
             log.error("certificates not read again, those from before stay in force", reason=str(error))
             return
+        self.facts, self.context = facts, context
         log.info("certificates read again", **told(self.facts, time.time()))
         warn_of_end(self.facts, time.time())
 

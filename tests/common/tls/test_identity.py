@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from common.errors import ConfigurationError
 from common.tls import identity as module
-from common.tls.certificates import DAY_S
+from common.tls.certificates import DAY_S, CertificateFacts
 from common.tls.contexts import edge_context
 from common.tls.identity import Identity, warn_of_end
 from tests.certificates import NOW, files
@@ -43,6 +43,24 @@ def test_files_that_cannot_be_used_leave_the_old_ones_in_force(tmp_path: Path) -
     assert "key.pem is missing" in logged[0]["reason"]
     with pytest.raises(ConfigurationError):
         Identity(made, edge_context)
+
+
+def test_another_ones_certificate_is_not_taken_up(tmp_path: Path) -> None:
+    """Neither another name, which the peer was not told, nor one that the daemon's own check refuses."""
+
+    def check(facts: CertificateFacts) -> None:
+        if not facts.for_edge:
+            raise ConfigurationError("a cloud's")
+
+    identity = Identity(files(tmp_path, "porch"), edge_context, check)
+    before = identity.context
+    for name, hosts, told in (("shed", (), "is shed's now, and was porch's"), ("porch", ("x",), "a cloud's")):
+        files(tmp_path, name, hosts=hosts)
+        with capture_logs() as logged:
+            identity.reload()
+        assert told in logged[0]["reason"]
+        assert identity.context is before
+        assert identity.facts.name == "porch"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from common import limits
 from common.errors import LinkLostError
 from common.wire import transport
 from common.wire.connection import Received, Role
-from common.wire.messages import Hello, Infer, Ping, Pong, Refused, Welcome
+from common.wire.messages import Hello, Infer, Ping, Pong, ProfileRequest, Refused, Welcome
 from common.wire.paced_writer import PIECE_BYTES
 from common.wire.tensors import TensorEntry
 from tests.certificates import contexts
@@ -110,7 +110,7 @@ def test_what_has_not_left_is_counted(run: Run) -> None:
             edge, far = await connect(cloud)
             assert far.channel._transport is not None
             far.channel._transport.pause_reading()
-            edge.channel.send(Ping(number=1), [bytes(LONG)])
+            edge.channel.send(ProfileRequest(), [bytes(LONG)])
             assert edge.channel.unsent_bytes > LONG - 8 * limits.MIB
             waiting = asyncio.create_task(edge.channel.writable())
             done, _ = await asyncio.wait([waiting], timeout=0.05)
@@ -118,7 +118,7 @@ def test_what_has_not_left_is_counted(run: Run) -> None:
             far.channel._transport.resume_reading()
             await waiting
             assert edge.channel.unsent_bytes <= 2 * PIECE_BYTES
-            await far.hears(Ping)
+            await far.hears(ProfileRequest)
 
     run(main())
 
@@ -131,7 +131,7 @@ def test_whoever_waits_for_room_is_told_when_there_will_be_none(run: Run) -> Non
             edge, far = await connect(cloud)
             assert far.channel._transport is not None
             far.channel._transport.pause_reading()
-            edge.channel.send(Ping(number=1), [bytes(LONG)])
+            edge.channel.send(ProfileRequest(), [bytes(LONG)])
             waiting = asyncio.create_task(edge.channel.writable())
             await asyncio.sleep(0)
             far.channel.abort()
@@ -154,14 +154,14 @@ def test_an_upload_that_is_being_taken_is_a_sign_of_life(run: Run, monkeypatch: 
             far_transport = far.channel._transport
             assert far_transport is not None
             far_transport.pause_reading()
-            edge.channel.send(Ping(number=1), [bytes(LONG)])
+            edge.channel.send(ProfileRequest(), [bytes(LONG)])
             quiet = 0
             while quiet < 10:  # until the kernels are full, and nothing moves for some ticks
                 signs.clear()
                 await asyncio.sleep(0.02)
                 quiet = 0 if signs else quiet + 1
             far_transport.resume_reading()
-            await far.hears(Ping)
+            await far.hears(ProfileRequest)
             assert signs
 
     run(main())
@@ -173,12 +173,12 @@ def test_closing_sends_what_waits_first(run: Run) -> None:
     async def main() -> None:
         async with serving(Cloud()) as cloud:
             edge, far = await connect(cloud)
-            edge.channel.send(Ping(number=1), [bytes(LONG)])
+            edge.channel.send(ProfileRequest(), [bytes(LONG)])
             edge.channel.close()
             assert not edge.channel.is_open
             with pytest.raises(LinkLostError):
                 edge.channel.send(Ping(number=2))
-            assert (await far.hears(Ping)).payload.nbytes == LONG
+            assert (await far.hears(ProfileRequest)).payload.nbytes == LONG
             assert await edge.ended is None
             assert await far.ended is None
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape
 from benchmarks.kernel_link import KernelLink, kernel_link, why_not
-from benchmarks.network_namespaces import CLOUD_HOST
+from benchmarks.network_namespaces import CLOUD_HOST, EDGE_HOST
 from benchmarks.pair import free_port
 
 _EMULATED_HOST, _LOCAL_HOST = "127.0.0.2", "127.0.0.1"
@@ -117,8 +117,11 @@ async def carried_bps(link: BenchLink) -> float:
 async def _iperf_once(link: BenchLink) -> bytes:
     port, parent = str(link.ports.iperf), str(os.getpid())
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    peer = (
+        EDGE_HOST if link.listen_host == CLOUD_HOST else link.listen_host
+    )  # an emulated link is on this machine
     server = await asyncio.create_subprocess_exec(
-        *link.cloud_prefix, sys.executable, "-m", "cloud_daemon.iperf_child", link.listen_host, port, parent,
+        *link.cloud_prefix, sys.executable, "-m", "cloud_daemon.iperf_child", link.listen_host, port, parent, peer,
         stdout=nothing, stderr=nothing,
     )  # fmt: skip
     try:

@@ -29,6 +29,26 @@ class CloudSettings(DaemonSettings):
     listen: AddressSetting = setting(
         "CLOUD_LISTEN", Address(host="127.0.0.1", port=7400), help="where edges connect"
     )
+    tls: PathSetting | None = setting(
+        "CLOUD_TLS",
+        None,
+        values="directory",
+        help="holds `cert.pem`, `key.pem` and `ca.pem`, as `cleave-cloud pki issue --cloud` makes them: edges then "
+        "need a certificate of the same authority. Read again on SIGHUP",
+    )
+    allow: str = setting(
+        "CLOUD_ALLOW",
+        "",
+        values="`NAME[,NAME …]`, `@FILE`",
+        help="edges that are let in, by the names in their certificates; none: all that have one. `@FILE` has a name "
+        "a line, and is read again on SIGHUP",
+    )
+    insecure: bool = setting(
+        "CLOUD_INSECURE",
+        False,
+        help="1: listen beyond this machine without TLS; whoever reaches the port may use this cloud and read the "
+        "frames",
+    )
     name: str = setting(
         "CLOUD_NAME", "", help="this machine's name in logs and at edges; none: its host name"
     )

@@ -8,12 +8,13 @@ import time
 
 import structlog
 
+from cloud_daemon.access import Access
 from cloud_daemon.config import CloudSettings
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.errors import ConfigurationError
-from common.signals import stop_event
+from common.signals import on_hangup, stop_event
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.device import make_executor
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
+    access = Access.of(settings)  # before the model: what is wrong with it should not take seconds to be told
     torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
     stop = stop_event()
@@ -36,7 +38,7 @@ async def run(settings: CloudSettings) -> None:
     )
     try:
         async with asyncio.TaskGroup() as tasks:
-            watchdog = tasks.create_task(watch(frames.compute, settings.hung_after_s))
+            background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
             pools = [await serve(model, settings, torch_executor, frames) for model in models]
             server = CloudServer(
                 settings.name or socket.gethostname(),
@@ -45,14 +47,25 @@ async def run(settings: CloudSettings) -> None:
                 frames,
                 settings.iperf_port,
                 tasks,
+                access,
                 torch_executor.receive_buffers(),
             )
             address = await server.start()
-            log.info("listening for edges", address=str(address), iperf_port=settings.iperf_port)
+            on_hangup(server.reload)
+            announce = log.info if access.identity else log.warning
+            announce(
+                "listening for edges",
+                address=str(address),
+                iperf_port=settings.iperf_port,
+                channel=access.description,
+            )
+            if access.identity is not None:
+                background.append(tasks.create_task(access.identity.watch()))
             await stop.wait()
             log.info("stopping", edges=len(server.sessions))
             await server.stop()
-            watchdog.cancel()
+            for task in background:
+                task.cancel()
     finally:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)

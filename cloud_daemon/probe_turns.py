@@ -1,4 +1,7 @@
-"""Turns on the iperf3 server: it serves one test at a time, so one edge holds it at a time."""
+"""Turns on the iperf3 server: it serves one test at a time, so one edge holds it at a time.
+
+Outside of a turn nothing listens; within one the kernel lets nobody but the edge whose turn it is reach the port.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
-import psutil
 import structlog
 
 from common import limits
@@ -18,7 +20,6 @@ from common.errors import ProbeError
 log = structlog.get_logger()
 
 LISTEN_TIMEOUT_S = 4.0
-LOOK_AGAIN_S = 0.02
 WAIT_S = 1.0
 """A turn is waited for this long: the one before it may just be ending."""
 
@@ -32,18 +33,20 @@ class ProbeTurns:
         self._free = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Hold a turn: the server listens on entering, and is ended on leaving.
+    async def turn(self, peer: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Hold a turn of the edge at the address `peer`: its server listens on entering, and is ended on leaving.
 
         Raises `ProbeError` when somebody else has the turn, iperf3 is missing or the port is in use.
         """
+        if peer is None:
+            raise ProbeError("the edge's address is not known")
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._free.acquire()
         except TimeoutError:
             raise ProbeError("another edge is measuring now") from None
         try:
-            server = await self._start()
+            server = await self._start(peer)
             try:
                 yield server
             finally:
@@ -54,22 +57,22 @@ class ProbeTurns:
         finally:
             self._free.release()
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self, peer: str) -> asyncio.subprocess.Process:
         if importlib.util.find_spec("iperf3") is None:
             raise ProbeError("the cloud has no iperf3 (pip install iperf3; apt-get install libiperf0)")
         server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cloud_daemon.iperf_child", self._host, str(self.port), str(os.getpid()),
+            sys.executable, "-m", "cloud_daemon.iperf_child", self._host, str(self.port), str(os.getpid()), peer,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C on the terminal is for the daemon, which ends its children
         )  # fmt: skip
         try:
             async with asyncio.timeout(LISTEN_TIMEOUT_S):
-                while not self._listening(server.pid):
-                    if server.returncode is not None:
-                        raise ProbeError(await self._why(server))
-                    await asyncio.sleep(LOOK_AGAIN_S)
+                assert server.stdout is not None
+                if await server.stdout.readline() != b"ready\n":
+                    await server.wait()
+                    raise ProbeError(await self._why(server))
         except BaseException as error:
             if server.returncode is None:
                 server.kill()
@@ -78,15 +81,6 @@ class ProbeTurns:
                 raise ProbeError(f"the iperf3 server did not listen within {LISTEN_TIMEOUT_S:g} s") from None
             raise
         return server
-
-    def _listening(self, pid: int) -> bool:
-        try:
-            connections = psutil.Process(pid).net_connections(kind="tcp")
-        except psutil.Error:
-            return False
-        return any(
-            c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == self.port for c in connections
-        )
 
     async def _why(self, server: asyncio.subprocess.Process) -> str:
         assert server.stderr is not None

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 
+from cloud_daemon.access import Access
+from cloud_daemon.door import Complaints, Door, shake_hands
 from cloud_daemon.frame_runner import FrameRunner
+from cloud_daemon.greeting import loser_at_the_door
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
-from common import limits
 from common.config import Address
-from common.errors import ConfigurationError
 from common.profile import ModelFingerprint
 from common.wire.connection import Allocate, aligned_buffer
-from common.wire.messages import Drain
-from common.wire.transport import Channel
+from common.wire.messages import Bye, Drain
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ class CloudServer:
         frames: FrameRunner,
         iperf_port: int,
         tasks: asyncio.TaskGroup,
+        access: Access | None = None,
         allocate: Allocate = aligned_buffer,
     ) -> None:
         self.name = name
@@ -49,13 +52,21 @@ class CloudServer:
         self.tasks = tasks
         self.turns = ProbeTurns(listen.host, iperf_port)
         self.sessions: set[Session] = set()
-        self._greeting: dict[Session, None] = {}  # the longest here first
-        self._listen = listen
+        self.access = access or Access()
+        self._greeting: dict[Session, str] = {}
+        """Connections that have not said Hello, TLS handshakes among them, with their addresses, oldest first."""
+        self._handshakes: dict[Session, asyncio.Task[None]] = {}
+        self._complaints = Complaints()
+        self._door = Door(listen, self._accept)
         self._numbers = itertools.count(1)
         self._run_id = secrets.token_hex(4)
-        self._server: asyncio.Server | None = None
 
     # --- what sessions call -----------------------------------------------------------------------------
+    @property
+    def allowed(self) -> frozenset[str] | None:
+        """Names of the edges that are let in; none: all with a certificate."""
+        return self.access.allowed
+
     def opened(self, session: Session) -> None:
         self._greeting.pop(session, None)
         self.sessions.add(session)
@@ -75,23 +86,23 @@ class CloudServer:
 
         Raises `ConfigurationError` when the address cannot be listened on.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                self._accept, self._listen.host, self._listen.port, reuse_address=True
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self._listen} ({error.strerror or error}); is another daemon running there? "
-                "Set CLEAVE_CLOUD_LISTEN to another host:port"
-            ) from error
-        port = self._server.sockets[0].getsockname()[1]
-        return Address(host=self._listen.host, port=port)
+        return await self._door.open()
+
+    def reload(self) -> None:
+        """Read certificates and the list of edges again; who is no longer on the list is sent away."""
+        self.access.reload()
+        for session in [*self.sessions]:
+            if self.allowed is not None and session.edge not in self.allowed and session.channel.is_open:
+                log.warning("edge is no longer allowed", edge=session.edge)
+                session.channel.send(Bye(reason="this edge is no longer allowed here"))
 
     async def stop(self) -> None:
         """Accept nobody new, tell the edges, answer what is here, close."""
-        if self._server is not None:
-            self._server.close()
+        self._door.close()
+        handshakes = [*self._handshakes.values()]
+        for task in handshakes:
+            task.cancel()
+        await asyncio.gather(*handshakes, return_exceptions=True)
         for session in [*self.sessions]:
             if session.channel.is_open:
                 session.channel.send(Drain(reason="the cloud is shutting down"))
@@ -107,13 +118,46 @@ class CloudServer:
         for channel in channels:
             channel.abort()
 
-    def _accept(self) -> Channel:
+    def _accept(self, connection: socket.socket, address: str) -> None:
+        loser = loser_at_the_door(address, [*self._greeting.values()])
+        if loser is not None:
+            session, held = [*self._greeting.items()][loser]
+            self._complaints.say("too many connections without a handshake, closing one", address=held)
+            self._close(session)
         session = Session(self, f"{self._run_id}-{next(self._numbers)}")
-        self._greeting[session] = None
-        if len(self._greeting) > limits.MAX_GREETING_CONNECTIONS:
-            # The oldest: an edge greets at once, so it gets in among any number that only hold their sockets open.
-            log.warning("too many connections without a handshake, closing one", open=len(self._greeting))
-            oldest = next(iter(self._greeting))
-            del self._greeting[oldest]
-            asyncio.get_running_loop().call_soon(oldest.channel.abort)
-        return session.channel
+        self._greeting[session] = address
+        handshake = self.tasks.create_task(self._shake_hands(connection, session, address))
+        handshake.add_done_callback(partial(self._shaken_hands, connection, session))
+        self._handshakes[session] = handshake
+
+    def _close(self, session: Session) -> None:
+        """Close a connection that has not said Hello."""
+        self._greeting.pop(session, None)
+        handshake = self._handshakes.get(session)
+        if handshake is not None:
+            handshake.cancel()
+        session.channel.abort()
+
+    async def _shake_hands(self, connection: socket.socket, session: Session, address: str) -> None:
+        identity = self.access.identity
+        try:
+            failed = await shake_hands(connection, session.channel, identity.context if identity else None)
+        except (
+            Exception
+        ) as error:  # a bug, in the event loop's TLS perhaps: it ends this connection, not the daemon
+            log.exception("handshake failed")
+            session.channel.abort()
+            connection.close()
+            failed = f"{type(error).__name__}: {error}"
+        if failed is not None:
+            self._complaints.say("connection closed before its greeting", address=address, reason=failed)
+            self._greeting.pop(session, None)
+
+    def _shaken_hands(
+        self, connection: socket.socket, session: Session, handshake: asyncio.Task[None]
+    ) -> None:
+        """Clean up after a handshake, here: one that is cancelled before its first step runs no code of its own."""
+        self._handshakes.pop(session, None)
+        if handshake.cancelled():
+            connection.close()
+            self._greeting.pop(session, None)

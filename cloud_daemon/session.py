@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
-from cloud_daemon.greeting import refusal
+from cloud_daemon.greeting import refusal, unwelcome
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
@@ -28,6 +28,7 @@ from common.errors import (
 )
 from common.plan import Output, Stage
 from common.profile import ModelFingerprint
+from common.tls.certificates import name_in
 from common.wire.connection import Allocate, Received, Role
 from common.wire.messages import (
     Answer,
@@ -72,6 +73,8 @@ class House(Protocol):
     tasks: asyncio.TaskGroup
     allocate: Allocate
 
+    @property
+    def allowed(self) -> frozenset[str] | None: ...
     def opened(self, session: Session) -> None: ...
     def ended(self, session: Session) -> None: ...
 
@@ -161,9 +164,12 @@ class Session:
 
     # --- greeting ---------------------------------------------------------------------------------------
     def _greet(self, hello: Hello) -> None:
-        self.edge = hello.edge
-        self._log = self._log.bind(edge=hello.edge)
-        refused = refusal(hello, [pool.model for pool in self._house.pools.values()])
+        certified = name_in(self.channel.peer_certificate)
+        self.edge = certified or hello.edge
+        self._log = self._log.bind(edge=self.edge)
+        refused = unwelcome(hello, certified, self._house.allowed) or refusal(
+            hello, [pool.model for pool in self._house.pools.values()]
+        )
         if refused is not None:
             self._log.error("edge refused", peer=self.channel.peer, reason=refused.reason)
             self._say(refused)
@@ -179,7 +185,7 @@ class Session:
             )
         )
         self._house.opened(self)
-        self._log.info("edge connected", peer=self.channel.peer, model=hello.model)
+        self._log.info("edge connected", peer=self.channel.peer, model=hello.model, tls=certified is not None)
 
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
@@ -309,7 +315,7 @@ class Session:
 
     async def _probe(self) -> None:
         try:
-            async with self._house.turns.turn() as server:
+            async with self._house.turns.turn(self.channel.peer_host) as server:
                 self._say(ProbeGrant(port=self._house.turns.port, seconds=TURN_S))
                 async with asyncio.timeout(TURN_S):
                     await server.wait()

@@ -39,7 +39,10 @@ PING_INTERVAL_S = 1.0
 DEAD_AFTER_S = 5.0
 """Silence after which a connection is given up: five pings unanswered."""
 MAX_GREETING_CONNECTIONS = 16
-"""Security: sockets that have not shaken hands yet. With one more, the one that has waited longest is closed."""
+"""Security: sockets that have not shaken hands yet, TLS included. With one more, the one that has waited longest of
+those from the address that holds most is closed."""
+TLS_SHUTDOWN_S = 2.0
+"""A peer has this long to agree to the end of a TLS connection; then it is cut."""
 CONNECT_TIMEOUT_S = 3.0
 """For TCP to connect: two SYN retransmissions."""
 RECONNECT_FIRST_S = 1.0

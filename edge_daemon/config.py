@@ -27,7 +27,19 @@ class EdgeSettings(DaemonSettings):
     cloud: AddressSetting = setting(
         "EDGE_CLOUD", Address(host="127.0.0.1", port=7400), help="where the cloud daemon listens"
     )
-    name: str = setting("EDGE_NAME", "", help="this machine's name in the cloud's logs; none: its host name")
+    tls: PathSetting | None = setting(
+        "EDGE_TLS",
+        None,
+        values="directory",
+        help="holds `cert.pem`, `key.pem` and `ca.pem`, as `cleave-cloud pki issue` makes them: the cloud is then "
+        "connected to by TLS, with these. Read again on SIGHUP",
+    )
+    name: str = setting(
+        "EDGE_NAME",
+        "",
+        help="this machine's name in the cloud's logs; none: its host name. Under TLS it is the certificate's name, "
+        "and need not be set",
+    )
     sampling_fps: float = setting(
         "EDGE_SAMPLING_FPS", 0.0, ge=0, help="frames taken per second; 0: as fast as possible"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import time
 
 import structlog
@@ -12,7 +11,8 @@ import structlog
 from common import limits
 from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
-from common.signals import stop_event
+from common.signals import on_hangup, stop_event
+from common.tls.identity import describe
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
@@ -22,6 +22,7 @@ from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.frame import QUEUE_FRAMES, FrameQueue, LatestFrameSlot
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.identity import identity_of, own_name, tls_status
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
@@ -60,6 +61,7 @@ class EdgeDaemon:
         self._settings = settings
         self._model = model
         self._executor = executor
+        self._identity = identity_of(settings)
         self.stop = stop_event()
         latest_only = settings.delivery == "latest"
         self._ledger = FrameLedger()
@@ -81,7 +83,7 @@ class EdgeDaemon:
         self._compute = ComputeThread("head")
         self._estimate = LinkEstimate()
         self._load = CloudLoad(settings.sampling_fps or None)
-        self._uplink = Uplink(settings.cloud, self._hello(), self._events())
+        self._uplink = Uplink(settings.cloud, self._hello(), self._events(), self._identity)
         self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
         stages = Stages(model, executor, sample_frame())
         self._fidelity = Fidelity(allowed_losses(settings.lossy), settings.min_agreement)
@@ -131,6 +133,9 @@ class EdgeDaemon:
                 background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
+                if self._identity is not None:
+                    on_hangup(self._identity.reload)
+                    background.append(tasks.create_task(self._identity.watch()))
                 if self._fixed is None:
                     background.append(tasks.create_task(self._profile()))
                     background.append(tasks.create_task(self._certifier.run()))
@@ -218,7 +223,7 @@ class EdgeDaemon:
         fingerprint = self._model.fingerprint
         return Hello(
             protocol=PROTOCOL,
-            edge=(self._settings.name or socket.gethostname())[: limits.MAX_NAME_CHARS],
+            edge=own_name(self._settings, self._identity)[: limits.MAX_NAME_CHARS],
             model=f"{self._model.name} with weights {self._model.weights}"[: limits.MAX_NAME_CHARS],
             architecture=fingerprint.architecture,
             weights=fingerprint.weights,
@@ -253,6 +258,8 @@ class EdgeDaemon:
                     "measured_by": self._estimate.origin,
                     "rtt_ms": round(self._estimate.rtt_ms, 2),
                     "last_error": self._uplink.last_error,
+                    "channel": describe(self._identity),
+                    "tls": tls_status(self._identity, time.time()),
                 },
                 "plan": {
                     "epoch": plan.epoch,
@@ -293,6 +300,7 @@ class EdgeDaemon:
 async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
+    identity_of(settings)
     check_directory(settings.source)  # before the model: a mistyped path should not take seconds to be told
     torch_executor = make_executor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)

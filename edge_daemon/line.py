@@ -132,6 +132,7 @@ class Line:
         self.channel = Channel(Role.EDGE, self)
         self.greeted: asyncio.Future[None] = loop.create_future()
         self.welcome: Welcome | None = None
+        self.refused = False
         self.why = "the cloud closed the connection"
         self.frames: dict[tuple[int, int], WaitingFrame] = {}
         self.prepares: dict[int, asyncio.Future[Prepared]] = {}
@@ -235,6 +236,7 @@ class Line:
                     "model": ModelMismatchError,
                     "protocol": ConfigurationError,
                 }
+                self.refused = True
                 self.greeted.set_exception(kinds.get(refused.kind, LinkLostError)(refused.reason))
             case Drain(reason=reason):
                 self._draining = True

@@ -21,6 +21,8 @@ from common.errors import (
     RemoteProtocolError,
 )
 from common.profile import Profile
+from common.tls.explain import why_the_cloud_failed, why_there_was_no_greeting
+from common.tls.identity import Identity, describe
 from common.wire.messages import (
     Hello,
     Infer,
@@ -68,8 +70,11 @@ async def _room(line: Line, reply: asyncio.Future[Reply]) -> None:
 class Uplink:
     """Connects, reconnects, and carries requests. `available` says whether frames may be sent now."""
 
-    def __init__(self, address: Address, hello: Hello, events: UplinkEvents) -> None:
+    def __init__(
+        self, address: Address, hello: Hello, events: UplinkEvents, identity: Identity | None = None
+    ) -> None:
         self._address = address
+        self._identity = identity
         self._hello = hello
         self._events = events
         self._rng = random.Random()
@@ -126,7 +131,12 @@ class Uplink:
             self.counts.connections += 1
             self.last_error = None
             assert line.welcome is not None
-            log.info("cloud connected", cloud=line.welcome.cloud, device=line.welcome.device)
+            log.info(
+                "cloud connected",
+                cloud=line.welcome.cloud,
+                device=line.welcome.device,
+                channel=describe(self._identity),
+            )
             self._events.up()
             await line.watch()
             self._line = None
@@ -147,17 +157,34 @@ class Uplink:
         found = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
         for position, (*_, address) in enumerate(found, start=1):
             try:
-                await loop.create_connection(lambda: line.channel, str(address[0]), int(address[1]))
+                await loop.create_connection(
+                    lambda: line.channel, str(address[0]), int(address[1]), **self._tls_options()
+                )
             except OSError:
                 if position == len(found):
                     raise
             else:
                 return
 
+    def _tls_options(self) -> dict[str, Any]:
+        if self._identity is None:
+            return {}
+        return {
+            "ssl": self._identity.context,
+            "server_hostname": self._address.host,
+            "ssl_handshake_timeout": limits.HANDSHAKE_TIMEOUT_S,
+            "ssl_shutdown_timeout": limits.TLS_SHUTDOWN_S,
+        }
+
     async def _greeted(self, line: Line) -> None:
         """Wait for the cloud's greeting. A mismatch is the operator's to mend, but not by ending a running edge."""
         try:
             await line.greeted
+        except LinkLostError as error:
+            if line.refused:
+                raise
+            own = self._identity.facts if self._identity is not None else None
+            raise LinkLostError(why_there_was_no_greeting(str(error), own, time.time())) from error
         except ConfigurationError as error:
             if self.counts.connections == 0:
                 raise
@@ -166,6 +193,8 @@ class Uplink:
     def _note(self, error: Exception) -> None:
         """Log why there is no connection, once for each new reason."""
         reason = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+        if self._identity is not None:
+            reason = why_the_cloud_failed(error, self._address.host) or reason
         if reason != self.last_error:
             log.warning("no connection to the cloud", address=str(self._address), reason=reason)
             self.last_error = reason

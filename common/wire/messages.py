@@ -74,13 +74,13 @@ class Welcome(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Message):
-    """cloud → edge: no session, and why. `kind` is `model`, `protocol` or `busy`."""
+    """cloud → edge: no session, and why. `kind` is `model`, `protocol`, `busy` or `access` (not this edge)."""
 
     code: ClassVar[int] = 3
     kind: str
     reason: str
 
-    KINDS: ClassVar[tuple[str, ...]] = ("model", "protocol", "busy")
+    KINDS: ClassVar[tuple[str, ...]] = ("model", "protocol", "busy", "access")
 
     def __post_init__(self) -> None:
         if self.kind not in self.KINDS:

@@ -9,15 +9,19 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
+from common import limits
 from common.errors import LinkError, LinkLostError
 from common.wire.connection import Allocate, Connection, Received, Role, State, aligned_buffer
 from common.wire.messages import Message
+from common.wire.paced_writer import PacedWriter
 
 TICK_S = 0.25
 """How often the connection is asked what is due."""
+BYTES_ACKED_OFFSET = 120
+"""Of `tcpi_bytes_acked` in Linux' `struct tcp_info` (linux/tcp.h), 64 bits, since 4.1."""
 
 
 class ChannelListener(Protocol):
@@ -38,6 +42,8 @@ class Channel(asyncio.BufferedProtocol):
         self.connection = Connection(role, time.perf_counter(), allocate)
         self._listener = listener
         self._transport: asyncio.Transport | None = None
+        self._paced: PacedWriter | None = None
+        self._closing = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
@@ -52,7 +58,15 @@ class Channel(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         """Whether the handshake is done and nobody has begun to close."""
         greeted = self.connection.state in (State.OPEN, State.DRAINING)
-        return greeted and self._transport is not None and not self._transport.is_closing()
+        return greeted and not self._ending
+
+    @property
+    def _ending(self) -> bool:
+        return self._transport is None or self._closing or self._transport.is_closing()
+
+    @property
+    def _over(self) -> bool:
+        return self.connection.state is State.CLOSED
 
     @property
     def is_writable(self) -> bool:
@@ -66,37 +80,57 @@ class Channel(asyncio.BufferedProtocol):
         return f"{name[0]}:{name[1]}" if name else "unknown"
 
     @property
+    def peer_host(self) -> str | None:
+        """Numeric address of the other side, without the port."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return str(name[0]) if name else None
+
+    @property
+    def peer_certificate(self) -> Mapping[str, Any] | None:
+        """The certificate that the other side has proven to be its own, as `ssl` tells it; none without TLS."""
+        return self._transport.get_extra_info("peercert") if self._transport else None
+
+    @property
     def unsent_bytes(self) -> int:
         """Bytes that were handed over and have not left this process."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._transport is None:
+            return 0
+        waiting = self._paced.waiting_bytes if self._paced is not None else 0
+        return waiting + self._transport.get_write_buffer_size()
 
     # --- what the owner calls ---------------------------------------------------------------------------
     def send(self, message: Message, chunks: Sequence[memoryview | bytes] = ()) -> None:
         """Hand a message to the transport. Raises `LinkLostError` when the channel is closed."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._ending:
             raise LinkLostError("the connection is closed")
         buffers = self.connection.send(message, chunks)
         self.bytes_out += sum(memoryview(buffer).nbytes for buffer in buffers)
-        self._transport.writelines(buffers)
+        if self._paced is not None:
+            self._paced.send(buffers)
+        else:
+            self._transport.writelines(buffers)
         if self.connection.state is State.CLOSED:
-            self._transport.close()
+            self.close()
 
     async def writable(self) -> None:
         """Wait until the transport's buffer has room. Raises `LinkLostError` when the channel is closed."""
         await self._writable.wait()
-        if self._transport is None or self._transport.is_closing():
+        if self._ending:
             raise LinkLostError("the connection is closed")
 
     def abort(self, error: LinkError | None = None) -> None:
         """Close at once, dropping what is unsent; the listener is told `error`."""
         self._error = self._error or error
         self._aborted = True
+        if self._paced is not None:
+            self._paced.clear()
         if self._transport is not None:
             self._transport.abort()
 
     def close(self) -> None:
         """Close once what is unsent has been sent."""
-        if self._transport is not None:
+        self._closing = True
+        if self._transport is not None and not (self._paced is not None and self._paced.waiting_bytes):
             self._transport.close()
 
     # --- what asyncio calls -----------------------------------------------------------------------------
@@ -105,22 +139,29 @@ class Channel(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if transport.get_extra_info("sslcontext") is not None:
+            self._paced = PacedWriter(self._transport.write)
+            self._transport.set_write_buffer_limits(high=1, low=0)  # one piece at a time
         self._timer = self._loop.call_later(TICK_S, self._tick)
         if self._aborted:
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self._over:  # TLS reads on until the peer has agreed to the end
+            return memoryview(bytearray(limits.KIB))
         return self.connection.next_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         self.bytes_in += nbytes
+        if self._over:
+            return
         try:
             for event in self.connection.received(nbytes, time.perf_counter()):
                 self._listener.heard(event)
         except LinkError as error:
             self.abort(error)
             return
-        if self.connection.state is State.CLOSED:
+        if self._over:
             self.close()
 
     def eof_received(self) -> bool:
@@ -132,8 +173,16 @@ class Channel(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._writable.clear()
+        if self._paced is not None:
+            self._paced.pause()
 
     def resume_writing(self) -> None:
+        if self._paced is not None:
+            self._paced.resume()
+            if self._paced.waiting_bytes:
+                return
+            if self._closing:
+                self.close()
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,7 +190,7 @@ class Channel(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._writable.set()
         self.connection.state = State.CLOSED
-        if self._error is None and exc is not None:
+        if self._error is None and exc is not None and not self._closing:
             self._error = LinkLostError(f"the connection broke: {exc}")
         if not self.done.done():
             self.done.set_result(None)
@@ -150,7 +199,8 @@ class Channel(asyncio.BufferedProtocol):
     def _tick(self) -> None:
         now = time.perf_counter()
         outstanding = self._unacknowledged()
-        acknowledged = self.bytes_out - outstanding
+        # The TLS layer hides up to 128 KiB from `outstanding`, so there the kernel is asked what it got confirmed.
+        acknowledged = self._confirmed() if self._paced is not None else self.bytes_out - outstanding
         # Only amid a long message: a ping is confirmed by the kernel of a peer whose program has stopped.
         if outstanding and acknowledged > self._acknowledged:
             self.connection.progressed(now)
@@ -172,4 +222,16 @@ class Channel(asyncio.BufferedProtocol):
         if sock is not None:
             with contextlib.suppress(OSError):
                 in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        return self._transport.get_write_buffer_size() + in_kernel
+        return self.unsent_bytes + in_kernel
+
+    def _confirmed(self) -> int:
+        """Bytes on the wire that the peer's kernel has confirmed, where the system can tell."""
+        assert self._transport is not None
+        sock = self._transport.get_extra_info("socket")
+        if sock is None or not hasattr(socket, "TCP_INFO"):
+            return 0
+        with contextlib.suppress(OSError):
+            told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED_OFFSET + 8)
+            if len(told) == BYTES_ACKED_OFFSET + 8:
+                return int(struct.unpack_from("Q", told, BYTES_ACKED_OFFSET)[0])
+        return 0

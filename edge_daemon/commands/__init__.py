@@ -5,23 +5,11 @@ A module is imported only when its command is given: none of them needs the daem
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-USAGE_ERROR = 2
-"""Exit status for arguments or files that a command cannot use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Where a command is implemented, and what it does in a few words."""
-
-    module: str
-    summary: str
-
+from common import commands
+from common.commands import USAGE_ERROR as USAGE_ERROR
+from common.commands import Command
 
 COMMANDS: Mapping[str, Command] = {
     "plan": Command("edge_daemon.commands.plan", "say where to cut at one bandwidth, with a proof"),
@@ -36,17 +24,9 @@ COMMANDS: Mapping[str, Command] = {
 
 def describe_commands(program: str) -> str:
     """Return the commands as lines for `--help`."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join([f"commands ({program} COMMAND --help tells more):", *lines])
+    return commands.describe(program, COMMANDS)
 
 
 def run_command(program: str, name: str, arguments: Sequence[str]) -> int:
     """Run a command and return its exit status; an unknown one is an error of one line."""
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, list(COMMANDS), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
-        print(f"{program}: {name!r} is no command; {hint}", file=sys.stderr)
-        return USAGE_ERROR
-    module = importlib.import_module(COMMANDS[name].module)
-    return int(module.main(list(arguments)))
+    return commands.run(program, COMMANDS, name, arguments)

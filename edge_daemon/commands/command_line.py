@@ -10,27 +10,18 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
-from common.errors import CleaveError, ConfigurationError
+from common.command_line import OneLineParser
+from common.command_line import run as run
+from common.errors import ConfigurationError
 from common.quantities import parse_bandwidth
-from edge_daemon.commands import USAGE_ERROR
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage, and that guesses no abbreviations."""
+class Parser(OneLineParser):
+    """The parser of a command of `cleave-edge`."""
 
     def __init__(self, command: str, description: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=f"cleave-edge {command}",
-            description=description,
-            epilog=epilog,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"{self.prog}: {' '.join(message.split())}\n")
+        super().__init__(f"cleave-edge {command}", description, epilog)
 
 
 def bandwidth(text: str) -> float:
@@ -73,25 +64,6 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
-
-
-def run(program: str, work: Callable[[], None]) -> int:
-    """Do a command's work; return the exit status. What goes wrong on purpose is one line on stderr."""
-    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name still gets it
-    try:
-        work()
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except CleaveError as error:
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from cloud_daemon.access import Access
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
@@ -184,7 +185,11 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def cloud(
-    state_dir: Path, *others: Model, batch_max: int = 4, executor: TorchExecutor | None = None
+    state_dir: Path,
+    *others: Model,
+    batch_max: int = 4,
+    executor: TorchExecutor | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[Cloud]:
     """Serve the tiny model; at the end the server and all edges are gone, and so are their tasks."""
     frames = FrameRunner(ComputeThread("tail"), batch_max=batch_max, batch_wait_s=0.0)
@@ -194,7 +199,14 @@ async def cloud(
         async with asyncio.TaskGroup() as tasks:
             address = Address(host="127.0.0.1", port=0)
             server = CloudServer(
-                "rack", address, [pool, *more], frames, free_port(), tasks, executor.receive_buffers()
+                "rack",
+                address,
+                [pool, *more],
+                frames,
+                free_port(),
+                tasks,
+                access,
+                executor.receive_buffers(),
             )
             running = Cloud(server, pool, await server.start(), [])
             yield running

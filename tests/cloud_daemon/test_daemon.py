@@ -27,6 +27,7 @@ def settings(tmp_path: Path, address: Address) -> CloudSettings:
             "CLEAVE_CLOUD_LISTEN": str(address),
             "CLEAVE_CLOUD_STATE_DIR": str(tmp_path),
             "CLEAVE_CLOUD_EXECUTOR": "torch",
+            "CLEAVE_CLOUD_INSECURE": "1",
         }
     )
 

@@ -38,13 +38,13 @@ def test_one_edge_measures_at_a_time(loop: str) -> None:
     turns = ProbeTurns("127.0.0.1", free_port())
 
     async def main() -> None:
-        async with turns.turn() as server:
+        async with turns.turn("127.0.0.1") as server:
             assert psutil.pid_exists(server.pid)
             with pytest.raises(ProbeError, match="another edge is measuring now"):
-                async with turns.turn():
+                async with turns.turn("127.0.0.1"):
                     raise AssertionError("two at a time")
         assert server.returncode is not None
-        async with turns.turn() as again:
+        async with turns.turn("127.0.0.1") as again:
             assert again.pid != server.pid
 
     run(main(), loop)
@@ -56,7 +56,7 @@ def test_a_turn_is_good_for_a_test() -> None:
     turns = ProbeTurns("127.0.0.1", free_port())
 
     async def main() -> None:
-        async with turns.turn() as server:
+        async with turns.turn("127.0.0.1") as server:
             assert await measure_bandwidth("127.0.0.1", turns.port) > 1e6
             async with asyncio.timeout(5):
                 assert await server.wait() == 0
@@ -73,7 +73,7 @@ def test_a_port_in_use_is_told() -> None:
             turns = ProbeTurns("127.0.0.1", taken.getsockname()[1])
             for _ in range(2):
                 with pytest.raises(ProbeError, match=f"is port {turns.port} in use"):
-                    async with turns.turn():
+                    async with turns.turn("127.0.0.1"):
                         raise AssertionError("the port is taken")
 
     run(main())
@@ -86,12 +86,12 @@ def test_whoever_leaves_a_turn_early_ends_its_server() -> None:
 
     async def main() -> None:
         with pytest.raises(ZeroDivisionError):
-            async with turns.turn() as server:
+            async with turns.turn("127.0.0.1") as server:
                 raise ZeroDivisionError
         assert server.returncode is not None
 
         async def hold(held: asyncio.Event) -> None:
-            async with turns.turn():
+            async with turns.turn("127.0.0.1"):
                 held.set()
                 await asyncio.get_running_loop().create_future()
 
@@ -100,7 +100,7 @@ def test_whoever_leaves_a_turn_early_ends_its_server() -> None:
         await held.wait()
         task.cancel()
         await asyncio.wait([task])
-        async with turns.turn():
+        async with turns.turn("127.0.0.1"):
             pass
 
     run(main())
@@ -116,7 +116,7 @@ def test_a_missing_binding_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         with pytest.raises(ProbeError, match="pip install iperf3; apt-get install libiperf0"):
-            async with ProbeTurns("127.0.0.1", 5201).turn():
+            async with ProbeTurns("127.0.0.1", 5201).turn("127.0.0.1"):
                 raise AssertionError("there is none")
 
     run(main())
@@ -139,8 +139,53 @@ def test_a_server_that_does_not_come_up_is_given_up(monkeypatch: pytest.MonkeyPa
     async def main() -> None:
         for number in range(2):
             with pytest.raises(ProbeError, match=r"did not listen within 0.1 s"):
-                async with turns.turn():
+                async with turns.turn("127.0.0.1"):
                     raise AssertionError("it never listened")
             assert started[number].returncode == -9
+
+    run(main())
+
+
+@needs_iperf3
+def test_within_a_turn_the_port_is_silent_to_everybody_else() -> None:
+    """Packets of other addresses are dropped: they cannot connect, and the edge measures all the same."""
+    turns = ProbeTurns("127.0.0.1", free_port())
+
+    async def main() -> None:
+        async with turns.turn("127.0.0.1"):
+            for stranger in ("127.0.0.2", "127.3.0.1"):
+                with socket.socket() as client:
+                    client.setblocking(False)
+                    client.bind((stranger, 0))
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.3):
+                            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", turns.port))
+            assert await measure_bandwidth("127.0.0.1", turns.port) > 1e6
+
+    run(main())
+
+
+@needs_iperf3
+def test_outside_of_a_turn_nothing_listens() -> None:
+    """Before and after."""
+    turns = ProbeTurns("127.0.0.1", free_port())
+
+    async def main() -> None:
+        for _ in range(2):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", turns.port)
+            async with turns.turn("127.0.0.1"):
+                pass
+
+    run(main())
+
+
+def test_an_edge_without_an_address_gets_no_turn() -> None:
+    """Its connection has just ended."""
+
+    async def main() -> None:
+        with pytest.raises(ProbeError, match="address is not known"):
+            async with ProbeTurns("127.0.0.1", 5201).turn(None):
+                raise AssertionError("whose turn?")
 
     run(main())

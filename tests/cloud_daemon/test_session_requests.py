@@ -282,7 +282,7 @@ def test_a_turn_that_cannot_be_given_is_denied_with_its_reason(
     """The edge measures in another way then; its connection lives."""
 
     @contextlib.asynccontextmanager
-    async def none() -> Any:
+    async def none(peer: str) -> Any:
         raise ProbeError("the cloud has no iperf3")
         yield
 
@@ -308,7 +308,8 @@ def test_a_turn_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             await asyncio.get_running_loop().create_future()
 
     @contextlib.asynccontextmanager
-    async def turn() -> Any:
+    async def turn(peer: str) -> Any:
+        assert peer == "127.0.0.1"
         turns.append("begun")
         yield Endless()
         turns.append("never")

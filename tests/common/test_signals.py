@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from common.signals import stop_event
-from tests.event_loop import LOOPS, run
+from common.signals import on_hangup, stop_event
+from tests.event_loop import LOOPS, run, until
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -36,3 +36,29 @@ def test_before_anything_is_held_a_signal_ends_the_process_in_success(number: si
         f"os.kill(os.getpid(), {int(number)}); time.sleep(60)"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_hangup_reads_again_and_ends_nothing(loop: str) -> None:
+    """As often as it is sent."""
+    calls: list[int] = []
+
+    async def main() -> None:
+        on_hangup(lambda: calls.append(1))
+        for count in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda count=count: len(calls) == count)  # type: ignore[misc]
+
+    run(main(), loop)
+
+
+def test_before_there_is_anything_to_read_again_a_hangup_is_ignored() -> None:
+    """A model takes seconds to load, and an operator who has just renewed a certificate does not wait."""
+    script = (
+        "import os, signal; from common.signals import leave_at_once_on_signals; leave_at_once_on_signals();"
+        "os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True
+    )
+    assert done.stdout == b"alive\n"

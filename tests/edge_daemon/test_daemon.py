@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import io
 import json
 from collections.abc import AsyncIterator
@@ -14,16 +15,21 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cloud_daemon.access import Access
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError, ModelMismatchError
 from common.profile import Profile, ProfileKey
+from common.tls.contexts import cloud_context
+from common.tls.identity import Identity
 from edge_daemon import daemon as module
 from edge_daemon import prober, results_writer
 from edge_daemon.config import EdgeSettings
 from edge_daemon.daemon import EdgeDaemon
 from edge_daemon.frame_counts import FrameCounts, FrameEvent
 from models.executor import TorchExecutor
+from tests.certificates import NOW, files
+from tests.certificates import rack as rack_files
 from tests.cloud_daemon.edge import cloud, free_port
 from tests.edge_daemon.bench import classes_of
 from tests.event_loop import run, until
@@ -107,6 +113,8 @@ def test_a_directory_is_drained_without_any_cloud(tmp_path: Path) -> None:
         assert {record["ran"] for record in site.records} == {"edge"}
         assert site.status["frames"]["answered"] == 6
         assert not site.status["link"]["available"]
+        assert site.status["link"]["channel"] == "INSECURE: neither encrypted nor authenticated"
+        assert site.status["link"]["tls"] is None
         assert "weights" in site.records[0], "random weights are told in every record"
 
     run(main())
@@ -378,5 +386,52 @@ def test_what_only_the_operator_can_mend_is_told_before_the_model_is_loaded(tmp_
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="CLEAVE_EDGE_SOURCE"):
             await module.run(EdgeSettings.load(environ))
+
+    run(main())
+
+
+def test_frames_go_through_tls_under_the_certificates_name(tmp_path: Path) -> None:
+    """Edge and cloud with certificates of one authority: the cloud answers, and the status says as whom."""
+    site = Site(tmp_path)
+    tls = files(tmp_path / "edge-tls", "porch").directory
+    access = Access(Identity(rack_files(tmp_path / "rack-tls"), cloud_context))
+
+    async def main() -> None:
+        async with cloud(tmp_path / "rack", access=access) as rack:
+            daemon = site.daemon(rack.address, plan="cloud-only", tls=tls, when_drained="wait")
+            async with going(daemon):
+                await until(lambda: site.status.get("plan", {}).get("cut") == "cloud-only")
+                (session,) = rack.server.sessions
+                assert session.edge == "porch"
+                site.put(*range(4))
+                await until(lambda: len(site.records) == 4)
+            site.assert_all_answered(4)
+            assert {record["ran"] for record in site.records} == {"cloud"}
+            told = site.status["link"]["tls"]
+            assert (told["as"], told["certificate"], told["issuer"]) == ("porch", "valid", "our house")
+            assert told["days_left"] > 89
+            assert site.status["link"]["channel"] == "TLS 1.3 as porch"
+
+    run(main())
+
+
+def test_an_edge_that_is_not_let_in_serves_alone(tmp_path: Path) -> None:
+    """Its certificate has ended: every file is answered all the same, and status and log say why."""
+    site = Site(tmp_path)
+    site.put(*range(4))
+    long_ago = NOW - datetime.timedelta(days=100)
+    tls = files(tmp_path / "edge-tls", "porch", days=10, issued=long_ago).directory
+    access = Access(Identity(rack_files(tmp_path / "rack-tls"), cloud_context))
+
+    async def main() -> None:
+        async with cloud(tmp_path / "rack", access=access) as rack:
+            daemon = site.daemon(rack.address, tls=tls, when_drained="wait")
+            async with going(daemon):
+                await until(lambda: daemon._uplink.last_error is not None and len(site.records) == 4)
+                assert not rack.server.sessions
+            site.assert_all_answered(4)
+            assert {record["ran"] for record in site.records} == {"edge"}
+            assert site.status["link"]["tls"]["certificate"] == "expired"
+            assert "this edge's certificate has ended 90 days ago" in site.status["link"]["last_error"]
 
     run(main())

@@ -80,7 +80,7 @@ def test_an_answer_for_a_frame_never_sent(monkeypatch: pytest.MonkeyPatch) -> No
             cloud.on[Infer] = lie
             reply = await infer(uplink, frame=1)
             assert (reply.answer.frame, reply.answer.epoch) == (1, 1)
-            assert uplink.counts.stale_answers == 3
+            assert uplink.counts.stale_answers == 5
             assert uplink.available
 
     run(main())

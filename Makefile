@@ -25,8 +25,11 @@ demo: $(VENV)/.demo libiperf
 bench: $(VENV)/.bench libiperf
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
+# Tests that start processes, use all cores or play links have the machine to themselves; the others share it.
+ALONE := tests/benchmarks tests/chaos tests/fuzz tests/system
 test: $(VENV)/.dev libiperf
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(ALONE)
 
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system

@@ -158,6 +158,7 @@ class Tails:
         entries, chunks = to_wire(self._model.graph, {self._entry: tensor})
         sent = b"".join(bytes(chunk) for chunk in chunks)
         payload = self._allocate(len(sent))
+        assert payload is not None, "there is no ledger here, so there is always memory"
         payload[:] = sent
         return entries, payload
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.emulated_link --listen 127.0.0.2:7400 --target 127.0.0.1:7400 --rate 20mbit --delay-ms 5
 
-Lines on standard input change it while it runs: `5mbit`, `off`, `on`, `unlimited`, `delay 20`, `reset`.
+Lines on standard input change it while it runs: `5mbit`, `off`, `on`, `unlimited`, `delay 20`, `reset`, and, in the
+words of toxiproxy, `jitter 5`, `slow-close 500`, `slice 10`, `limit 100000`; 0 takes one of these away.
 The rate is that of payload bytes, as iperf3 counts them; every forward and connection shares it.
 Measure with iperf3's *receiver* figure: the sender's counts what is still in its own socket buffer, which the
 kernel lets grow to 0.1 MB (cubic, reno) or 0.9 MB (bbr) however slow the link is.
@@ -26,7 +27,10 @@ from common.quantities import format_bandwidth, parse_bandwidth
 
 __all__ = ["EmulatedLink", "Forward", "LinkCounters", "LinkShape", "obey", "parse_address", "parse_forward"]
 
-_ORDERS = "5mbit (a rate), unlimited, off, on, delay 20 (milliseconds), reset, status"
+_ORDERS = (
+    "5mbit (a rate), unlimited, off, on, delay 20 (milliseconds), jitter 5, slow-close 500, slice 10 (bytes), "
+    "limit 100000, reset, status"
+)
 
 
 def parse_address(text: str) -> Address:
@@ -55,7 +59,16 @@ def describe(shape: LinkShape) -> str:
     if shape.is_cut:
         return "cut off"
     rate = "unlimited" if shape.rate_bps is None else format_bandwidth(shape.rate_bps)
-    return f"{rate}, {shape.delay_ms:g} ms each way"
+    words = [rate, f"{shape.delay_ms:g} ms each way"]
+    if shape.jitter_ms:
+        words.append(f"{shape.jitter_ms:g} ms of jitter")
+    if shape.slow_close_ms:
+        words.append(f"closes {shape.slow_close_ms:g} ms late")
+    if shape.slice_bytes is not None:
+        words.append(f"{shape.slice_bytes} bytes each {shape.slice_gap_ms:g} ms")
+    if shape.limit_bytes is not None:
+        words.append(f"breaks after {shape.limit_bytes} bytes")
+    return ", ".join(words)
 
 
 def obey(link: EmulatedLink, line: str) -> str:
@@ -68,6 +81,14 @@ def obey(link: EmulatedLink, line: str) -> str:
             link.restore()
         case ["delay", milliseconds]:
             link.shape = dataclasses.replace(link.shape, delay_ms=float(milliseconds.removesuffix("ms")))
+        case ["jitter", milliseconds]:
+            link.shape = dataclasses.replace(link.shape, jitter_ms=float(milliseconds.removesuffix("ms")))
+        case ["slow-close", milliseconds]:
+            link.shape = dataclasses.replace(link.shape, slow_close_ms=float(milliseconds.removesuffix("ms")))
+        case ["slice", n_bytes]:
+            link.shape = dataclasses.replace(link.shape, slice_bytes=int(n_bytes) or None)
+        case ["limit", n_bytes]:
+            link.shape = dataclasses.replace(link.shape, limit_bytes=int(n_bytes) or None)
         case ["reset"]:
             link.reset()
             return "all connections reset"

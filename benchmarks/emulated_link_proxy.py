@@ -108,6 +108,7 @@ class Pipe:
         self._relay = relay
         self._lane = direction.wire.add_lane()
         self._reading = False
+        self._read_bytes = 0
         self._source_ended = False
         self._closed = False
         direction.pipes.append(self)
@@ -186,7 +187,12 @@ class Pipe:
             self.put(Mark.FINISHED)
             return
         if chunk:
+            self._read_bytes += len(chunk)
             self._direction.wire.offer(self._lane, chunk, time.monotonic())
+            limit_bytes = self._direction.wire.shape.limit_bytes
+            if limit_bytes is not None and self._read_bytes > limit_bytes:
+                self.put(Mark.ABORTED)
+                return
         self._direction.serve()
 
     def _send(self, chunks: list[memoryview]) -> None:

@@ -13,20 +13,33 @@ class LinkShape:
     rate_bps: payload bits per second; None is unlimited, 0 cuts the link off and holds what is on it.
     delay_ms: one way, added to every byte (so a round trip takes twice as long).
     queue_bytes: the least that a lane may have waiting before its sender is held back.
+    jitter_ms: by so much more or less each quantum is delayed, at random; none overtakes another.
+    slow_close_ms: the end of a connection travels so much longer than its bytes.
+    slice_bytes: bytes come in pieces of at most this size, with slice_gap_ms between two.
+    limit_bytes: a connection that has sent more in one direction breaks.
     Raises ValueError for a number outside its range.
     """
 
     rate_bps: float | None = None
     delay_ms: float = 0.0
     queue_bytes: int = 16 * 1024
+    jitter_ms: float = 0.0
+    slow_close_ms: float = 0.0
+    slice_bytes: int | None = None
+    slice_gap_ms: float = 1.0
+    limit_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.rate_bps is not None and not (math.isfinite(self.rate_bps) and self.rate_bps >= 0):
             raise ValueError(f"rate_bps is None, 0 or a positive number, not {self.rate_bps}")
-        if not (math.isfinite(self.delay_ms) and self.delay_ms >= 0):
-            raise ValueError(f"delay_ms is at least 0, not {self.delay_ms}")
-        if self.queue_bytes < 1:
-            raise ValueError(f"queue_bytes is at least 1, not {self.queue_bytes}")
+        for name in ("delay_ms", "jitter_ms", "slow_close_ms", "slice_gap_ms"):
+            milliseconds = getattr(self, name)
+            if not (math.isfinite(milliseconds) and milliseconds >= 0):
+                raise ValueError(f"{name} is at least 0, not {milliseconds}")
+        for name in ("queue_bytes", "slice_bytes", "limit_bytes"):
+            n_bytes = getattr(self, name)
+            if n_bytes is not None and n_bytes < 1:
+                raise ValueError(f"{name} is at least 1, not {n_bytes}")
 
     @property
     def is_cut(self) -> bool:
@@ -40,9 +53,10 @@ class LinkShape:
 
     def seconds_for(self, n_bytes: float) -> float:
         """Say how long the bottleneck is busy with so many bytes."""
+        gap_s = self.slice_gap_ms / 1e3 if self.slice_bytes is not None else 0.0
         if self.rate_bps is None:
-            return 0.0
-        return n_bytes * 8 / self.rate_bps if self.rate_bps else math.inf
+            return gap_s
+        return n_bytes * 8 / self.rate_bps + gap_s if self.rate_bps else math.inf
 
     def _bytes_in(self, seconds: float) -> int:
         # An unlimited link needs sizes too; two gigabits per second is about what one Python process forwards.
@@ -56,9 +70,8 @@ class LinkShape:
         A turn of a millisecond is what a timer can place; above 33 Mbit/s more of them fit into one tick,
         and 4 KiB keeps lanes finely mixed at a bearable cost in Python.
         """
-        if self.rate_bps is None:
-            return 64 * 1024
-        return min(max(self._bytes_in(0.001), 1448), 4096)
+        turn = 64 * 1024 if self.rate_bps is None else min(max(self._bytes_in(0.001), 1448), 4096)
+        return turn if self.slice_bytes is None else min(turn, self.slice_bytes)
 
     @property
     def waiting_limit_bytes(self) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import math
+import random
 from collections import deque
 
 from benchmarks.emulated_link_shape import LinkShape
@@ -103,10 +104,12 @@ class Wire:
     The bottleneck keeps an absolute finish time, so a timer that fires late costs no rate. Time is caught up
     only for senders that were being held back: after a pause the first bytes are spaced as all others are.
     `early_s` lets things happen that much before their time: half a timer's tick makes its error even.
+    Jitter is drawn from `rng`.
     """
 
-    def __init__(self, shape: LinkShape, *, early_s: float = 0.0) -> None:
+    def __init__(self, shape: LinkShape, *, early_s: float = 0.0, rng: random.Random | None = None) -> None:
         self._shape = shape
+        self._rng = rng or random.Random()
         self._early_s = early_s
         self._lanes: list[Lane] = []
         self._turns: deque[Lane] = deque()  # lanes with something waiting, the next one first
@@ -167,11 +170,20 @@ class Wire:
             assert self._sending is not None
             lane, pieces, n_bytes = self._sending
             self._sending = None
-            lands_s = self._finish_s + self._shape.delay_s
+            lands_s = self._finish_s + self._delay_s(pieces)
             if lane.flying:  # a shortened delay must not let bytes overtake earlier ones
                 lands_s = max(lands_s, lane.flying[-1][0])
             lane.flying.extend((lands_s, piece) for piece in pieces)
             lane.flying_bytes += n_bytes
+
+    def _delay_s(self, pieces: list[Piece]) -> float:
+        """Draw how long a quantum is in flight."""
+        delay_s = self._shape.delay_s
+        if self._shape.jitter_ms:
+            delay_s = max(0.0, delay_s + self._rng.uniform(-1.0, 1.0) * self._shape.jitter_ms / 1e3)
+        if pieces and pieces[0] is Mark.FINISHED:
+            delay_s += self._shape.slow_close_ms / 1e3
+        return delay_s
 
     def _begin_turn(self, now_s: float) -> bool:
         lane = self._next_lane()

@@ -82,6 +82,12 @@ class CloudSettings(DaemonSettings):
         help="how long a frame waits for others to run with, while other edges send such; "
         "0: it runs with those that are there",
     )
+    receive_mb: int = setting(
+        "CLOUD_RECEIVE_MB",
+        1024,
+        ge=64,
+        help="memory in MiB for the tensors of all edges' frames, here or coming in; a frame beyond is told Busy",
+    )
     iperf_port: int = setting(
         "CLOUD_IPERF_PORT",
         5201,

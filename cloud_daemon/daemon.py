@@ -14,7 +14,9 @@ from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.errors import ConfigurationError
+from common.limits import MIB
 from common.signals import on_hangup, stop_event
+from common.wire.receive_ledger import ReceiveLedger
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.device import make_executor
@@ -48,7 +50,7 @@ async def run(settings: CloudSettings) -> None:
                 settings.iperf_port,
                 tasks,
                 access,
-                torch_executor.receive_buffers(),
+                ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers()).allocate,
             )
             address = await server.start()
             on_hangup(server.reload)

@@ -20,7 +20,7 @@ from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
 from common.config import Address
 from common.profile import ModelFingerprint
-from common.wire.connection import Allocate, aligned_buffer
+from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import Bye, Drain
 
 log = structlog.get_logger()
@@ -66,6 +66,10 @@ class CloudServer:
     def allowed(self) -> frozenset[str] | None:
         """Names of the edges that are let in; none: all with a certificate."""
         return self.access.allowed
+
+    def complain(self, event: str, **what: object) -> None:
+        """Log what any number of edges may cause at any rate, seldom."""
+        self._complaints.say(event, **what)
 
     def opened(self, session: Session) -> None:
         self._greeting.pop(session, None)

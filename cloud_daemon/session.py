@@ -29,7 +29,8 @@ from common.errors import (
 from common.plan import Output, Stage
 from common.profile import ModelFingerprint
 from common.tls.certificates import name_in
-from common.wire.connection import Allocate, Received, Role
+from common.wire.connection import Received, Role
+from common.wire.incoming import Allocate
 from common.wire.messages import (
     Answer,
     Busy,
@@ -75,6 +76,7 @@ class House(Protocol):
 
     @property
     def allowed(self) -> frozenset[str] | None: ...
+    def complain(self, event: str, **what: object) -> None: ...
     def opened(self, session: Session) -> None: ...
     def ended(self, session: Session) -> None: ...
 
@@ -192,6 +194,10 @@ class Session:
         tail = self._tails.get(infer.epoch)
         if tail is None:
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
+            return
+        if event.dropped:
+            self._house.complain("frame refused: no memory for it, or it came too late", edge=self.edge)
+            self._busy(infer, self._house.frames.retry_ms(self.number))
             return
         tail.check(infer.tensors, event.payload.nbytes)
         if len(self._in_flight) >= limits.MAX_IN_FLIGHT:

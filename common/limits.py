@@ -36,6 +36,9 @@ HANDSHAKE_TIMEOUT_S = 5.0
 """From connecting to Welcome. A peer that says nothing occupies a socket no longer."""
 PING_INTERVAL_S = 1.0
 """A ping costs 60 bytes, and finding a dead link early is what keeps frames going."""
+LONGEST_MESSAGE_S = 600.0
+"""A message that takes longer to come in is of no use any more, and its memory is freed. 64 MiB at 1 Mbit/s take nine
+minutes."""
 DEAD_AFTER_S = 5.0
 """Silence after which a connection is given up: five pings unanswered."""
 MAX_GREETING_CONNECTIONS = 16

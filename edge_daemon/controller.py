@@ -33,6 +33,7 @@ from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
+from edge_daemon.patience import Progress
 from edge_daemon.plan_log import tell_decision, tell_plan
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
@@ -149,10 +150,19 @@ class Controller:
     def saw_bandwidth(self, sample: BandwidthSample) -> None:
         """Take a measurement of the bandwidth in. One that is far from what was planned with is looked at soon."""
         self._estimate.add(sample)
+        self._look_soon_if_far_off()
+
+    def _look_soon_if_far_off(self) -> None:
         planned, found, now = self.active.plan.bandwidth_bps, self._estimate.bandwidth_bps, time.monotonic()
         if planned and found and not 1 / FAR_OFF < found / planned < FAR_OFF and now - self._woken_at >= 1.0:
             self._woken_at = now
             self._wake.set()
+
+    def saw_slow(self, progress: Progress) -> None:
+        """Take note of how far a late frame's bytes have come: they tell of a slow link long before the last one."""
+        if progress.bps is not None:
+            self._estimate.add_slow(BandwidthSample(progress.bps, time.perf_counter(), "traffic"))
+            self._look_soon_if_far_off()
 
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""

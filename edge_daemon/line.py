@@ -39,6 +39,7 @@ from common.wire.messages import (
 from common.wire.transport import Channel
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.link_estimate import BandwidthSample, goodput
+from edge_daemon.patience import Progress
 
 log = structlog.get_logger()
 
@@ -81,11 +82,16 @@ class Reply:
 
 @dataclass(slots=True)
 class WaitingFrame:
-    """A frame that was sent at `started` and waits for its answer."""
+    """A frame that was handed over at `started` and waits for its answer.
+
+    `confirmed` bytes of the stream had arrived by then; its own last one is `sent_to`, once it was sent.
+    """
 
     started: float
     reply: asyncio.Future[Reply]
     alone: bool
+    confirmed: int
+    sent_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +173,26 @@ class Line:
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         for other in self.frames.values():
             other.alone = False
-        self.frames[frame, epoch] = WaitingFrame(time.perf_counter(), reply, alone=not self.frames)
+        self.frames[frame, epoch] = WaitingFrame(
+            time.perf_counter(), reply, alone=not self.frames, confirmed=self.channel.confirmed_bytes
+        )
         return reply
+
+    def sent(self, frame: int, epoch: int) -> None:
+        """Take note that the frame's message was handed to the channel just now."""
+        self.frames[frame, epoch].sent_to = self.channel.bytes_out
+
+    def progress(self, frame: int, epoch: int) -> Progress | None:
+        """Say what has arrived since a frame was handed over, and what is left up to its last byte."""
+        waiting = self.frames.get((frame, epoch))
+        if waiting is None or waiting.sent_to is None:
+            return None
+        confirmed = self.channel.confirmed_bytes
+        return Progress(
+            delivered_bytes=max(confirmed - waiting.confirmed, 0),
+            outstanding_bytes=max(waiting.sent_to - confirmed, 0),
+            waited_s=time.perf_counter() - waiting.started,
+        )
 
     def longest_wait_s(self) -> float:
         """How long the frame that waits for its answer longest has waited; 0 if none does."""

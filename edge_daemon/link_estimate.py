@@ -72,6 +72,17 @@ class LinkEstimate:
             bps = nbytes * 8000.0 / max(link_ms - self.rtt_ms, 1e-3)
             self._transfers.append(BandwidthSample(min(bps, FASTEST_BPS), at, "traffic"))
 
+    def add_slow(self, sample: BandwidthSample) -> None:
+        """Take in what a transfer under way has shown so far, if that is less than believed.
+
+        It need not come to its end for that, and what was measured before it is of another link.
+        """
+        believed = self.bandwidth_bps
+        if believed is not None and sample.bps < believed:
+            self._samples.clear()
+            self._transfers.clear()
+            self._samples.append(sample)
+
     def add_round_trip(self, ms: float) -> None:
         self._round_trips_ms.append(ms)
 

@@ -11,6 +11,7 @@ Scale, CACM 2013); the edge is that second server, and has all it needs.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from common import limits
 from common.plan import Mode, Plan
@@ -23,8 +24,35 @@ BLIND_PATIENCE_S = 10.0
 """… and this long while nothing has been predicted yet."""
 LATE = 2.0
 """A frame that has waited this many times its predicted time tells that the link is not as planned."""
+
 HEDGE_SHARE = 0.5
 """Of what the edge takes for the rest. Sooner, its work (the next frame waits for it) is too often in vain."""
+LEAST_HEDGE_S = 0.02
+"""Below, waiting is no matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a frame has come in `waited_s`: what arrived in that time, and what is left up to its last byte.
+
+    By what the cloud's kernel has confirmed; bytes of frames before it count in both.
+    """
+
+    delivered_bytes: int
+    outstanding_bytes: int
+    waited_s: float
+
+    @property
+    def bps(self) -> float | None:
+        """What the link carries, in bit/s; none where nothing is left on it: then the cloud is waited for."""
+        return self.delivered_bytes * 8.0 / self.waited_s if self.outstanding_bytes else None
+
+    @property
+    def left_s(self) -> float:
+        """How long the rest of the bytes will take at this pace; 0 where none is left."""
+        if self.bps is None:
+            return 0.0
+        return self.outstanding_bytes * 8.0 / self.bps if self.bps else math.inf
 
 
 def patience_s(plan: Plan) -> float:
@@ -50,12 +78,27 @@ def late_s(plan: Plan) -> float:
 
 
 def hedge_s(plan: Plan) -> float:
-    """Return after what wait the edge begins to finish a frame, too, while its answer may still come.
+    """Return after what wait the edge considers finishing a frame, too, while its answer may still come.
 
     Only while the edge has time to spare (light load): else it would keep the frames behind this one waiting.
     """
     prediction = plan.prediction
     if prediction is None or plan.edge_only_ms is None or plan.mode is not Mode.LIGHT:
         return math.inf
-    rest_ms = max(plan.edge_only_ms - prediction.edge_ms, 0.0)
-    return max(LATE * (prediction.latency_ms - prediction.edge_ms), HEDGE_SHARE * rest_ms) / 1e3
+    late_ms = LATE * (prediction.latency_ms - prediction.edge_ms)
+    return max(late_ms / 1e3, HEDGE_SHARE * _rest_ms(plan) / 1e3, LEAST_HEDGE_S)
+
+
+def is_worth_hedging(plan: Plan, progress: Progress) -> bool:
+    """Say whether the edge would have a late frame's answer sooner than the bytes that are left on the link take.
+
+    Where none is left, the cloud is late, nobody knows how much.
+    """
+    return progress.left_s * 1e3 > _rest_ms(plan) or not progress.outstanding_bytes
+
+
+def _rest_ms(plan: Plan) -> float:
+    """Return what the edge takes for the cloud's part of a frame; infinite where that is not known."""
+    if plan.prediction is None or plan.edge_only_ms is None:
+        return math.inf
+    return max(plan.edge_only_ms - plan.prediction.edge_ms, 0.0)

@@ -28,7 +28,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
-from edge_daemon.patience import hedge_s, late_s, patience_s
+from edge_daemon.patience import hedge_s, is_worth_hedging, late_s, patience_s
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread, Timed
@@ -130,14 +130,12 @@ class FramePipeline:
 
     async def _beyond_the_edge(self, journey: Journey, sent: Sent) -> FrameRecord:
         """Have a frame finished by the cloud; by the edge as well when the cloud is late, or lets it down."""
-        hedge = hedge_s(journey.active.plan)
         asked = asyncio.create_task(self._ask_cloud(journey, sent))
         asked.add_done_callback(self._heard_of)
         finishing: asyncio.Task[Timed[Tensors]] | None = None
         try:
-            await asyncio.wait([asked], timeout=hedge if math.isfinite(hedge) else None)
-            if not asked.done():
-                finishing = self._finish(journey.active, sent)
+            finishing = await self._hedged(journey, sent, asked)
+            if finishing is not None:
                 await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 try:
@@ -147,7 +145,7 @@ class FramePipeline:
                     self.let_down[error.kind] += 1
             else:
                 self.let_down[CloudLateError.kind] += 1
-                journey.fallback = f"no answer after {hedge:.2f} s, and the edge had its own sooner"
+                journey.fallback = "the answer was late, and the edge had its own sooner"
                 self._late.add(asked)  # its answer will still tell of the link
             if finishing is None:
                 finishing = self._finish(journey.active, sent)
@@ -159,6 +157,22 @@ class FramePipeline:
                 finishing.cancel()
         journey.finished_locally(finished.run_ms)
         return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
+
+    async def _hedged(
+        self, journey: Journey, sent: Sent, asked: asyncio.Task[torch.Tensor]
+    ) -> asyncio.Task[Timed[Tensors]] | None:
+        """Wait for the cloud's answer; when it is late and the edge would be quicker, return the edge's beginning."""
+        plan = journey.active.plan
+        wait_s = hedge_s(plan)
+        while not asked.done():
+            await asyncio.wait([asked], timeout=wait_s if math.isfinite(wait_s) else None)
+            progress = self._uplink.progress(journey.frame.number, plan.epoch)
+            if asked.done() or progress is None:
+                continue
+            self._controller.saw_slow(progress)
+            if self._compute.idle and is_worth_hedging(plan, progress):
+                return self._finish(journey.active, sent)
+        return None
 
     def _finish(self, active: ActivePlan, sent: Sent) -> asyncio.Task[Timed[Tensors]]:
         """Begin to run the rest of a frame on the edge."""
@@ -174,7 +188,7 @@ class FramePipeline:
         """Return the cloud's answer, and take note of what it tells of link and devices."""
         if sent.error is not None:
             raise sent.error
-        if self._uplink.longest_wait_s > late_s(journey.active.plan):
+        if self._uplink.longest_wait_s > late_s(journey.active.plan) and self._compute.idle:
             raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         plan, graph = journey.active.plan, self._model.graph
         journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)

@@ -21,6 +21,9 @@ LEAST_PAUSE_S = 3.0
 """Between two measurements: each takes the link for a second."""
 
 
+IPERF_EVERY_S = 60.0
+"""Without frames on the link: to start a test takes a weak processor as long as a frame does. Pings in between."""
+
 PING_S = 0.05
 """What a ping that measures beside frames may take of the link, at the bandwidth that is known."""
 
@@ -45,6 +48,7 @@ class Prober:
         self._interval_s = interval_s
         self._traffic = True
         self._complaint: str | None = None
+        self._tested_at: float | None = None
 
     def saw_traffic(self) -> None:
         """Take note that frames are flowing: without any, nothing needs to be known."""
@@ -65,8 +69,9 @@ class Prober:
             return
         self._traffic = False
         bandwidth_bps = self._estimate.bandwidth_bps
-        if uses_cloud and bandwidth_bps is not None:
-            # Frames are on the link, too short to tell: a second of iperf3 would hold them up.
+        tested = self._tested_at is not None and time.perf_counter() - self._tested_at < IPERF_EVERY_S
+        if bandwidth_bps is not None and (uses_cloud or tested):
+            # Frames on the link, too short to tell, would be held up by a second of iperf3.
             await self._uplink.probe_by_ping(ping_bytes(bandwidth_bps))
             return
         try:
@@ -79,5 +84,6 @@ class Prober:
             await self._uplink.probe_by_ping()
             return
         self._complaint = None
+        self._tested_at = time.perf_counter()
         self._estimate.add(BandwidthSample(bps, time.perf_counter(), "iperf3"))
         log.debug("bandwidth measured", bandwidth=format_bandwidth(bps))

@@ -13,7 +13,7 @@ import watchfiles
 
 from common import limits
 from common.errors import ConfigurationError
-from common.wire.connection import aligned_buffer
+from common.wire.incoming import aligned_buffer
 from edge_daemon.frame import Frame, FrameQueue, ImageFile
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 

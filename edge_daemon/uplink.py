@@ -38,6 +38,7 @@ from common.wire.messages import (
 )
 from common.wire.tensors import TensorEntry
 from edge_daemon.line import Line, Reply, UplinkCounts, UplinkEvents
+from edge_daemon.patience import Progress
 
 log = structlog.get_logger()
 
@@ -90,6 +91,10 @@ class Uplink:
     def longest_wait_s(self) -> float:
         """How long the frame that waits for its answer longest has waited; 0 if none does."""
         return self._line.longest_wait_s() if self._line is not None else 0.0
+
+    def progress(self, frame: int, epoch: int) -> Progress | None:
+        """Say how far a frame has come that waits for its answer; none where it does not, or was not sent yet."""
+        return self._line.progress(frame, epoch) if self._line is not None else None
 
     @property
     def cloud(self) -> Welcome | None:
@@ -226,6 +231,7 @@ class Uplink:
                 if not line.channel.is_writable:
                     await _room(line, reply)
                 line.channel.send(infer, chunks)
+                line.sent(frame, epoch)
                 return await reply
         except TimeoutError:
             reason = f"no answer to frame {frame} within {timeout_s:.1f} s"

@@ -60,6 +60,11 @@ class ComputeThread:
         return self._jobs.qsize()
 
     @property
+    def idle(self) -> bool:
+        """Whether a job that is asked for now would begin at once."""
+        return self._job_began is None and self._jobs.empty()
+
+    @property
     def busy_s(self) -> float:
         """How long the present job has run; 0 between two."""
         began = self._job_began

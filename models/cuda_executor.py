@@ -18,7 +18,7 @@ import structlog
 import torch
 from torch import fx
 
-from common.wire.connection import Allocate, aligned_buffer
+from common.wire.incoming import Allocate, aligned_buffer
 from models import preprocess
 from models.cuda_device import Cuda, queueing, working
 from models.cuda_graphs import GraphRoom, SegmentGraphs

@@ -13,7 +13,7 @@ import torch
 from torch import fx
 
 from common.errors import ConfigurationError, PlanError
-from common.wire.connection import Allocate, aligned_buffer
+from common.wire.incoming import Allocate, aligned_buffer
 from models.agreement import AGREEMENT
 from models.segment import Segment
 from models.tensor_memory import concatenated, dense

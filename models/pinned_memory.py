@@ -16,7 +16,7 @@ from collections import deque
 import torch
 
 from common.limits import KIB, MIB, TENSOR_ALIGNMENT
-from common.wire.connection import aligned_buffer
+from common.wire.incoming import aligned_buffer
 
 POOL_BYTES = 128 * MIB
 """40 frames that cross with 3 MB each, or all that a cloud holds at 2 MB. Pinned memory is lost to the rest of the

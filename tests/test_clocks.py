@@ -12,6 +12,9 @@ TIME_OF_DAY = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "
 TOLD = {
     "edge_daemon/results.py": "when a frame was answered, for whoever reads the record",
     "edge_daemon/daemon.py": "when the status was written, for whoever reads it",
+    "common/tls/identity.py": "how long a certificate is still good",
+    "cloud_daemon/access.py": "how long a certificate is still good",
+    "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",
     "edge_daemon/source.py": "a file's age at the start, believed until the clock is seen to be set",
 }
 """Where the time of day may be asked for, and what for."""

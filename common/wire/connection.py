@@ -13,16 +13,15 @@ what `send()` returns. It holds no decisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-
-import numpy as np
 
 from common import limits
 from common.errors import LinkLostError, LocalProtocolError, RemoteProtocolError
 from common.wire import framing
 from common.wire.framing import PREFIX, Prefix
+from common.wire.incoming import Allocate, IncomingPayload, aligned_buffer
 from common.wire.messages import (
     Answer,
     Busy,
@@ -110,7 +109,8 @@ class Received:
     """A whole message has arrived.
 
     `receive_s` passed between the read that completed its header and its last byte, and `spaced_bytes`
-    arrived in that time: together they tell the bandwidth, whatever was queued before the message.
+    arrived in that time: together they tell the bandwidth, whatever was queued before the message. `dropped`: there
+    was no memory for its payload, or it came too late to be of use; the payload is empty then.
     """
 
     message: Message
@@ -118,20 +118,7 @@ class Received:
     receive_s: float
     spaced_bytes: int
     at: float
-
-
-Allocate = Callable[[int], memoryview]
-"""Gives writable memory of exactly so many bytes, uninitialised, at a multiple of the tensor alignment; whoever holds
-a view of it keeps it."""
-
-
-def aligned_buffer(nbytes: int) -> memoryview:
-    """Allocate plain memory: see `Allocate`."""
-    if nbytes == 0:
-        return memoryview(bytearray())
-    block = np.empty(nbytes + limits.TENSOR_ALIGNMENT, dtype=np.uint8)
-    offset = -block.ctypes.data % limits.TENSOR_ALIGNMENT
-    return block[offset : offset + nbytes].data
+    dropped: bool = False
 
 
 class Connection:
@@ -155,16 +142,13 @@ class Connection:
         self._filled = 0
         self._prefix: Prefix | None = None
         self._message: Message | None = None
-        self._payload = memoryview(bytearray())
-        self._payload_filled = 0
-        self._payload_since = now
-        self._spaced_bytes = 0
+        self._payload: IncomingPayload | None = None
 
     # --- receiving --------------------------------------------------------------------------------------
     def next_buffer(self) -> memoryview:
         """Return where the next bytes from the peer shall be put: at least one byte long."""
-        if self._message is not None:
-            return self._payload[self._payload_filled :]
+        if self._payload is not None:
+            return self._payload.next_buffer()
         return self._scratch[self._filled :]
 
     def received(self, nbytes: int, now: float) -> Iterator[Received]:
@@ -175,10 +159,9 @@ class Connection:
         """
         self._alive_at = now
         try:
-            if self._message is not None:
-                self._payload_filled += nbytes
-                self._spaced_bytes += nbytes
-                if self._payload_filled < self._payload.nbytes:
+            if self._payload is not None:
+                self._payload.took(nbytes)
+                if not self._payload.complete:
                     return
                 yield self._complete(now)
             else:
@@ -225,8 +208,11 @@ class Connection:
                 header = self._scratch[start : start + self._prefix.header_bytes]
                 message = framing.parse_header(self._prefix, header)
                 start += self._prefix.header_bytes
-                start += self._begin_payload(message, start, now)
-                if self._payload_filled < self._payload.nbytes:
+                first = self._scratch[start : min(start + self._prefix.payload_bytes, self._filled)]
+                start += first.nbytes
+                self._message = message
+                self._payload = IncomingPayload(self._prefix.payload_bytes, self._allocate, now, first)
+                if not self._payload.complete:
                     return
                 yield self._complete(now)
         finally:
@@ -235,26 +221,14 @@ class Connection:
                 self._scratch[:rest] = bytes(self._scratch[start : self._filled])
             self._filled = rest
 
-    def _begin_payload(self, message: Message, start: int, now: float) -> int:
-        """Allocate the payload of `message`, take from the scratch what is there, and return how much that is."""
-        assert self._prefix is not None
-        size = self._prefix.payload_bytes
-        self._message = message
-        self._payload = self._allocate(size)
-        self._payload_filled = min(self._filled - start, size)
-        self._payload[: self._payload_filled] = self._scratch[start : start + self._payload_filled]
-        self._payload_since = now
-        self._spaced_bytes = 0
-        return self._payload_filled
-
     def _complete(self, now: float) -> Received:
         message, payload = self._message, self._payload
         assert message is not None
-        event = Received(message, payload, now - self._payload_since, self._spaced_bytes, now)
-        self._message = None
-        self._prefix = None
-        self._payload = memoryview(bytearray())
-        self._payload_filled = 0
+        assert payload is not None
+        event = Received(
+            message, payload.view, now - payload.since, payload.spaced_bytes, now, dropped=payload.dropped
+        )
+        self._message = self._prefix = self._payload = None
         if isinstance(message, Hello):
             self._hello_heard = True
         self.state = AFTER.get(type(message), self.state)
@@ -298,6 +272,8 @@ class Connection:
         if now - self._alive_at >= limits.DEAD_AFTER_S:
             self.state = State.CLOSED
             raise LinkLostError(f"the peer has been silent for {now - self._alive_at:.1f} s")
+        if self._payload is not None and now - self._payload.since > _useful_for_s(self._message):
+            self._payload.give_up()
         if self.role is Role.EDGE and now - self._pinged_at >= limits.PING_INTERVAL_S:
             return self.ping(now)
         return None
@@ -320,3 +296,10 @@ class Connection:
     def silent_for(self, now: float) -> float:
         """Seconds since the peer last gave a sign of life."""
         return now - self._alive_at
+
+
+def _useful_for_s(message: Message | None) -> float:
+    """Return how long a message may take to come in: a frame's tensors until nobody waits for the answer any more."""
+    if isinstance(message, Infer):
+        return min(message.deadline_ms / 1e3, limits.LONGEST_MESSAGE_S)
+    return limits.LONGEST_MESSAGE_S

@@ -14,7 +14,8 @@ from typing import Any, Protocol, cast
 
 from common import limits
 from common.errors import LinkError, LinkLostError
-from common.wire.connection import Allocate, Connection, Received, Role, State, aligned_buffer
+from common.wire.connection import Connection, Received, Role, State
+from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import Message
 from common.wire.paced_writer import PacedWriter
 
@@ -198,7 +199,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        outstanding = self._unacknowledged()
+        outstanding = self.outstanding_bytes
         # The TLS layer hides up to 128 KiB from `outstanding`, so there the kernel is asked what it got confirmed.
         acknowledged = self._confirmed() if self._paced is not None else self.bytes_out - outstanding
         # Only amid a long message: a ping is confirmed by the kernel of a peer whose program has stopped.
@@ -214,9 +215,16 @@ class Channel(asyncio.BufferedProtocol):
             return
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
-    def _unacknowledged(self) -> int:
+    @property
+    def confirmed_bytes(self) -> int:
+        """Bytes that the peer's kernel has confirmed, of all that were ever handed over."""
+        return self.bytes_out - self.outstanding_bytes
+
+    @property
+    def outstanding_bytes(self) -> int:
         """Bytes that were handed over but that the peer's kernel has not confirmed, where the system can tell."""
-        assert self._transport is not None
+        if self._transport is None:
+            return 0
         in_kernel = 0
         sock = self._transport.get_extra_info("socket")
         if sock is not None:

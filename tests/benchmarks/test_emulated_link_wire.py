@@ -85,6 +85,59 @@ def test_a_small_message_on_an_idle_link_takes_the_delay_and_its_own_bits() -> N
     assert len(unload(wire, lane, 7.0311)) == 125
 
 
+def test_jitter_spreads_the_delay_and_lets_nothing_overtake() -> None:
+    """Each quantum is delayed by 20 to 40 ms; bytes land in the order they were sent in."""
+    wire = Wire(LinkShape(delay_ms=30, jitter_ms=10), rng=random.Random(3))
+    lane = wire.add_lane()
+    delays = []
+    for number in range(200):
+        start_s = float(number)
+        wire.offer(lane, bytes([number]), start_s)
+        landed_s = wire.wake_s()
+        assert landed_s is not None
+        assert unload(wire, lane, landed_s) == bytes([number])
+        delays.append(landed_s - start_s)
+    assert 0.020 <= min(delays) < 0.023
+    assert 0.037 < max(delays) <= 0.040
+    data = random.Random(4).randbytes(50_000)
+    wire = Wire(LinkShape(rate_bps=20 * MBIT, delay_ms=1, jitter_ms=5), rng=random.Random(5))
+    lane = wire.add_lane()
+    wire.offer(lane, data, 0.0)
+    assert b"".join(unload(wire, lane, tick * 0.001) for tick in range(60)) == data
+
+
+def test_slices_come_one_by_one() -> None:
+    """A piece each millisecond, however fast the link is."""
+    wire = Wire(LinkShape(slice_bytes=10))
+    lane = wire.add_lane()
+    wire.offer(lane, bytes(range(35)), 0.0)
+    pieces = [unload(wire, lane, tick * 0.001 + 1e-6) for tick in range(6)]
+    assert [len(piece) for piece in pieces] == [0, 10, 10, 10, 5, 0]
+    assert b"".join(pieces) == bytes(range(35))
+
+
+def test_a_slow_close_is_behind_its_bytes() -> None:
+    """The bytes land as ever; that there are no more of them, half a second later."""
+    wire = Wire(LinkShape(delay_ms=5, slow_close_ms=500))
+    lane = wire.add_lane()
+    wire.offer(lane, b"the last", 0.0)
+    wire.offer(lane, Mark.FINISHED, 0.0)
+    assert unload(wire, lane, 0.006) == b"the last"
+    assert wire.landed(lane, 0.504) is None
+    assert wire.landed(lane, 0.506) is Mark.FINISHED
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"jitter_ms": -1.0}, {"slow_close_ms": math.inf}, {"slice_bytes": 0}, {"limit_bytes": -5}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_shape_that_cannot_be_is_refused_by_name(wrong: dict[str, float]) -> None:
+    """The message names the field and the number."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is at least"):
+        LinkShape(**wrong)  # type: ignore[arg-type]
+
+
 def test_two_lanes_share_the_rate_in_small_turns() -> None:
     """A lane with a long queue does not delay another's bytes by more than a few turns."""
     wire = Wire(LinkShape(rate_bps=10 * MBIT))

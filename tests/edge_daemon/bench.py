@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 from common.plan import Cut, Mode, Plan, Prediction, stages_of
-from common.wire.connection import aligned_buffer
+from common.wire.incoming import aligned_buffer
 from common.wire.messages import Answer
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, prepare_parts

@@ -15,6 +15,7 @@ from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.line import Reply
+from edge_daemon.patience import Progress
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.results import FrameRecord
 from edge_daemon.uplink import Uplink
@@ -36,12 +37,16 @@ class FakeController:
         self.stages: list[tuple[Plan, float | None, float | None]] = []
         self.sent: list[tuple[str, str, int]] = []
         self.transfers: list[tuple[int, float]] = []
+        self.slow: list[Progress] = []
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
 
     def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
         self.stages.append((plan, head_ms, tail_ms))
+
+    def saw_slow(self, progress: Progress) -> None:
+        self.slow.append(progress)
 
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         self.transfers.append((nbytes, link_ms))
@@ -58,6 +63,10 @@ class FakeUplink:
         self.now = 0
         self.most = 0
         self.longest_wait_s = 0.0
+        self.has_come = Progress(delivered_bytes=0, outstanding_bytes=1000, waited_s=0.1)
+
+    def progress(self, frame: int, epoch: int) -> Progress | None:
+        return self.has_come
 
     async def infer(
         self,

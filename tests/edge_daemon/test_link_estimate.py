@@ -29,6 +29,26 @@ def estimate(*samples: BandwidthSample) -> LinkEstimate:
     return found
 
 
+def test_a_transfer_under_way_lowers_what_was_believed_at_once() -> None:
+    """It outweighs all before it; one that is as fast as believed, or faster, tells nothing new."""
+    link = estimate(sample(50e6), sample(52e6, 1.0), sample(51e6, 2.0))
+    link.add_transfer(1_000_000, 160.0, 2.0)
+    link.add_slow(sample(60e6, 2.5))
+    assert link.bandwidth_bps == pytest.approx(51e6)
+    link.add_slow(sample(3e6, 3.0))
+    assert link.bandwidth_bps == pytest.approx(3e6)
+    link.add(sample(4e6, 3.5))
+    link.add(sample(4e6, 4.0))
+    assert link.bandwidth_bps == pytest.approx(4e6)
+
+
+def test_before_anything_was_measured_a_slow_transfer_tells_nothing() -> None:
+    """There is nothing that it could be slower than."""
+    link = LinkEstimate()
+    link.add_slow(sample(3e6))
+    assert link.bandwidth_bps is None
+
+
 def test_goodput_is_bytes_over_time() -> None:
     """A megabyte that arrived in a second is 8 Mbit/s."""
     found = goodput(1000.0, 1_000_000, 5.0, "traffic")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from common.plan import Cut, Mode, Plan, Prediction, stages_of
-from edge_daemon.patience import hedge_s, late_s, patience_s
+from edge_daemon.patience import Progress, hedge_s, is_worth_hedging, late_s, patience_s
 from tests.edge_daemon.pipeline_line import GRAPH, SPLIT
 
 
@@ -63,7 +63,7 @@ def test_a_wait_is_late_when_it_is_beyond_the_plan_and_the_edge_is_quicker() -> 
         assert late_s(plan(times, mode, edge_only_ms=1.0)) == math.inf
 
 
-def test_the_edge_begins_a_late_frame_too_once_that_is_worth_its_work() -> None:
+def test_the_edge_looks_at_a_late_frame_once_that_may_be_worth_its_work() -> None:
     """Twice what was predicted beyond the edge, or half of what the edge takes for the rest, whichever is more."""
     assert hedge_s(plan((10.0, 40.0, 20.0, 75.0), edge_only_ms=150.0)) == pytest.approx(0.130)
     assert hedge_s(plan((10.0, 4.0, 2.0, 17.0), edge_only_ms=150.0)) == pytest.approx(0.070)
@@ -77,3 +77,26 @@ def test_an_edge_without_time_to_spare_computes_no_frame_in_vain() -> None:
     for mode in Mode:
         if mode is not Mode.LIGHT:
             assert hedge_s(plan(times, mode, edge_only_ms=150.0)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("delivered", "outstanding", "worth"),
+    [(20_000, 180_000, True), (100_000, 100_000, False), (0, 200_000, True), (200_000, 0, True)],
+    ids=["a slow link", "half of it there", "a dead link", "the cloud is late"],
+)
+def test_the_edge_finishes_a_frame_where_it_has_the_answer_before_the_link(
+    delivered: int, outstanding: int, worth: bool
+) -> None:
+    """140 ms for the edge; at the pace of the first 100 ms the rest of the bytes takes 900 ms, or 100."""
+    times = (10.0, 40.0, 20.0, 75.0)
+    progress = Progress(delivered, outstanding, waited_s=0.1)
+    assert is_worth_hedging(plan(times, edge_only_ms=150.0), progress) is worth
+
+
+def test_progress_tells_what_the_link_carries() -> None:
+    """As long as there is something left on it."""
+    assert Progress(50_000, 150_000, 0.1).bps == pytest.approx(4e6)
+    assert Progress(50_000, 150_000, 0.1).left_s == pytest.approx(0.3)
+    assert Progress(200_000, 0, 0.1).bps is None
+    assert Progress(200_000, 0, 0.1).left_s == 0
+    assert Progress(0, 10, 0.1).left_s == math.inf

@@ -16,6 +16,7 @@ from common.wire.tensors import TensorEntry
 from edge_daemon import active_plan
 from edge_daemon.active_plan import ActivePlan
 from edge_daemon.line import Reply
+from edge_daemon.patience import Progress
 from models.executor import CompiledSegment
 from models.segment import Segment
 from tests.edge_daemon.bench import bench
@@ -117,7 +118,27 @@ def test_a_late_frame_is_finished_on_the_edge_too_and_its_answer_still_tells_of_
             assert_right(record)
             assert record.ran == "edge after cloud"
             assert record.fallback is not None
-            assert "no answer after" in record.fallback
+            assert "the answer was late" in record.fallback
+
+    run(main())
+
+
+def test_a_frame_whose_bytes_are_nearly_there_is_left_to_the_cloud() -> None:
+    """The edge would be later; what the link carries is told all the same, again and again while it is late."""
+
+    async def main() -> None:
+        with bench() as tiny:
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                await until(lambda: len(line.controller.slow) >= 2)
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 60.0), answer)
+            line.uplink.has_come = Progress(delivered_bytes=900, outstanding_bytes=10, waited_s=0.1)
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert (record.ran, record.fallback) == ("split", None)
+            assert set(line.controller.slow) == {line.uplink.has_come}
 
     run(main())
 

@@ -88,9 +88,36 @@ def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.Monkey
         for _ in range(3):
             await found.measure_if_needed(False)
         assert uplink.turns == 1
+        assert uplink.pings == 0
         found.saw_traffic()
         await found.measure_if_needed(False)
-        assert uplink.turns == 2
+        assert uplink.pings == 1
+
+    run(main())
+
+
+def test_an_edge_that_computes_alone_is_spared_the_start_of_a_test_at_each_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """iperf3 measures once a minute; short pings look whether that still holds."""
+
+    async def measure(host: str, port: int) -> float:
+        return 8e6
+
+    monkeypatch.setattr(module, "measure_bandwidth", measure)
+    monkeypatch.setattr(module, "LEAST_PAUSE_S", 0.0)
+    uplink = FakeUplink()
+    found = prober(uplink=uplink)
+
+    async def main() -> None:
+        for _ in range(4):
+            found.saw_traffic()
+            await found.measure_if_needed(False)
+        assert (uplink.turns, uplink.pings, uplink.ping_bytes) == (1, 3, ping_bytes(8e6))
+        monkeypatch.setattr(module, "IPERF_EVERY_S", 0.0)
+        found.saw_traffic()
+        await found.measure_if_needed(False)
+        assert (uplink.turns, uplink.pings) == (2, 3)
 
     run(main())
 

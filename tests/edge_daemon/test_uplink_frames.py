@@ -275,3 +275,34 @@ def test_a_cloud_that_breaks_the_protocol_is_left_and_tried_anew(message: Welcom
             assert heard.downs[0] in ("Welcome from the CLOUD in OPEN", "Pong 99 answers no ping")
 
     run(main())
+
+
+def test_a_frames_progress_is_what_has_arrived_of_it() -> None:
+    """While the cloud takes only what fits, most of it is left; then nothing is, though the answer is not there."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = lambda session, event: None
+            assert line_.progress(1, 1) is None
+            entries, tensor = more_than_fits(cloud)
+            waiting = asyncio.ensure_future(line_.infer(1, 1, entries, [tensor], 20.0))
+            await until(lambda: (seen := line_.progress(1, 1)) is not None and seen.delivered_bytes > 0)
+            progress = line_.progress(1, 1)
+            assert progress is not None
+            assert progress.outstanding_bytes > len(tensor) // 2
+            assert progress.delivered_bytes + progress.outstanding_bytes == pytest.approx(
+                len(tensor), rel=1e-3
+            )
+            assert progress.bps is not None
+            transport = cloud.session.channel._transport
+            assert transport is not None
+            transport.resume_reading()
+            await until(lambda: (seen := line_.progress(1, 1)) is not None and seen.outstanding_bytes == 0)
+            assert not waiting.done()
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            (sent,) = [of(e) for e in cloud.session.received if isinstance(e.message, Infer)]
+            cloud.session.channel.send(answer_to(sent))
+            await waiting
+            assert line_.progress(1, 1) is None
+
+    run(main())

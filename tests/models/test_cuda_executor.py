@@ -9,7 +9,7 @@ import torch
 
 from common.errors import FrameError, PlanError
 from common.plan import Cut
-from common.wire.connection import aligned_buffer
+from common.wire.incoming import aligned_buffer
 from models import cuda_executor, cuda_graphs
 from models.agreement import difference
 from models.batch import BatchSegment
@@ -230,7 +230,9 @@ def test_receive_buffers_are_pinned_while_there_is_memory(
         return FakeCuda.pinned(cuda, nbytes)
 
     monkeypatch.setattr(cuda, "pinned", pinned)
-    assert CudaExecutor(cuda).receive_buffers()(50_000).nbytes == 50_000
+    buffer = CudaExecutor(cuda).receive_buffers()(50_000)
+    assert buffer is not None
+    assert buffer.nbytes == 50_000
     assert asked == [100_000]
 
     def refuse(nbytes: int) -> torch.Tensor:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from common import limits
 from common.errors import LinkLostError, LocalProtocolError, RemoteProtocolError
-from common.wire.connection import SCRATCH_BYTES, Allocate, Connection, Received, Role, State, aligned_buffer
+from common.wire.connection import SCRATCH_BYTES, Connection, Received, Role, State
 from common.wire.framing import PREFIX
+from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import (
     MESSAGES,
     Answer,

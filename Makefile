@@ -26,7 +26,7 @@ bench: $(VENV)/.bench libiperf
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 # Tests that start processes, use all cores or play links have the machine to themselves; the others share it.
-ALONE := tests/benchmarks tests/chaos tests/fuzz tests/system
+ALONE := tests/benchmarks tests/chaos tests/cloud_daemon tests/fuzz tests/system
 test: $(VENV)/.dev libiperf
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
 	$(BIN)/python -m pytest $(ALONE)

@@ -98,5 +98,6 @@ def test_a_point_is_measured_beside_all_that_it_is_compared_with(tmp_path: Path)
     assert row.adaptive_cuts
     assert min(row.adaptive.median, row.plain.median, row.http.median) > 0
     assert row.carried_bps == pytest.approx(RATE_BPS, rel=0.3)
-    assert all(cut.predicted for cut in row.cuts)
+    # Of many cuts alike the edge's status tells not of all; of the two ends always.
+    assert all(cut.predicted for cut in row.cuts if cut.label in (EDGE_ONLY, CLOUD_ONLY))
     assert asyncio.run(scene(new_run(tmp_path, resume=True))) == (row,)

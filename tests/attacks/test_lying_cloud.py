@@ -39,15 +39,7 @@ from edge_daemon.daemon import EdgeDaemon
 from edge_daemon.line import Line as UplinkLine
 from tests.common.wire.samples import SAMPLES, packed
 from tests.edge_daemon.bench import bench
-from tests.edge_daemon.fake_cloud import (
-    FakeCloud,
-    FakeSession,
-    answer_to,
-    connected,
-    hurry,
-    infer,
-    of,
-)
+from tests.edge_daemon.fake_cloud import FakeCloud, FakeSession, answer_to, connected, hurry, infer, of
 from tests.edge_daemon.pipeline_line import CLOUD_ONLY, SPLIT, Line, assert_right, frames
 from tests.edge_daemon.test_daemon import GRAPH, KEY, Site
 from tests.event_loop import run, until

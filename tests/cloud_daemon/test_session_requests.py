@@ -34,17 +34,7 @@ from common.wire.messages import (
     ProfileRequest,
 )
 from models.profiler import ProfileRun
-from tests.cloud_daemon.edge import (
-    GRAPH,
-    MODEL,
-    SPLIT,
-    Blocked,
-    Edge,
-    cloud,
-    crossing,
-    measure,
-    prepare,
-)
+from tests.cloud_daemon.edge import GRAPH, MODEL, SPLIT, Blocked, Edge, cloud, crossing, measure, prepare
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg
 

@@ -67,6 +67,12 @@ class CloudFailedError(LinkError):
     kind = "failed"
 
 
+class CloudLateError(LinkError):
+    """The link or the cloud is slower than planned with: the edge has the answer sooner."""
+
+    kind = "late"
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A frame's answer, its payload, and its round trip from handing over to arriving, in ms.
@@ -192,6 +198,21 @@ class Line:
             delivered_bytes=max(confirmed - waiting.confirmed, 0),
             outstanding_bytes=max(waiting.sent_to - confirmed, 0),
             waited_s=time.perf_counter() - waiting.started,
+        )
+
+    def ahead(self) -> Progress | None:
+        """Say how the frame that has waited longest has come on, and what is left of all bytes on this line.
+
+        None where no frame waits.
+        """
+        oldest = min(self.frames.values(), key=lambda waiting: waiting.started, default=None)
+        if oldest is None:
+            return None
+        outstanding = self.channel.outstanding_bytes
+        return Progress(
+            delivered_bytes=max(self.channel.bytes_out - outstanding - oldest.confirmed, 0),
+            outstanding_bytes=outstanding,
+            waited_s=time.perf_counter() - oldest.started,
         )
 
     def longest_wait_s(self) -> float:

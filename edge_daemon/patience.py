@@ -1,8 +1,8 @@
-"""How long a frame waits for the cloud: before the edge begins it, too; before the next ones do without; at all.
+"""Whether a frame is sent to the cloud, and how long it waits there: before the edge begins it, too; at all.
 
-    sent ──────── hedge_s ─────────────── late_s ─────────────────────────── patience_s
-    the answer comes │ the edge computes it too, │ frames behind it are not   │ the line is suspected,
-                     │ the first answer counts   │ sent, the edge runs them   │ the cloud is given up
+    sent ──────── hedge_s ─────────────── late_s ─────────────────────────── patience_s ──────── longest_s
+    the answer comes │ the edge computes it too, │ frames behind it are not   │ unless bytes move, │ in any
+                     │ the first answer counts   │ sent, the edge runs them   │ the line is suspected│ case
 
 All in s. Asking a second server when the first is late bounds the worst case for little (Dean, Barroso, The Tail at
 Scale, CACM 2013); the edge is that second server, and has all it needs.
@@ -45,7 +45,8 @@ class Progress:
     @property
     def bps(self) -> float | None:
         """What the link carries, in bit/s; none where nothing is left on it: then the cloud is waited for."""
-        return self.delivered_bytes * 8.0 / self.waited_s if self.outstanding_bytes else None
+        measurable = self.outstanding_bytes and self.waited_s > 0
+        return self.delivered_bytes * 8.0 / self.waited_s if measurable else None
 
     @property
     def left_s(self) -> float:
@@ -63,6 +64,37 @@ def patience_s(plan: Plan) -> float:
     beyond_edge_ms = prediction.latency_ms - prediction.edge_ms
     in_line_ms = limits.MAX_IN_FLIGHT * prediction.bottleneck_ms if plan.mode is not Mode.LIGHT else 0.0
     return max(PATIENCE * (beyond_edge_ms + in_line_ms) / 1e3, LEAST_PATIENCE_S)
+
+
+def longest_s(plan: Plan) -> float:
+    """Return how long a frame waits while its bytes go on arriving: the line is slow then, and not dead.
+
+    By then the edge would have had the rest ready, had it begun when patience ended; where that is not known, no
+    longer than `patience_s`.
+    """
+    rest_ms = _rest_ms(plan)
+    return patience_s(plan) + (rest_ms / 1e3 if math.isfinite(rest_ms) else 0.0)
+
+
+def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None) -> bool:
+    """Say whether a frame of `nbytes` is answered sooner by the cloud than by an edge that begins the rest now.
+
+    `ahead`: how the frame that has waited longest has come on, and what is left of all bytes on the line. At the
+    planned bandwidth, or at the pace that this frame has shown if it is late by it. Only under light load: under a
+    plan for throughput frames wait in line by design, and the edge has the next heads to compute.
+    """
+    prediction, rest_ms = plan.prediction, _rest_ms(plan)
+    if ahead is None or not ahead.outstanding_bytes or plan.mode is not Mode.LIGHT or prediction is None:
+        return True
+    paces = [bps for bps in (plan.bandwidth_bps,) if bps is not None]
+    if ahead.bps is not None and ahead.waited_s * 1e3 > prediction.link_ms:
+        paces.append(ahead.bps)
+    bps = min(paces, default=math.inf)
+    if bps <= 0.0:
+        return not math.isfinite(rest_ms)
+    on_link_ms = (ahead.outstanding_bytes + nbytes) * 8e3 / bps
+    beyond_ms = prediction.latency_ms - prediction.edge_ms - prediction.link_ms
+    return on_link_ms + max(beyond_ms, 0.0) <= rest_ms
 
 
 def late_s(plan: Plan) -> float:

@@ -21,14 +21,22 @@ import torch
 
 from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolError
 from common.graph import ModelGraph
-from common.plan import Cut
+from common.plan import Cut, Plan
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
-from edge_daemon.patience import hedge_s, is_worth_hedging, late_s, patience_s
+from edge_daemon.line import CloudLateError
+from edge_daemon.patience import (
+    hedge_s,
+    is_worth_hedging,
+    is_worth_sending,
+    late_s,
+    longest_s,
+    patience_s,
+)
 from edge_daemon.results import Durations, FrameRecord, top5_of
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread, Timed
@@ -188,15 +196,21 @@ class FramePipeline:
         """Return the cloud's answer, and take note of what it tells of link and devices."""
         if sent.error is not None:
             raise sent.error
-        if self._uplink.longest_wait_s > late_s(journey.active.plan) and self._compute.idle:
-            raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         plan, graph = journey.active.plan, self._model.graph
-        journey.bytes_up = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
+        nbytes = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
+        if self._compute.idle:
+            self._raise_if_better_not_sent(plan, nbytes)
+        journey.bytes_up = nbytes
         for entry in sent.entries:
             unit = graph.units[entry.unit].name
             self._controller.saw_sent(unit, plan.cut.codec_of[unit], entry.nbytes)  # as it was planned
         reply = await self._uplink.infer(
-            journey.frame.number, plan.epoch, sent.entries, sent.chunks, patience_s(journey.active.plan)
+            journey.frame.number,
+            plan.epoch,
+            sent.entries,
+            sent.chunks,
+            patience_s=patience_s(plan),
+            longest_s=longest_s(plan),
         )
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)
@@ -206,6 +220,15 @@ class FramePipeline:
         edge_ms = sent.head_ms + sent.encode_ms if sent.head_ms is not None else None
         self._controller.saw_stages(plan, edge_ms, answer.tail_ms)
         return from_wire(graph, check_answer(graph, answer.tensors), reply.payload)[graph.sink]
+
+    def _raise_if_better_not_sent(self, plan: Plan, nbytes: int) -> None:
+        """Raise `CloudLateError` where an edge that has time has a frame of `nbytes` ready before the cloud would."""
+        if self._uplink.longest_wait_s > late_s(plan):
+            raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
+        ahead = self._uplink.ahead()
+        if not is_worth_sending(plan, nbytes, ahead):
+            assert ahead is not None
+            raise CloudLateError(f"{ahead.outstanding_bytes} bytes are on the link before this frame's")
 
     def _from_cloud(self, journey: Journey, answer: torch.Tensor) -> FrameRecord:
         ran = "cloud" if journey.active.parts.head is None else "split"
@@ -229,12 +252,6 @@ def check_answer(graph: ModelGraph, entries: Sequence[TensorEntry]) -> Sequence[
         shown = ", ".join(f"unit {entry.unit}: {entry.dtype}{list(entry.shape)}" for entry in entries[:4])
         raise RemoteProtocolError(f"the cloud's answer is not the model's: {shown or 'no tensor'}")
     return entries
-
-
-class CloudLateError(LinkError):
-    """The link or the cloud is slower than planned with, and frames pile up."""
-
-    kind = "late"
 
 
 class Journey:

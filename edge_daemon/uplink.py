@@ -37,7 +37,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.tensors import TensorEntry
-from edge_daemon.line import Line, Reply, UplinkCounts, UplinkEvents
+from edge_daemon.line import CloudLateError, Line, Reply, UplinkCounts, UplinkEvents
 from edge_daemon.patience import Progress
 
 log = structlog.get_logger()
@@ -46,6 +46,10 @@ Replied = TypeVar("Replied")
 
 PROFILE_TIMEOUT_S = 600.0
 """A slow cloud may measure for minutes; the edge serves meanwhile."""
+
+
+LOOKS = 4
+"""Times that a frame is looked after while it waits as long as is usual."""
 
 
 def next_delay_s(attempt: int, rng: random.Random) -> float:
@@ -66,6 +70,26 @@ async def _room(line: Line, reply: asyncio.Future[Reply]) -> None:
     finally:
         if not room.cancel():
             room.exception()  # taken note of
+
+
+async def _heard_while_it_moves(
+    line: Line, reply: asyncio.Future[Reply], frame: tuple[int, int], patience_s: float
+) -> bool:
+    """Wait for a frame's answer until, for `patience_s`, none of its bytes has arrived; say whether it came.
+
+    Looks a few times meanwhile: what has arrived whole by the first look does not prolong the wait.
+    """
+    delivered, moved_at = 0, time.perf_counter()
+    while not reply.done():
+        await asyncio.wait({reply}, timeout=patience_s / LOOKS)
+        progress, now = line.progress(*frame), time.perf_counter()
+        if reply.done() or progress is None:
+            break
+        if progress.outstanding_bytes and progress.delivered_bytes > delivered:
+            delivered, moved_at = progress.delivered_bytes, now
+        if now - moved_at >= patience_s:
+            return False
+    return True
 
 
 class Uplink:
@@ -95,6 +119,10 @@ class Uplink:
     def progress(self, frame: int, epoch: int) -> Progress | None:
         """Say how far a frame has come that waits for its answer; none where it does not, or was not sent yet."""
         return self._line.progress(frame, epoch) if self._line is not None else None
+
+    def ahead(self) -> Progress | None:
+        """Say what a frame that is sent now would wait behind; none where no frame waits."""
+        return self._line.ahead() if self._line is not None else None
 
     @property
     def cloud(self) -> Welcome | None:
@@ -216,27 +244,32 @@ class Uplink:
         epoch: int,
         entries: tuple[TensorEntry, ...],
         chunks: Sequence[memoryview | bytes],
-        timeout_s: float,
+        *,
+        patience_s: float,
+        longest_s: float,
     ) -> Reply:
         """Have the cloud run a frame's tail.
 
-        Raises `LinkLostError` when the line goes or the answer takes longer than `timeout_s` (the line is
-        suspected then), `CloudBusyError`, `CloudFailedError`, and `FrameError` when the frame is at fault.
+        Raises `LinkLostError` when the line goes, or when nothing of the frame has arrived for `patience_s` (the line
+        is suspected then), `CloudLateError` when it has no answer after `longest_s`, `CloudBusyError`,
+        `CloudFailedError`, and `FrameError` when the frame is at fault.
         """
         line = self._require()
-        infer = Infer(frame=frame, epoch=epoch, deadline_ms=timeout_s * 1e3, tensors=entries)
+        infer = Infer(frame=frame, epoch=epoch, deadline_ms=longest_s * 1e3, tensors=entries)
         reply = line.expect(frame, epoch)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(longest_s):
                 if not line.channel.is_writable:
                     await _room(line, reply)
                 line.channel.send(infer, chunks)
                 line.sent(frame, epoch)
+                if not await _heard_while_it_moves(line, reply, (frame, epoch), patience_s):
+                    reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
+                    line.suspect(reason)
+                    raise LinkLostError(reason)
                 return await reply
         except TimeoutError:
-            reason = f"no answer to frame {frame} within {timeout_s:.1f} s"
-            line.suspect(reason)
-            raise LinkLostError(reason) from None
+            raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None
         finally:
             line.frames.pop((frame, epoch), None)
 

@@ -227,7 +227,7 @@ class Channel(asyncio.BufferedProtocol):
             return 0
         in_kernel = 0
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
+        if sock is not None and sock.fileno() >= 0:
             with contextlib.suppress(OSError):
                 in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         return self.unsent_bytes + in_kernel
@@ -236,7 +236,7 @@ class Channel(asyncio.BufferedProtocol):
         """Bytes on the wire that the peer's kernel has confirmed, where the system can tell."""
         assert self._transport is not None
         sock = self._transport.get_extra_info("socket")
-        if sock is None or not hasattr(socket, "TCP_INFO"):
+        if sock is None or sock.fileno() < 0 or not hasattr(socket, "TCP_INFO"):
             return 0
         with contextlib.suppress(OSError):
             told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED_OFFSET + 8)

@@ -179,7 +179,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def infer(line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float = 20.0) -> Reply:
-    return await line_.infer(frame, epoch, ENTRIES, [b"12345"], timeout_s)
+    return await line_.infer(frame, epoch, ENTRIES, [b"12345"], patience_s=timeout_s, longest_s=4 * timeout_s)
 
 
 def of(event: Received) -> Infer:

@@ -64,9 +64,13 @@ class FakeUplink:
         self.most = 0
         self.longest_wait_s = 0.0
         self.has_come = Progress(delivered_bytes=0, outstanding_bytes=1000, waited_s=0.1)
+        self.on_the_line: Progress | None = None
 
     def progress(self, frame: int, epoch: int) -> Progress | None:
         return self.has_come
+
+    def ahead(self) -> Progress | None:
+        return self.on_the_line
 
     async def infer(
         self,
@@ -74,9 +78,11 @@ class FakeUplink:
         epoch: int,
         entries: tuple[TensorEntry, ...],
         chunks: Sequence[memoryview | bytes],
-        timeout_s: float,
+        *,
+        patience_s: float,
+        longest_s: float,
     ) -> Reply:
-        assert timeout_s > 0
+        assert 0 < patience_s <= longest_s
         self.now += 1
         self.most = max(self.most, self.now)
         try:

@@ -7,7 +7,15 @@ import math
 import pytest
 
 from common.plan import Cut, Mode, Plan, Prediction, stages_of
-from edge_daemon.patience import Progress, hedge_s, is_worth_hedging, late_s, patience_s
+from edge_daemon.patience import (
+    Progress,
+    hedge_s,
+    is_worth_hedging,
+    is_worth_sending,
+    late_s,
+    longest_s,
+    patience_s,
+)
 from tests.edge_daemon.pipeline_line import GRAPH, SPLIT
 
 
@@ -16,6 +24,7 @@ def plan(
     mode: Mode = Mode.LIGHT,
     edge_only_ms: float | None = None,
     cut: Cut = SPLIT,
+    bandwidth_bps: float | None = None,
 ) -> Plan:
     """A plan that was predicted to take so long: on the edge, the link, the cloud, and as a whole."""
     prediction = None
@@ -30,6 +39,7 @@ def plan(
         reason="a test",
         prediction=prediction,
         edge_only_ms=edge_only_ms,
+        bandwidth_bps=bandwidth_bps,
     )
 
 
@@ -100,3 +110,42 @@ def test_progress_tells_what_the_link_carries() -> None:
     assert Progress(200_000, 0, 0.1).bps is None
     assert Progress(200_000, 0, 0.1).left_s == 0
     assert Progress(0, 10, 0.1).left_s == math.inf
+
+
+def test_a_frame_that_moves_is_waited_for_until_the_edge_would_have_had_it() -> None:
+    """Its patience, and what the edge takes for the rest; no longer than patience where that is not known."""
+    times = (10.0, 400.0, 100.0, 520.0)
+    assert longest_s(plan(times, edge_only_ms=1810.0)) == pytest.approx(4 * 0.510 + 1.8)
+    assert longest_s(plan(times)) == pytest.approx(4 * 0.510)
+    assert longest_s(plan(None)) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "worth"),
+    [
+        (None, True),
+        (Progress(185_000, 0, 0.25), True),
+        (Progress(100_000, 85_000, 0.02), True),
+        (Progress(125_000, 60_000, 0.25), False),
+        (Progress(125_000, 10_000, 0.25), True),
+        (Progress(0, 185_000, 0.25), False),
+    ],
+    ids=["nobody there", "all arrived", "on time", "a slow link", "nearly free", "a dead link"],
+)
+def test_no_frame_is_sent_behind_bytes_that_take_longer_than_the_edge(
+    ahead: Progress | None, worth: bool
+) -> None:
+    """185 kB at the planned 50 Mbit/s, 450 ms on the edge: at the 4 Mbit/s that a late frame shows, 60 kB before it
+    and its own take 490 ms and the cloud 50; 10 kB and its own 440."""
+    times = (0.0, 30.0, 50.0, 80.0)
+    assert is_worth_sending(plan(times, edge_only_ms=500.0, bandwidth_bps=50e6), 185_000, ahead) is worth
+
+
+def test_frames_wait_in_line_where_that_is_the_plan_or_nothing_is_known() -> None:
+    """Under plans for throughput, without a prediction, and where nobody knows what the edge takes."""
+    times, ahead = (0.0, 30.0, 50.0, 80.0), Progress(125_000, 180_000, 0.25)
+    assert is_worth_sending(plan(None, edge_only_ms=500.0, bandwidth_bps=50e6), 185_000, ahead)
+    assert is_worth_sending(plan(times, bandwidth_bps=50e6), 185_000, ahead)
+    for mode in Mode:
+        known = plan(times, mode, edge_only_ms=500.0, bandwidth_bps=50e6)
+        assert is_worth_sending(known, 185_000, ahead) is (mode is not Mode.LIGHT)

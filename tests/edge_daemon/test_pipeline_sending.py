@@ -94,6 +94,26 @@ def test_frames_do_not_queue_behind_one_that_is_late() -> None:
     run(main())
 
 
+def test_a_frame_is_not_sent_behind_bytes_that_take_longer_than_the_edge() -> None:
+    """It is finished by the edge, with the right answer; once the link is free, frames are sent again."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            active = with_edge_only(await tiny.plan(SPLIT), 50.0)
+            line = Line(tiny, replace(active, plan=replace(active.plan, bandwidth_bps=1e6)))
+            line.uplink.on_the_line = Progress(delivered_bytes=0, outstanding_bytes=100_000, waited_s=0.0)
+            (first,) = await line.give(frames(1))
+            assert_right(first)
+            assert first.ran == "edge after cloud"
+            assert first.fallback == "100000 bytes are on the link before this frame's"
+            line.uplink.on_the_line = None
+            line.records.clear()
+            (second,) = await line.give(frames(1))
+            assert second.ran == "split"
+
+    run(main())
+
+
 def test_a_late_frame_is_finished_on_the_edge_too_and_its_answer_still_tells_of_the_link() -> None:
     """The cloud answers only after the record is there: what the edge found counts, and the link is learnt from."""
 

@@ -231,7 +231,9 @@ def test_an_upload_that_waits_for_room_is_told_too() -> None:
     async def main() -> None:
         async with connected() as (cloud, line_, _):
             entries, tensor = more_than_fits(cloud)
-            first = asyncio.ensure_future(line_.infer(1, 1, entries, [tensor], 20.0))
+            first = asyncio.ensure_future(
+                line_.infer(1, 1, entries, [tensor], patience_s=20.0, longest_s=2 * 20.0)
+            )
             await until(lambda: line_.bytes_up > len(tensor))
             second = asyncio.ensure_future(infer(line_, 2))
             await asyncio.sleep(0)

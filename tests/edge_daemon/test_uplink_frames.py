@@ -24,7 +24,9 @@ from common.wire.messages import (
 )
 from edge_daemon import line
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
-from edge_daemon.line import CloudBusyError, CloudFailedError
+from edge_daemon.line import CloudBusyError, CloudFailedError, CloudLateError
+from edge_daemon.patience import Progress
+from edge_daemon.uplink import LOOKS
 from tests.common.wire.samples import packed
 from tests.edge_daemon.fake_cloud import (
     ENTRIES,
@@ -61,7 +63,7 @@ def test_a_frame_gets_its_answer() -> None:
             assert [sample.origin for sample in heard.samples] == ["traffic"]
             assert heard.samples[0].bps == pytest.approx(50_000 * 8 / 0.01)
             assert cloud.session.all(Infer)[0] == Infer(
-                frame=7, epoch=3, deadline_ms=20_000.0, tensors=ENTRIES
+                frame=7, epoch=3, deadline_ms=80_000.0, tensors=ENTRIES
             )
 
     run(main())
@@ -150,10 +152,10 @@ def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
         async with connected() as (cloud, line_, heard):
             cloud.answers_pings = False
             other = asyncio.ensure_future(infer(line_, 2))
-            with pytest.raises(LinkLostError, match=r"no answer to frame 1 within 0.1 s"):
+            with pytest.raises(LinkLostError, match=r"no answer to frame 1 within 0.1 s of its bytes"):
                 await infer(line_, 1, timeout_s=0.05)
             assert not line_.available
-            assert heard.downs == ["no answer to frame 1 within 0.1 s"]
+            assert heard.downs == ["no answer to frame 1 within 0.1 s of its bytes"]
             assert line_.counts.suspicions == 1
             with pytest.raises(LinkLostError, match="frame 1"):  # whoever else waited
                 await other
@@ -168,6 +170,44 @@ def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
     run(main())
 
 
+def test_a_frame_whose_bytes_go_on_arriving_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow link is no dead one: patience begins anew with whatever has arrived."""
+    looks = 0
+
+    def further(*_: object) -> Progress:
+        nonlocal looks
+        looks += 1
+        return Progress(delivered_bytes=looks, outstanding_bytes=1, waited_s=0.1)
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            monkeypatch.setattr(line.Line, "progress", further)
+            waiting = asyncio.ensure_future(infer(line_, 1, timeout_s=0.02))
+            await until(lambda: looks >= 3 * LOOKS or waiting.done())
+            (asked,) = cloud.session.all(Infer)
+            assert isinstance(asked, Infer)
+            cloud.session.channel.send(answer_to(asked))
+            assert (await waiting).answer.frame == 1
+            assert heard.downs == []
+
+    run(main())
+
+
+def test_a_frame_that_takes_longer_than_the_edge_is_late_and_the_line_goes_on() -> None:
+    """Its bytes may still be arriving: that is no reason to give up the others."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            with pytest.raises(CloudLateError, match=r"no answer to frame 1 within 0.1 s"):
+                await line_.infer(1, 1, ENTRIES, [b"12345"], patience_s=20.0, longest_s=0.05)
+            assert line_.available
+            assert heard.downs == []
+            cloud.on[Infer] = lambda session, event: session.channel.send(answer_to(of(event)))
+            assert (await infer(line_, 3)).answer.frame == 3
+
+    run(main())
+
+
 def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
     """Whatever came next would wait behind bytes that nobody needs any more: a new connection is free of them."""
 
@@ -175,7 +215,7 @@ def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
         async with connected() as (cloud, line_, _):
             entries, tensor = more_than_fits(cloud)
             with pytest.raises(LinkLostError, match="no answer to frame 1"):
-                await line_.infer(1, 1, entries, [tensor], 0.05)
+                await line_.infer(1, 1, entries, [tensor], patience_s=0.05, longest_s=20.0)
             await until(lambda: len(cloud.sessions) == 2 and line_.available)
 
     run(main())
@@ -285,7 +325,9 @@ def test_a_frames_progress_is_what_has_arrived_of_it() -> None:
             cloud.on[Infer] = lambda session, event: None
             assert line_.progress(1, 1) is None
             entries, tensor = more_than_fits(cloud)
-            waiting = asyncio.ensure_future(line_.infer(1, 1, entries, [tensor], 20.0))
+            waiting = asyncio.ensure_future(
+                line_.infer(1, 1, entries, [tensor], patience_s=20.0, longest_s=2 * 20.0)
+            )
             await until(lambda: (seen := line_.progress(1, 1)) is not None and seen.delivered_bytes > 0)
             progress = line_.progress(1, 1)
             assert progress is not None

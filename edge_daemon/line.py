@@ -155,6 +155,7 @@ class Line:
         self.grant: asyncio.Future[ProbeGrant | ProbeDenied] | None = None
         self._suspected = False
         self._draining = False
+        self._overdue_in_a_row = 0
 
     @property
     def usable(self) -> bool:
@@ -227,6 +228,20 @@ class Line:
             silent_s = self.channel.connection.silent_for(time.perf_counter())
             if silent_s > SILENCE_S and self.usable:
                 self.suspect(f"the cloud has been silent for {silent_s:.1f} s")
+
+    def overdue(self, frame: int, epoch: int, reason: str) -> LinkError:
+        """Take note that a frame's answer is overdue; return what whoever waits for it is to be told.
+
+        A cloud that has said something since is alive and had a hiccup: the frames behind this one may well be
+        answered. One that lets the next frame wait as well, or says nothing at all, is suspected.
+        """
+        now = time.perf_counter()
+        self._overdue_in_a_row += 1
+        heard_since = self.channel.connection.silent_for(now) < now - self.frames[frame, epoch].started
+        if heard_since and self._overdue_in_a_row == 1:
+            return CloudLateError(reason)
+        self.suspect(reason)
+        return LinkLostError(reason)
 
     def suspect(self, reason: str) -> None:
         """Stop using the line until something is heard on it; whoever waits for an answer is told."""
@@ -309,6 +324,7 @@ class Line:
         if waiting is None or waiting.reply.done():
             self._owner.counts.stale_answers += 1
             return
+        self._overdue_in_a_row = 0
         round_trip_ms = (event.at - waiting.started) * 1e3
         waiting.reply.set_result(Reply(answer, event.payload, round_trip_ms, waiting.alone))
 

@@ -60,13 +60,21 @@ def next_delay_s(attempt: int, rng: random.Random) -> float:
     return min(grown * rng.uniform(0.8, 1.2), limits.RECONNECT_MAX_S)
 
 
-async def _room(line: Line, reply: asyncio.Future[Reply]) -> None:
-    """Wait until the line has room for a frame. Raises what `reply` is told meanwhile: the line is suspected."""
+async def _has_room(line: Line, reply: asyncio.Future[Reply], patience_s: float) -> bool:
+    """Wait until the line has room for a frame; say whether it has, or nothing has left it for `patience_s`.
+
+    Raises what `reply` is told meanwhile: the line is suspected.
+    """
+    confirmed = line.channel.confirmed_bytes
     room = asyncio.ensure_future(line.channel.writable())
     waiting: set[asyncio.Future[Any]] = {room, reply}
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while not (await asyncio.wait(waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED))[0]:
+            before, confirmed = confirmed, line.channel.confirmed_bytes
+            if confirmed == before:
+                return False
         (reply if reply.done() else room).result()
+        return True
     finally:
         if not room.cancel():
             room.exception()  # taken note of
@@ -250,23 +258,23 @@ class Uplink:
     ) -> Reply:
         """Have the cloud run a frame's tail.
 
-        Raises `LinkLostError` when the line goes, or when nothing of the frame has arrived for `patience_s` (the line
-        is suspected then), `CloudLateError` when it has no answer after `longest_s`, `CloudBusyError`,
-        `CloudFailedError`, and `FrameError` when the frame is at fault.
+        Raises `LinkLostError` when the line goes, `CloudLateError` when nothing of the frame has arrived for
+        `patience_s` (then the line may be suspected: `Line.overdue`) or it has no answer after `longest_s`,
+        `CloudBusyError`, `CloudFailedError`, and `FrameError` when the frame is at fault.
         """
         line = self._require()
         infer = Infer(frame=frame, epoch=epoch, deadline_ms=longest_s * 1e3, tensors=entries)
         reply = line.expect(frame, epoch)
         try:
             async with asyncio.timeout(longest_s):
-                if not line.channel.is_writable:
-                    await _room(line, reply)
-                line.channel.send(infer, chunks)
-                line.sent(frame, epoch)
-                if not await _heard_while_it_moves(line, reply, (frame, epoch), patience_s):
+                moved = line.channel.is_writable or await _has_room(line, reply, patience_s)
+                if moved:
+                    line.channel.send(infer, chunks)
+                    line.sent(frame, epoch)
+                    moved = await _heard_while_it_moves(line, reply, (frame, epoch), patience_s)
+                if not moved:
                     reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
-                    line.suspect(reason)
-                    raise LinkLostError(reason)
+                    raise line.overdue(frame, epoch, reason)
                 return await reply
         except TimeoutError:
             raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None

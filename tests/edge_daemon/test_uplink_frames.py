@@ -182,8 +182,10 @@ def test_a_frame_whose_bytes_go_on_arriving_is_waited_for(monkeypatch: pytest.Mo
     async def main() -> None:
         async with connected() as (cloud, line_, heard):
             monkeypatch.setattr(line.Line, "progress", further)
-            waiting = asyncio.ensure_future(infer(line_, 1, timeout_s=0.02))
-            await until(lambda: looks >= 3 * LOOKS or waiting.done())
+            waiting = asyncio.ensure_future(
+                line_.infer(1, 1, ENTRIES, [b"12345"], patience_s=0.02, longest_s=20.0)
+            )
+            await until(lambda: looks >= 3 * LOOKS and len(cloud.session.all(Infer)) == 1)
             (asked,) = cloud.session.all(Infer)
             assert isinstance(asked, Infer)
             cloud.session.channel.send(answer_to(asked))
@@ -208,14 +210,39 @@ def test_a_frame_that_takes_longer_than_the_edge_is_late_and_the_line_goes_on() 
     run(main())
 
 
+def test_a_cloud_that_is_heard_may_be_late_once() -> None:
+    """One overdue answer costs its own frame; the next one in a row, and the line is suspected."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, heard):
+            other = asyncio.ensure_future(infer(line_, 9))
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            answered = [of(e) for e in cloud.session.received if isinstance(e.message, Infer)]
+            with pytest.raises(CloudLateError, match="no answer to frame 1"):
+                await infer(line_, 1, timeout_s=0.2)
+            assert heard.downs == []
+            cloud.session.channel.send(answer_to(answered[0]))
+            assert (await other).answer.frame == 9
+            with pytest.raises(CloudLateError, match="no answer to frame 2"):
+                await infer(line_, 2, timeout_s=0.2)
+            with pytest.raises(LinkLostError, match="no answer to frame 3"):
+                await infer(line_, 3, timeout_s=0.2)
+            assert len(heard.downs) == 1
+
+    run(main())
+
+
 def test_a_suspected_line_full_of_unsent_bytes_is_given_up() -> None:
     """Whatever came next would wait behind bytes that nobody needs any more: a new connection is free of them."""
 
     async def main() -> None:
         async with connected() as (cloud, line_, _):
             entries, tensor = more_than_fits(cloud)
-            with pytest.raises(LinkLostError, match="no answer to frame 1"):
-                await line_.infer(1, 1, entries, [tensor], patience_s=0.05, longest_s=20.0)
+            frame = 0
+            while line_.counts.suspicions == 0:  # a last pong may be heard yet: then it is only late
+                frame += 1
+                with pytest.raises((LinkLostError, CloudLateError), match=f"no answer to frame {frame}"):
+                    await line_.infer(frame, 1, entries, [tensor], patience_s=0.05, longest_s=20.0)
             await until(lambda: len(cloud.sessions) == 2 and line_.available)
 
     run(main())

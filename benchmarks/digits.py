@@ -144,7 +144,7 @@ def accuracy_and_bytes(cut: Cut, codec: str) -> tuple[float, float]:
     right = total = 0
     for tensor, wanted in zip(crossing(cut), trained().classes, strict=True):
         encoded = codecs.encode(codec, tensor)
-        answer = tail.run({unit: codecs.decode(encoded.entry(0, tensor), encoded.data)})[sink]
+        answer = tail.run({unit: codecs.decode(encoded.entry(0), encoded.data)})[sink]
         right += int(answer[0, 0, 0]) == wanted
         total += encoded.nbytes
     return right / len(trained().classes), total / len(trained().classes)

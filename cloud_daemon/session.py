@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -81,19 +80,6 @@ class House(Protocol):
     def ended(self, session: Session) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """When and how a frame's tensors came in."""
-
-    at: float
-    receive_ms: float
-    spaced_bytes: int
-
-    @classmethod
-    def of(cls, event: Received) -> Arrival:
-        return cls(event.at, event.receive_s * 1e3, event.spaced_bytes)
-
-
 class Session:
     """The cloud's half of one connection. Its tasks end with it."""
 
@@ -105,9 +91,8 @@ class Session:
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._in_flight: set[Received] = set()
         self._chosen: TailPool | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
         self._log = log.bind(session=number)
-        self._requests = 0
         self.greeted = False
 
     @property
@@ -154,9 +139,10 @@ class Session:
                 self._log.debug("edge says bye", reason=reason)
 
     def closed(self, error: LinkError | None) -> None:
-        for task in self._tasks:
-            task.cancel()
+        for request in self._requests:
+            request.cancel()
         self._house.frames.gone(self.number)
+        self._in_flight.clear()
         if error is not None:
             said = "connection lost" if isinstance(error, LinkLostError) else "connection closed by us"
             self._log.warning(said, edge=self.edge, peer=self.channel.peer, reason=str(error))
@@ -210,46 +196,42 @@ class Session:
             self._busy(infer, error.retry_after_ms)
             return
         self._in_flight.add(event)
-        self._start(partial(self._run, infer, result, event), partial(self._leave, event))
+        result.add_done_callback(partial(self._ran, infer, event))
 
     def _busy(self, infer: Infer, retry_after_ms: float) -> None:
         self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
 
-    def _leave(self, event: Received) -> None:
-        """Give a frame's place back: before its answer leaves, so that the edge's next frame finds it free."""
+    def _ran(self, infer: Infer, event: Received, result: asyncio.Future[Ran]) -> None:
+        """Tell the edge what came of a frame. No task waits for that: it would cost more than the telling."""
+        # Its place is free before its answer leaves, so that the edge's next frame finds it so.
         self._in_flight.discard(event)
-
-    async def _run(self, infer: Infer, result: asyncio.Future[Ran], event: Received) -> None:
-        arrival = Arrival.of(event)
         try:
-            done = await result
+            self._answer(infer, event, result.result())
         except NoPlaceError as error:
-            self._leave(event)
             self._busy(infer, error.retry_after_ms)
-            return
         except DeadlinePassedError:
             self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
-            return
         except FrameError as error:
-            self._leave(event)
             self._fail(infer, str(error), frame_at_fault=True)
-            return
+        except LinkError as error:
+            self.channel.abort(error)
         except CleaveError as error:
             self._log.warning("frame failed", frame=infer.frame, reason=str(error))
-            self._leave(event)
             self._fail(infer, str(error))
-            return
-        self._leave(event)
+        except Exception as error:  # a bug, or the machine: it ends this session, not the daemon
+            self._broke(error)
+
+    def _answer(self, infer: Infer, event: Received, done: Ran) -> None:
         entries, chunks = to_wire(self._pool.model.graph, done.outputs)
         self._say(
             Answer(
                 frame=infer.frame,
                 epoch=infer.epoch,
-                receive_ms=arrival.receive_ms,
-                spaced_bytes=arrival.spaced_bytes,
+                receive_ms=event.receive_s * 1e3,
+                spaced_bytes=event.spaced_bytes,
                 queue_ms=done.queue_ms,
                 tail_ms=done.run_ms,
-                cloud_ms=(time.perf_counter() - arrival.at) * 1e3,
+                cloud_ms=(time.perf_counter() - event.at) * 1e3,
                 others_ms=done.others_ms,
                 batch=done.batch,
                 tensors=entries,
@@ -330,37 +312,27 @@ class Session:
         except ProbeError as error:
             self._say(ProbeDenied(reason=printable(error)))
 
-    # --- tasks ------------------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------------
     def _request(self, work: Work) -> None:
         """Begin something an edge asked for that is no frame. An honest edge has few of these at a time."""
-        if self._requests >= limits.MAX_REQUESTS:
+        if len(self._requests) >= limits.MAX_REQUESTS:
             raise RemoteProtocolError(f"more than {limits.MAX_REQUESTS} requests at a time")
-        self._requests += 1
-        self._start(work, self._request_done)
-
-    def _request_done(self) -> None:
-        self._requests -= 1
-
-    def _start(self, work: Work, after: Callable[[], None] | None = None) -> None:
-        task = self._house.tasks.create_task(self._guard(work))
-        self._tasks.add(task)
-
-        def finished(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if after is not None:
-                after()
-
-        task.add_done_callback(finished)
+        request = self._house.tasks.create_task(self._guard(work))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
 
     async def _guard(self, work: Work) -> None:
-        """Run one piece of a session's work; what goes wrong in it ends this session, not the daemon."""
+        """Do what was asked for; what goes wrong in it ends this session, not the daemon."""
         try:
             await work()
         except LinkError as error:
             self.channel.abort(error)
         except Exception as error:  # a bug, or the machine (out of memory): the other sessions go on
-            self._log.exception("session failed")
-            self.channel.abort(LinkLostError(f"{type(error).__name__}: {error}"))
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        self._log.exception("session failed")
+        self.channel.abort(LinkLostError(f"{type(error).__name__}: {error}"))
 
     def _say(self, message: Message, chunks: list[memoryview | bytes] | None = None) -> None:
         if self.channel.is_open or isinstance(message, Welcome | Refused):

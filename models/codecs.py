@@ -35,8 +35,9 @@ _STEPS = 255.0
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A tensor as it is sent: the codec, the order of its dimensions in memory, and the bytes."""
+    """A tensor as it is sent: its type and shape, the codec, the order of its dimensions in memory, and the bytes."""
 
+    spec: TensorSpec
     codec: str
     order: tuple[int, ...]
     data: memoryview
@@ -45,10 +46,9 @@ class Encoded:
     def nbytes(self) -> int:
         return self.data.nbytes
 
-    def entry(self, unit: int, tensor: torch.Tensor) -> TensorEntry:
-        """Describe this as what `tensor`, the output of the unit with index `unit`, was made to."""
-        spec = spec_of(tensor)
-        return TensorEntry(unit, spec.dtype, spec.shape, self.nbytes, self.codec, self.order)
+    def entry(self, unit: int) -> TensorEntry:
+        """Describe this as what the output of the unit with index `unit` was made to."""
+        return TensorEntry(unit, self.spec.dtype, self.spec.shape, self.nbytes, self.codec, self.order)
 
 
 class _Packers(threading.local):
@@ -62,7 +62,6 @@ class _Packers(threading.local):
 _packers = _Packers()
 
 
-@torch.inference_mode()
 def encode(codec: str, tensor: torch.Tensor) -> Encoded:
     """Encode a CPU tensor; by `raw` without copying it.
 
@@ -70,20 +69,27 @@ def encode(codec: str, tensor: torch.Tensor) -> Encoded:
     is not for, an image that would not get shorter. What packing does not make shorter is sent without it.
     """
     tensor, order = dense(tensor.detach())
-    raw = Encoded(codecs.RAW, order, in_memory_order(tensor, order))
     spec = spec_of(tensor)
-    if codec == codecs.RAW or not codecs.fits(codec, spec):
-        return raw
+    if codec != codecs.RAW and codecs.fits(codec, spec):
+        encoded = _encoded(codec, tensor, order)
+        if encoded is not None:
+            return Encoded(
+                spec, encoded[0], order if not codecs.is_image_codec(codec) else ROW_MAJOR, encoded[1]
+            )
+    return Encoded(spec, codecs.RAW, order, in_memory_order(tensor, order))
+
+
+@torch.inference_mode()
+def _encoded(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> tuple[str, memoryview] | None:
+    """Return what `codec` makes of a tensor, with the codec it is by then; none where it is better sent raw."""
     if codecs.is_image_codec(codec):
         data = _encode_image(codec, tensor)
-        return Encoded(codec, ROW_MAJOR, data) if data.nbytes < spec.nbytes else raw
+        return (codec, data) if data.nbytes < tensor.nbytes else None
     values = _encode_values(codec, tensor, order)
     if values is None or not codecs.is_packed(codec):
-        return raw if values is None else Encoded(codec, order, values)
+        return None if values is None else (codec, values)
     packed = memoryview(_packers.compressor.compress(values))
-    if packed.nbytes < values.nbytes:
-        return Encoded(codec, order, packed)
-    return Encoded(codecs.unpacked(codec), order, values)
+    return (codec, packed) if packed.nbytes < values.nbytes else (codecs.unpacked(codec), values)
 
 
 def decode(entry: TensorEntry, data: memoryview) -> torch.Tensor:
@@ -113,7 +119,7 @@ def _decoded(entry: TensorEntry, data: memoryview) -> torch.Tensor:
 def received(codec: str, tensor: torch.Tensor) -> torch.Tensor:
     """Return `tensor` as it is found at the other end of the wire."""
     encoded = encode(codec, tensor)
-    return decode(encoded.entry(0, tensor), encoded.data)
+    return decode(encoded.entry(0), encoded.data)
 
 
 # --- values ---------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class CodingRun:
                 began = self._clock()
                 encoded = encode(codec, tensor)
                 between = self._clock()
-                decode(encoded.entry(0, tensor), encoded.data)
+                decode(encoded.entry(0), encoded.data)
                 encode_s.append(between - began)
                 decode_s.append(self._clock() - between)
                 yield

@@ -23,7 +23,7 @@ def to_wire(
     entries, views = [], []
     for name, tensor in tensors.items():
         encoded = encode((codecs or {}).get(name, RAW), tensor)
-        entries.append(encoded.entry(graph.index[name], tensor))
+        entries.append(encoded.entry(graph.index[name]))
         views.append(encoded.data)
     return tuple(entries), join(views)
 

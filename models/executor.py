@@ -160,22 +160,24 @@ class TorchSegment:
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
-        return self._executor.pace.run(lambda: self._to_host(self.execute(inputs)))
+        return self._executor.pace.run(lambda: self._to_host(inputs))
 
     @torch.inference_mode()
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.execute`."""
-        outputs = self.module.forward(*arguments_of(self.segment, inputs))
-        return dict(zip(self.segment.outputs, outputs, strict=True))
+        return self._outputs(inputs)
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """See `CompiledSegment.warm`."""
-        self._to_host(self.execute(inputs))
+        self._to_host(inputs)
 
-    @staticmethod
     @torch.inference_mode()
-    def _to_host(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: dense(tensor)[0] for name, tensor in outputs.items()}
+    def _to_host(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: dense(tensor)[0] for name, tensor in self._outputs(inputs).items()}
+
+    def _outputs(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        outputs = self.module.forward(*arguments_of(self.segment, inputs))
+        return dict(zip(self.segment.outputs, outputs, strict=True))
 
 
 def arguments_of(segment: Segment, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ from common.wire.tensors import ROW_MAJOR
 
 _TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 _NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
+_NUMPYS_OWN = (torch.float32, torch.uint8)
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -42,6 +43,8 @@ def dense(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
 
 def in_memory_order(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview:
     """Return a tensor's elements as they lie in memory, where `order` is that of its dimensions there."""
+    if not order and tensor.dtype in _NUMPYS_OWN and tensor.numel() and tensor.dim():
+        return tensor.numpy().data.cast("B")  # half the time of the general way, for each frame
     flat = (tensor.permute(order) if order else tensor).reshape(-1)
     return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 from enum import Enum
+from functools import lru_cache
 
 from common import limits
 from common.graph import TensorSpec
@@ -48,10 +49,16 @@ OFFERED = (
 """The codecs that are measured and planned with, beside `raw`."""
 
 
+_asked_again = lru_cache(maxsize=256)
+"""Names are few and asked about with every tensor; those that a peer makes up push each other out."""
+
+
+@_asked_again
 def is_known(codec: str) -> bool:
     return codec == RAW or codec in OFFERED or _AT_QUALITY.fullmatch(codec) is not None
 
 
+@_asked_again
 def loss_of(codec: str) -> Loss:
     """Return what `codec` loses."""
     if codec.startswith("f16"):
@@ -61,6 +68,7 @@ def loss_of(codec: str) -> Loss:
     return Loss.IMAGE if image_quality(codec) is not None else Loss.NONE
 
 
+@_asked_again
 def is_image_codec(codec: str) -> bool:
     return codec == WEBP_LOSSLESS or image_quality(codec) is not None
 
@@ -75,6 +83,7 @@ def unpacked(codec: str) -> str:
     return {ZSTD: RAW, F16_ZSTD: F16, INT8_ZSTD: INT8}.get(codec, codec)
 
 
+@_asked_again
 def image_quality(codec: str) -> tuple[str, int] | None:
     """Return format and quality that a lossy image codec names; none for other codecs."""
     match = _AT_QUALITY.fullmatch(codec)

@@ -20,7 +20,7 @@ class Message:
 
     def header(self) -> dict[str, Any]:
         """Return the fields as plain values for msgpack."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in _names_in_order(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
@@ -37,13 +37,18 @@ class Message:
 
 
 @cache
+def _names_in_order(cls: type[Message]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+
+
+@cache
 def _field_names(cls: type[Message]) -> frozenset[str]:
-    return frozenset(f.name for f in fields(cls))  # type: ignore[arg-type]
+    return frozenset(_names_in_order(cls))  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, TensorEntry):
         return (value.unit, value.dtype, value.shape, value.nbytes, value.codec, value.order)
-    if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
+    if type(value) is tuple:
+        return tuple([_plain(item) for item in value])
     return value

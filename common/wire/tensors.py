@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from common import limits
 from common.errors import PlanError, RemoteProtocolError
-from common.graph import TensorSpec
+from common.graph import DTYPE_BYTES, TensorSpec
 from common.wire import codecs
 
 ROW_MAJOR: tuple[int, ...] = ()
@@ -41,10 +41,14 @@ class TensorEntry:
             )
         if not isinstance(self.shape, tuple) or len(self.shape) > limits.MAX_RANK:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: rank above {limits.MAX_RANK}")
-        if any(type(size) is not int or not 0 <= size <= limits.MAX_PAYLOAD_BYTES for size in self.shape):
-            raise RemoteProtocolError(
-                f"tensor of unit {self.unit}: shape {self.shape!r:.80} is not of plain sizes"
-            )
+        # Also beside a size of 0: the strides of such a shape are beyond 64 bits.
+        elements = 1
+        for size in self.shape:
+            if type(size) is not int or not 0 <= size <= limits.MAX_PAYLOAD_BYTES:
+                raise RemoteProtocolError(
+                    f"tensor of unit {self.unit}: shape {self.shape!r:.80} is not of plain sizes"
+                )
+            elements *= size or 1
         if not isinstance(self.codec, str) or not codecs.is_known(self.codec):
             raise RemoteProtocolError(f"tensor of unit {self.unit}: codec {self.codec!r:.80} is not known")
         if self.order != ROW_MAJOR and not self._order_is_a_permutation():
@@ -53,11 +57,9 @@ class TensorEntry:
             )
         try:
             spec = self.spec
-            decoded = spec.nbytes
         except (PlanError, TypeError) as error:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: {error!s:.200}") from None
-        # Also beside a size of 0: the strides of such a shape are beyond 64 bits.
-        decoded = max(decoded, math.prod(size for size in self.shape if size))
+        decoded = max(spec.nbytes, elements)
         if decoded > limits.MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError(
                 f"tensor of unit {self.unit}: {decoded} bytes, the limit is {limits.MAX_PAYLOAD_BYTES}"
@@ -81,10 +83,15 @@ class TensorEntry:
     def spec(self) -> TensorSpec:
         return TensorSpec(self.dtype, self.shape)
 
+    @property
+    def decoded_bytes(self) -> int:
+        """Length of the tensor once it is decoded."""
+        return math.prod(self.shape) * DTYPE_BYTES[self.dtype]
+
 
 def check_decoded_bytes(entries: Sequence[TensorEntry]) -> None:
     """Raise `RemoteProtocolError` for tensors that would take more memory, decoded, than a payload may have."""
-    decoded = sum(entry.spec.nbytes for entry in entries)
+    decoded = sum(entry.decoded_bytes for entry in entries)
     if decoded > limits.MAX_PAYLOAD_BYTES:
         raise RemoteProtocolError(
             f"{len(entries)} tensors of {decoded} bytes, decoded; the limit is {limits.MAX_PAYLOAD_BYTES}"

@@ -69,7 +69,7 @@ def test_frames_of_several_edges_run_together(
             for edge, picture in zip(edges, pictures, strict=True):
                 answer, tensor = await edge.answer()
                 assert (answer.frame, answer.batch) == (7, 4)
-                torch.testing.assert_close(tensor, whole(picture))
+                torch.testing.assert_close(tensor, whole(picture), rtol=1e-4, atol=1e-6)  # as batches may
                 assert answer.queue_ms + answer.tail_ms <= answer.cloud_ms
 
     run(main())

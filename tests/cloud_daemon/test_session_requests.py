@@ -311,7 +311,7 @@ def test_a_turn_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             edge.say(ProbeRequest())
             await edge.event(ProbeGrant)
             (session,) = rack.server.sessions
-            await until(lambda: not session._tasks)
+            await until(lambda: not session._requests)
             assert turns == ["begun"]
             edge.say(Ping(number=1))
             await edge.hears(Pong)

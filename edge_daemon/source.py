@@ -29,7 +29,7 @@ TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 """Endings of files that somebody is still writing."""
 
 NO_FRAME = (errno.ENOENT, errno.ELOOP)
-"""Why an entry of the directory is none: gone again, or a link in a circle. Another error says nothing of the file."""
+"""Why an entry of the directory is none: gone again, or a link in a circle. Other errors say nothing of the file."""
 
 
 def next_due(due: float, now: float, period_s: float) -> float:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,17 +31,25 @@ PIECE_S = 0.0005
 
 
 class ForkedDaemon:
-    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line."""
+    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line.
+
+    `alter` is called in it before the daemon's own `main`.
+    """
 
     def __init__(
-        self, kind: str, environment: Mapping[str, str], log: Path, torn: Path | None = None
+        self,
+        kind: str,
+        environment: Mapping[str, str],
+        log: Path,
+        torn: Path | None = None,
+        alter: Callable[[], None] | None = None,
     ) -> None:
         self.kind = kind
         self.status: int | None = None
         self._log = log
         self.pid = os.fork()
         if self.pid == 0:
-            _become(kind, environment, log, torn)
+            _become(kind, environment, log, torn, alter)
 
     @property
     def running(self) -> bool:
@@ -70,7 +79,13 @@ class ForkedDaemon:
         return self.status
 
 
-def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | None) -> None:
+def _become(
+    kind: str,
+    environment: Mapping[str, str],
+    log: Path,
+    torn: Path | None,
+    alter: Callable[[], None] | None,
+) -> None:
     """Be the daemon, to the end of this process."""
     status = 70
     try:
@@ -85,7 +100,11 @@ def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | N
         sys.argv = [f"cleave-{kind}"]
         if torn is not None:
             _write_in_pieces(torn)
+        if alter is not None:
+            alter()
         status = MAINS[kind]()
+    except BaseException:  # what an interpreter would say at its end
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()

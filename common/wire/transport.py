@@ -62,6 +62,11 @@ class Channel(asyncio.BufferedProtocol):
         return greeted and not self._ending
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, or was one: from `connection_made` on."""
+        return self._transport is not None
+
+    @property
     def _ending(self) -> bool:
         return self._transport is None or self._closing or self._transport.is_closing()
 
@@ -227,7 +232,7 @@ class Channel(asyncio.BufferedProtocol):
             return 0
         in_kernel = 0
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
+        if sock is not None and sock.fileno() >= 0:  # closed a moment ago, and whoever asks does not know yet
             with contextlib.suppress(OSError):
                 in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         return self.unsent_bytes + in_kernel
@@ -236,7 +241,7 @@ class Channel(asyncio.BufferedProtocol):
         """Bytes on the wire that the peer's kernel has confirmed, where the system can tell."""
         assert self._transport is not None
         sock = self._transport.get_extra_info("socket")
-        if sock is None or not hasattr(socket, "TCP_INFO"):
+        if sock is None or sock.fileno() < 0 or not hasattr(socket, "TCP_INFO"):
             return 0
         with contextlib.suppress(OSError):
             told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED_OFFSET + 8)

@@ -14,9 +14,11 @@ from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
 from common.wire import transport
+from common.wire.connection import Role
 from common.wire.messages import Drain, Ping, Pong
+from common.wire.transport import Channel
 from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
-from tests.event_loop import run, until
+from tests.event_loop import LOOPS, run, until
 from tests.tiny_model import jpeg
 
 
@@ -60,6 +62,42 @@ def test_too_many_connections_without_a_greeting_are_closed_at_once(tmp_path: Pa
             assert late.channel.is_open
 
     run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("steps", range(4))
+def test_whenever_a_connection_without_a_greeting_is_closed_its_channel_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, loop: str
+) -> None:
+    """Also while its handshake is about to end: uvloop tells nobody of a socket whose handshake is cancelled."""
+    made = Channel.connection_made
+    channels: list[Channel] = []
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+
+            def close(channel: Channel, after: int) -> None:
+                if after:
+                    asyncio.get_running_loop().call_soon(close, channel, after - 1)
+                    return
+                for session in [*rack.server._greeting]:
+                    if session.channel is channel:
+                        channels.append(channel)
+                        rack.server._close(session)
+
+            def connection_made(channel: Channel, transport: asyncio.BaseTransport) -> None:
+                made(channel, transport)
+                if channel.connection.role is Role.CLOUD:
+                    close(channel, steps)
+
+            monkeypatch.setattr(Channel, "connection_made", connection_made)
+            edge = await rack.connect()
+            await edge.ended
+            await channels[0].done
+            assert not rack.server._greeting
+            assert not rack.server._handshakes
+
+    run(main(), loop)
 
 
 def test_a_silent_connection_is_closed_at_its_deadline(

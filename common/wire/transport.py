@@ -35,6 +35,16 @@ class ChannelListener(Protocol):
         """The channel is closed: by the peer in good order (no error), or because of `error`."""
 
 
+class _Nobody:
+    """The listener of a channel that is closed. With the real one it would be a circle, kept until it is looked for."""
+
+    def heard(self, event: Received) -> None: ...
+    def closed(self, error: LinkError | None) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Channel(asyncio.BufferedProtocol):
     """One TCP connection that speaks the protocol, for `loop.create_connection` and `create_server`."""
 
@@ -200,7 +210,8 @@ class Channel(asyncio.BufferedProtocol):
             self._error = LinkLostError(f"the connection broke: {exc}")
         if not self.done.done():
             self.done.set_result(None)
-        self._listener.closed(self._error)
+        listener, self._listener = self._listener, _NOBODY
+        listener.closed(self._error)
 
     def _tick(self) -> None:
         now = time.perf_counter()

@@ -169,6 +169,8 @@ class CloudServer:
     ) -> None:
         """Clean up after a handshake, here: one that is cancelled before its first step runs no code of its own."""
         self._handshakes.pop(session, None)
+        if not session.channel.is_connected:
+            session.channel.abandon()
         if handshake.cancelled():
             connection.close()
             self._greeting.pop(session, None)

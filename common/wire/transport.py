@@ -36,7 +36,7 @@ class ChannelListener(Protocol):
 
 
 class _Nobody:
-    """The listener of a channel that is closed. With the real one it would be a circle, kept until it is looked for."""
+    """Listens to a channel that is closed. The real listener would make a circle, kept until the collector comes."""
 
     def heard(self, event: Received) -> None: ...
     def closed(self, error: LinkError | None) -> None: ...
@@ -142,6 +142,10 @@ class Channel(asyncio.BufferedProtocol):
             self._paced.clear()
         if self._transport is not None:
             self._transport.abort()
+
+    def abandon(self) -> None:
+        """Take note that there will never be a connection: the listener hears nothing any more."""
+        self._listener = _NOBODY
 
     def close(self) -> None:
         """Close once what is unsent has been sent."""

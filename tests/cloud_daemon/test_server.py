@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
 
 from cloud_daemon import server as module
+from cloud_daemon.access import Access
 from cloud_daemon.server import CloudServer
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
+from common.tls.contexts import cloud_context
+from common.tls.identity import Identity
 from common.wire import transport
 from common.wire.connection import Role
 from common.wire.messages import Drain, Ping, Pong
 from common.wire.transport import Channel
+from tests.certificates import rack as rack_files
 from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
+from tests.common.wire.samples import packed
 from tests.event_loop import LOOPS, run, until
 from tests.tiny_model import jpeg
 
@@ -98,6 +107,37 @@ def test_whenever_a_connection_without_a_greeting_is_closed_its_channel_hears_of
             assert not rack.server._handshakes
 
     run(main(), loop)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_connections_leave_nothing_for_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str, tls: bool
+) -> None:
+    """Each has buffers; circles of objects would keep them until the collector comes round, which may be hours."""
+    channels: WeakSet[Channel] = WeakSet()
+    make = Channel.__init__
+
+    def made(channel: Channel, *arguments: Any) -> None:
+        make(channel, *arguments)
+        channels.add(channel)
+
+    monkeypatch.setattr(Channel, "__init__", made)
+    identity = Identity(rack_files(tmp_path / "tls"), cloud_context) if tls else None
+
+    async def main() -> None:
+        async with cloud(tmp_path, access=Access(identity)) as rack:
+            gc.disable()
+            for words in (b"", b"no protocol of ours", *([] if tls else [packed(hello())])):
+                with socket.create_connection((rack.address.host, rack.address.port)) as visitor:
+                    visitor.sendall(words)
+                    await until(lambda: len(channels) > 0)
+                await until(lambda: not channels)
+
+    try:
+        run(main(), loop)
+    finally:
+        gc.enable()
 
 
 def test_a_silent_connection_is_closed_at_its_deadline(

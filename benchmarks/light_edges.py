@@ -154,6 +154,7 @@ class LightEdge:
         for waiting in (self._welcome, self._prepared):
             if not waiting.done():
                 waiting.set_exception(lost)
+                waiting.exception()  # taken note of: nobody may have come to wait for it
 
 
 def _settle(future: asyncio.Future[None], error: LinkError | None) -> None:

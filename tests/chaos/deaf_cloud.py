@@ -33,6 +33,7 @@ FRAMES_EACH_S = 20.0
 PICTURE = (640, 480)
 PING_S = 0.5
 WARM_S = 4.0
+"""At most; as long as it is deaf, if that is less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ async def _run(edge: ForkedDaemon, port: int, inbox: Path, results: JsonLines, s
     Image.effect_noise(PICTURE, 60).convert("RGB").save(picture, "JPEG", quality=90)
     feeder = Feeder(inbox, picture.getvalue(), results)
     pings = asyncio.create_task(cloud.ping())
-    await feeder.feed(WARM_S)
+    await feeder.feed(min(WARM_S, seconds))
     before = peak = rss_bytes(edge.pid)
     cloud.stop_reading()
     end = time.monotonic() + seconds

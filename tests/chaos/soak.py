@@ -28,17 +28,28 @@ from tests.chaos.links_process import LinksProcess
 from tests.chaos.process_figures import has_children, look
 from tests.chaos.soak_faults import Fault, draw_faults
 from tests.chaos.soak_site import CLOUDS, EDGES, MORTAL, Site
-from tests.chaos.soak_verdict import Course, Latency, Look, Rest, Row, as_document, row_of, table
+from tests.chaos.soak_verdict import (
+    AllFrames,
+    Course,
+    Latency,
+    Look,
+    Rest,
+    Row,
+    all_frames,
+    as_document,
+    row_of,
+    table,
+)
 from tests.chaos.steadiness import warm_up_s
 from tests.chaos.task_report import ask_for_tasks
 from tests.chaos.tiny_pair import tracebacks
 
 LOOK_S = 2.0
 READ_S = 0.5
-OFFER_S = 0.1
+OFFER_S = 0.08
 """Each edge gets a file so often."""
 DAMAGED_SHARE = 0.02
-FAULTS_SHARE, CALM_SHARE = 0.6, 0.25
+FAULTS_SHARE, CALM_SHARE = 0.5, 0.38
 """Of a period; what is left is for coming to rest."""
 REST_TIMEOUT_S = 60.0
 READY_S = 60.0
@@ -221,9 +232,10 @@ class Soak:
         )
 
 
-def missed(soak: Soak, rows: Sequence[Row], length_s: float) -> list[str]:
+def missed(soak: Soak, rows: Sequence[Row], frames: AllFrames | None, length_s: float) -> list[str]:
     """Return every bar that was missed, in words."""
     found = [text for row in rows for text in row.missed()]
+    found += frames.missed() if frames is not None else []
     for edge, books in soak.site.books.items():
         for what, names in (
             ("lost", [*books.offered]),
@@ -238,12 +250,13 @@ def missed(soak: Soak, rows: Sequence[Row], length_s: float) -> list[str]:
         found += [f"{row.name}: too few quiet moments" for row in rows if row.tasks is None]
         immortal = [row for row in rows if row.name != MORTAL]
         found += [f"{row.name}: too few windows for a slope" for row in immortal if row.rss is None]
-        edges = [row for row in rows if row.name in EDGES]
-        found += [f"{row.name}: too few frames for a p99" for row in edges if row.p99_drift is None]
+        found += ["too few frames for a p99"] if frames is None else []
     return found
 
 
-def report(soak: Soak, rows: Sequence[Row], length_s: float, wrong: Sequence[str]) -> str:
+def report(
+    soak: Soak, rows: Sequence[Row], frames: AllFrames | None, length_s: float, wrong: Sequence[str]
+) -> str:
     """Say what a run came to, ready to be put into a document."""
     books = soak.site.books
     lossless = [books[name] for name, kind in EDGES.items() if kind.lossless]
@@ -260,6 +273,7 @@ def report(soak: Soak, rows: Sequence[Row], length_s: float, wrong: Sequence[str
             "",
             table(rows),
             "",
+            *([frames.line(), ""] if frames is not None else []),
             *(f"MISSED: {text}" for text in wrong),
             "" if wrong else "all bars kept",
         ]
@@ -289,8 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         site.kill()
     after = warm_up_s(length_s)
     rows = [row_of(name, course, after) for name, course in soak.courses.items()]
-    wrong += missed(soak, rows, length_s)
-    text = report(soak, rows, length_s, wrong)
+    frames = all_frames(soak.courses.values(), after)
+    wrong += missed(soak, rows, frames, length_s)
+    text = report(soak, rows, frames, length_s, wrong)
     print(text)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "soak.md").write_text(text + "\n")

@@ -92,20 +92,62 @@ class Row:
         for what, pair in (("descriptors", self.descriptors), ("tasks", self.tasks)):
             if pair is not None and pair[0] != pair[1]:
                 found.append(f"{self.name}: {what} at rest from {pair[0]:g} to {pair[1]:g}")
-        if self.p99_drift is not None and self.p99_drift >= DRIFT_BAR:
-            found.append(f"{self.name}: p99 drifts by {self.p99_drift:+.0%}")
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllFrames:
+    """The frames of all edges that no fault touched, each in multiples of its edge's median.
+
+    One edge has too few for its 99th percentile to be known to a tenth; all together have four times as many.
+    """
+
+    frames: tuple[int, int]
+    p99: tuple[float, float]
+    drift: float
+
+    def missed(self) -> list[str]:
+        """Return what is missed, in words."""
+        return [f"all edges: p99 drifts by {self.drift:+.0%}"] if self.drift >= DRIFT_BAR else []
+
+    def line(self) -> str:
+        """Say it in a sentence."""
+        return (
+            f"All edges' frames that no fault touched, each over its edge's median: p99 {self.p99[0]:.2f} in the "
+            f"first third ({self.frames[0]:,} frames), {self.p99[1]:.2f} in the last ({self.frames[1]:,}): "
+            f"{self.drift:+.1%}."
+        )
+
+
+def all_frames(courses: Iterable[Course], after: float) -> AllFrames | None:
+    """Judge the latencies of all edges together; none of too few frames."""
+    pooled: list[Sample] = []
+    for course in courses:
+        fair = _fair(course, after)
+        median = statistics.median(ms for _, ms in fair) if fair else 1.0
+        pooled += [(at, ms / median) for at, ms in fair]
+    first, last = thirds(pooled)
+    change = drift(first, last)
+    if change is None or min(len(first), len(last)) < FEWEST_FRAMES:
+        return None
+    p99 = percentile(first, 0.99), percentile(last, 0.99)
+    return AllFrames(frames=(len(first), len(last)), p99=p99, drift=change)
+
+
+def _fair(course: Course, after: float) -> list[Sample]:
+    """Return when each frame ended that no fault touched, and what it took in ms."""
+    return [
+        (one.ended, one.ms)
+        for one in course.latencies
+        if one.ended >= after and untouched(one.begun, one.ended, course.touched)
+    ]
 
 
 def row_of(name: str, course: Course, after: float) -> Row:
     """Judge one daemon by what was seen of it after `after`."""
     looks = [look for look in course.looks if look.at >= after]
     rests = [rest for rest in course.rests if rest.at >= after]
-    fair = [
-        (one.ended, one.ms)
-        for one in course.latencies
-        if one.ended >= after and untouched(one.begun, one.ended, course.touched)
-    ]
+    fair = _fair(course, after)
     first, last = thirds(fair)
     enough = min(len(first), len(last)) >= FEWEST_FRAMES
     return Row(

@@ -103,8 +103,7 @@ def test_whenever_a_connection_without_a_greeting_is_closed_its_channel_hears_of
             edge = await rack.connect()
             await edge.ended
             await channels[0].done
-            assert not rack.server._greeting
-            assert not rack.server._handshakes
+            await until(lambda: not rack.server._greeting and not rack.server._handshakes)
 
     run(main(), loop)
 

@@ -8,6 +8,7 @@ missing in the fork.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ import cloud_daemon.__main__
 import cloud_daemon.daemon
 import edge_daemon.__main__
 import edge_daemon.daemon
+from common.child_process import PR_SET_PDEATHSIG
 
 MAINS: Mapping[str, Callable[[], int]] = {
     "edge": edge_daemon.__main__.main,
@@ -79,6 +81,11 @@ class ForkedDaemon:
         return self.status
 
 
+def end_with_driver() -> None:
+    """Have this fork killed when the process that made it ends, by whatever end."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _become(
     kind: str,
     environment: Mapping[str, str],
@@ -90,6 +97,7 @@ def _become(
     status = 70
     try:
         os.setsid()
+        end_with_driver()
         with log.open("ab") as file, open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(file.fileno(), 1)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.emulated_link import EmulatedLink, Forward, obey
+from tests.chaos.forked import end_with_driver
 
 READY = b"."
 
@@ -29,6 +30,7 @@ class LinksProcess:
             status = 1
             try:
                 os.setsid()
+                end_with_driver()
                 os.close(self._orders)
                 asyncio.run(_play(self._links, orders, theirs))
                 status = 0

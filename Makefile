@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system chaos fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs test-system chaos soak chaos-reader chaos-crowd fuzz libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -16,6 +16,9 @@ help:
 	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
 	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
 	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
+	@echo "make soak         half an hour under faults: memory, descriptors, tasks, latencies (on a quiet machine)"
+	@echo "                  make soak MINUTES=5 is shorter, and tells less; report and figures are put into var/soak"
+	@echo "make chaos-reader peers that stop reading for a minute; make chaos-crowd: 64 active edges and 256 idle ones"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -41,6 +44,16 @@ fuzz: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
+
+MINUTES ?= 30
+soak: $(VENV)/.dev libiperf
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(SOAK)
+
+chaos-reader: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.slow_reader $(READER)
+
+chaos-crowd: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.crowd $(CROWD)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

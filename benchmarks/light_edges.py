@@ -44,13 +44,16 @@ class Counts:
 
 
 class LightEdge:
-    """One edge in a closed loop: each answer lets it send its next frame."""
+    """One edge in a closed loop: each answer lets it send its next frame, after `pause_s`."""
 
-    def __init__(self, entries: tuple[TensorEntry, ...], chunks: Sequence[memoryview | bytes]) -> None:
+    def __init__(
+        self, entries: tuple[TensorEntry, ...], chunks: Sequence[memoryview | bytes], pause_s: float = 0.0
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.channel = Channel(Role.EDGE, self)
         self.counts = Counts()
         self._entries, self._chunks = entries, chunks
+        self._pause_s = pause_s
         self._welcome: asyncio.Future[None] = loop.create_future()
         self._prepared: asyncio.Future[None] = loop.create_future()
         self._sent: dict[int, float] = {}
@@ -62,6 +65,11 @@ class LightEdge:
 
     async def ready(self, model: Model, name: str, cut: Cut) -> None:
         """Greet, and have the cut prepared."""
+        await self.greet(model, name)
+        await self.prepare(model, cut)
+
+    async def greet(self, model: Model, name: str) -> None:
+        """Say Hello and wait for the cloud's Welcome. Raises `LinkLostError`."""
         fingerprint = model.fingerprint
         self.channel.send(
             Hello(
@@ -74,6 +82,9 @@ class LightEdge:
             )
         )
         await self._welcome
+
+    async def prepare(self, model: Model, cut: Cut) -> None:
+        """Have the cut prepared. Raises `LinkLostError`."""
         stage, index = stages_of(cut, model.graph.sink)[1], model.graph.index
         self.channel.send(
             Prepare(
@@ -106,6 +117,12 @@ class LightEdge:
         infer = Infer(frame=self._frame, epoch=1, deadline_ms=DEADLINE_MS, tensors=self._entries)
         self.channel.send(infer, self._chunks)
 
+    def _send_later(self) -> None:
+        if self._pause_s:
+            asyncio.get_running_loop().call_later(self._pause_s, self._send)
+        else:
+            self._send()
+
     # --- what the channel calls -------------------------------------------------------------------------
     def heard(self, event: Received) -> None:
         match event.message:
@@ -114,7 +131,7 @@ class LightEdge:
                 self.counts.batches[answer.batch] += 1
                 self.counts.others_ms.append(answer.others_ms)
                 self.counts.latencies_s.append(time.perf_counter() - self._sent.pop(answer.frame))
-                self._send()
+                self._send_later()
             case Busy(frame=frame):
                 self.counts.busy += 1
                 self._sent.pop(frame)
@@ -122,7 +139,7 @@ class LightEdge:
             case Failed(frame=frame):
                 self.counts.failed += 1
                 self._sent.pop(frame)
-                self._send()
+                self._send_later()
             case Welcome():
                 self._welcome.set_result(None)
             case Prepared(ready=ready, reason=reason):
@@ -137,6 +154,7 @@ class LightEdge:
         for waiting in (self._welcome, self._prepared):
             if not waiting.done():
                 waiting.set_exception(lost)
+                waiting.exception()  # taken note of: nobody may have come to wait for it
 
 
 def _settle(future: asyncio.Future[None], error: LinkError | None) -> None:

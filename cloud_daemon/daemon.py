@@ -14,6 +14,7 @@ from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.errors import ConfigurationError
+from common.heap import settle_heap
 from common.limits import MIB
 from common.signals import on_hangup, stop_event
 from common.wire.receive_ledger import ReceiveLedger
@@ -52,6 +53,7 @@ async def run(settings: CloudSettings) -> None:
                 access,
                 ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers()).allocate,
             )
+            settle_heap()
             address = await server.start()
             on_hangup(server.reload)
             announce = log.info if access.identity else log.warning

@@ -104,8 +104,8 @@ class CloudServer:
         """Accept nobody new, tell the edges, answer what is here, close."""
         self._door.close()
         handshakes = [*self._handshakes.values()]
-        for task in handshakes:
-            task.cancel()
+        for session in [*self._handshakes]:
+            self._break_off(session)
         await asyncio.gather(*handshakes, return_exceptions=True)
         for session in [*self.sessions]:
             if session.channel.is_open:
@@ -137,10 +137,17 @@ class CloudServer:
     def _close(self, session: Session) -> None:
         """Close a connection that has not said Hello."""
         self._greeting.pop(session, None)
-        handshake = self._handshakes.get(session)
-        if handshake is not None:
-            handshake.cancel()
+        self._break_off(session)
         session.channel.abort()
+
+    def _break_off(self, session: Session) -> None:
+        """Cancel a handshake; not one that has given the channel its connection, which is the channel's to end.
+
+        uvloop closes a socket whose handshake is cancelled without a word to the protocol on it.
+        """
+        handshake = self._handshakes.get(session)
+        if handshake is not None and not session.channel.is_connected:
+            handshake.cancel()
 
     async def _shake_hands(self, connection: socket.socket, session: Session, address: str) -> None:
         identity = self.access.identity
@@ -162,6 +169,8 @@ class CloudServer:
     ) -> None:
         """Clean up after a handshake, here: one that is cancelled before its first step runs no code of its own."""
         self._handshakes.pop(session, None)
+        if not session.channel.is_connected:
+            session.channel.abandon()
         if handshake.cancelled():
             connection.close()
             self._greeting.pop(session, None)

@@ -167,7 +167,7 @@ class Controller:
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""
         bandwidth_bps = self._estimate.bandwidth_bps
-        if bandwidth_bps is not None:
+        if bandwidth_bps:  # a link that stood still a moment ago has no rate to compare with
             carried_ms = link_ms - self._estimate.rtt_ms
             self._cost_model.saw_transfer(plan.cut, nbytes, carried_ms, nbytes * 8000.0 / bandwidth_bps)
         self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())

@@ -10,6 +10,7 @@ import structlog
 
 from common import limits
 from common.errors import LinkError, LinkLostError, RemoteProtocolError
+from common.heap import settle_heap
 from common.profile import Profile, ProfileStore
 from common.signals import on_hangup, stop_event
 from common.tls.identity import describe
@@ -320,4 +321,5 @@ async def run(settings: EdgeSettings) -> None:
         slowdown=settings.slowdown if settings.slowdown > 1 else None,
         seconds=round(time.perf_counter() - started, 1),
     )
+    settle_heap()
     await daemon.run()

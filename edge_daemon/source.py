@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -16,6 +17,7 @@ from common.errors import ConfigurationError
 from common.wire.incoming import aligned_buffer
 from edge_daemon.frame import Frame, FrameQueue, ImageFile
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.taken_files import Listing, TakenFiles
 
 log = structlog.get_logger()
 
@@ -25,6 +27,9 @@ LOOK_AGAIN_MS = 1_000
 """The directory is read again at least this often: network shares announce nothing."""
 TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 """Endings of files that somebody is still writing."""
+
+NO_FRAME = (errno.ENOENT, errno.ELOOP)
+"""Why an entry of the directory is none: gone again, or a link in a circle. Other errors say nothing of the file."""
 
 
 def next_due(due: float, now: float, period_s: float) -> float:
@@ -59,7 +64,7 @@ class DirectorySource:
         self._ledger = ledger
         self._latest_only = latest_only
         self._period_s = 1.0 / sampling_fps if sampling_fps else 0.0
-        self._taken = done
+        self._taken = TakenFiles(done)
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
         self._readable = True
@@ -116,7 +121,8 @@ class DirectorySource:
     def _newest(self, ready: list[ImageFile]) -> list[ImageFile]:
         """Return the newest file alone; take note of the others as passed over."""
         by_age = sorted(ready, key=lambda file: (file.mtime_ns, file.name))
-        self._taken.update(by_age[:-1])
+        for older in by_age[:-1]:
+            self._taken.add(older)
         self._ledger.note(FrameEvent.PASSED_OVER, len(by_age[:-1]))
         return by_age[-1:]
 
@@ -136,9 +142,12 @@ class DirectorySource:
         ready: list[ImageFile] = []
         unripe = False
         seen: dict[ImageFile, float] = {}
+        present: set[ImageFile] = set()
+        complete = True
         now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
         told_time = self._wall_clock_holds(now)
         try:
+            place = os.stat(self._directory)
             entries = sorted(os.scandir(self._directory), key=lambda entry: entry.name)
         except OSError as error:
             if self._readable:
@@ -157,9 +166,11 @@ class DirectorySource:
                 if not entry.is_file():
                     continue
                 stat = entry.stat()
-            except OSError:  # gone again, or a link in a circle: no frame
+            except OSError as error:
+                complete = complete and error.errno in NO_FRAME
                 continue
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
+            present.add(found)
             if found in self._taken:
                 continue
             since = seen[found] = self._unripe.get(found, now)
@@ -169,6 +180,8 @@ class DirectorySource:
             else:
                 unripe = True
         self._unripe = seen
+        if complete:
+            self._taken.saw(Listing((place.st_dev, place.st_ino), frozenset(present)), now)
         return ready, unripe
 
     def _wall_clock_holds(self, now: float) -> bool:

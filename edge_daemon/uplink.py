@@ -163,8 +163,12 @@ class Uplink:
 
     async def _connect_once(self) -> None:
         line = Line(self)
-        async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-            await self._open(line)
+        try:
+            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
+                await self._open(line)
+        except BaseException:
+            line.channel.abandon()
+            raise
         try:
             line.channel.send(self._hello)
             await self._greeted(line)

@@ -35,6 +35,16 @@ class ChannelListener(Protocol):
         """The channel is closed: by the peer in good order (no error), or because of `error`."""
 
 
+class _Nobody:
+    """Listens to a channel that is closed. The real listener would make a circle, kept until the collector comes."""
+
+    def heard(self, event: Received) -> None: ...
+    def closed(self, error: LinkError | None) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Channel(asyncio.BufferedProtocol):
     """One TCP connection that speaks the protocol, for `loop.create_connection` and `create_server`."""
 
@@ -60,6 +70,11 @@ class Channel(asyncio.BufferedProtocol):
         """Whether the handshake is done and nobody has begun to close."""
         greeted = self.connection.state in (State.OPEN, State.DRAINING)
         return greeted and not self._ending
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, or was one: from `connection_made` on."""
+        return self._transport is not None
 
     @property
     def _ending(self) -> bool:
@@ -128,6 +143,10 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def abandon(self) -> None:
+        """Take note that there will never be a connection: the listener hears nothing any more."""
+        self._listener = _NOBODY
+
     def close(self) -> None:
         """Close once what is unsent has been sent."""
         self._closing = True
@@ -195,7 +214,8 @@ class Channel(asyncio.BufferedProtocol):
             self._error = LinkLostError(f"the connection broke: {exc}")
         if not self.done.done():
             self.done.set_result(None)
-        self._listener.closed(self._error)
+        listener, self._listener = self._listener, _NOBODY
+        listener.closed(self._error)
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -227,7 +247,7 @@ class Channel(asyncio.BufferedProtocol):
             return 0
         in_kernel = 0
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:
+        if sock is not None and sock.fileno() >= 0:  # closed a moment ago, and whoever asks does not know yet
             with contextlib.suppress(OSError):
                 in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         return self.unsent_bytes + in_kernel

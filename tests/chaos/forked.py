@@ -8,10 +8,12 @@ missing in the fork.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import cloud_daemon.__main__
 import cloud_daemon.daemon
 import edge_daemon.__main__
 import edge_daemon.daemon
+from common.child_process import PR_SET_PDEATHSIG
 
 MAINS: Mapping[str, Callable[[], int]] = {
     "edge": edge_daemon.__main__.main,
@@ -30,17 +33,25 @@ PIECE_S = 0.0005
 
 
 class ForkedDaemon:
-    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line."""
+    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line.
+
+    `alter` is called in it before the daemon's own `main`.
+    """
 
     def __init__(
-        self, kind: str, environment: Mapping[str, str], log: Path, torn: Path | None = None
+        self,
+        kind: str,
+        environment: Mapping[str, str],
+        log: Path,
+        torn: Path | None = None,
+        alter: Callable[[], None] | None = None,
     ) -> None:
         self.kind = kind
         self.status: int | None = None
         self._log = log
         self.pid = os.fork()
         if self.pid == 0:
-            _become(kind, environment, log, torn)
+            _become(kind, environment, log, torn, alter)
 
     @property
     def running(self) -> bool:
@@ -70,11 +81,23 @@ class ForkedDaemon:
         return self.status
 
 
-def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | None) -> None:
+def end_with_driver() -> None:
+    """Have this fork killed when the process that made it ends, by whatever end."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _become(
+    kind: str,
+    environment: Mapping[str, str],
+    log: Path,
+    torn: Path | None,
+    alter: Callable[[], None] | None,
+) -> None:
     """Be the daemon, to the end of this process."""
     status = 70
     try:
         os.setsid()
+        end_with_driver()
         with log.open("ab") as file, open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(file.fileno(), 1)
@@ -85,7 +108,11 @@ def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | N
         sys.argv = [f"cleave-{kind}"]
         if torn is not None:
             _write_in_pieces(torn)
+        if alter is not None:
+            alter()
         status = MAINS[kind]()
+    except BaseException:  # what an interpreter would say at its end
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
 
 from cloud_daemon import server as module
+from cloud_daemon.access import Access
 from cloud_daemon.server import CloudServer
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
+from common.tls.contexts import cloud_context
+from common.tls.identity import Identity
 from common.wire import transport
+from common.wire.connection import Role
 from common.wire.messages import Drain, Ping, Pong
+from common.wire.transport import Channel
+from tests.certificates import rack as rack_files
 from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
-from tests.event_loop import run, until
+from tests.common.wire.samples import packed
+from tests.event_loop import LOOPS, run, until
 from tests.tiny_model import jpeg
 
 
@@ -60,6 +71,74 @@ def test_too_many_connections_without_a_greeting_are_closed_at_once(tmp_path: Pa
             assert late.channel.is_open
 
     run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("steps", range(4))
+def test_whenever_a_connection_without_a_greeting_is_closed_its_channel_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, loop: str
+) -> None:
+    """Also while its handshake is about to end: uvloop tells nobody of a socket whose handshake is cancelled."""
+    made = Channel.connection_made
+    channels: list[Channel] = []
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+
+            def close(channel: Channel, after: int) -> None:
+                if after:
+                    asyncio.get_running_loop().call_soon(close, channel, after - 1)
+                    return
+                for session in [*rack.server._greeting]:
+                    if session.channel is channel:
+                        channels.append(channel)
+                        rack.server._close(session)
+
+            def connection_made(channel: Channel, transport: asyncio.BaseTransport) -> None:
+                made(channel, transport)
+                if channel.connection.role is Role.CLOUD:
+                    close(channel, steps)
+
+            monkeypatch.setattr(Channel, "connection_made", connection_made)
+            edge = await rack.connect()
+            await edge.ended
+            await channels[0].done
+            await until(lambda: not rack.server._greeting and not rack.server._handshakes)
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_connections_leave_nothing_for_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    """Each has buffers; circles of objects would keep them until the collector comes round, which may be hours.
+
+    Under uvloop, that is: asyncio's own loop makes circles itself.
+    """
+    channels: WeakSet[Channel] = WeakSet()
+    make = Channel.__init__
+
+    def made(channel: Channel, *arguments: Any) -> None:
+        make(channel, *arguments)
+        channels.add(channel)
+
+    monkeypatch.setattr(Channel, "__init__", made)
+    identity = Identity(rack_files(tmp_path / "tls"), cloud_context) if tls else None
+
+    async def main() -> None:
+        async with cloud(tmp_path, access=Access(identity)) as rack:
+            gc.disable()
+            for words in (b"", b"no protocol of ours", *([] if tls else [packed(hello())])):
+                with socket.create_connection((rack.address.host, rack.address.port)) as visitor:
+                    visitor.sendall(words)
+                    await until(lambda: len(channels) > 0)
+                await until(lambda: not channels)
+
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 def test_a_silent_connection_is_closed_at_its_deadline(

@@ -13,6 +13,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from common.plan import Cut, Mode
 from edge_daemon import controller as module
 from edge_daemon.controller import hold_off_s
+from edge_daemon.patience import Progress
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.controller_loop import (
     CLOUD,
@@ -95,6 +96,22 @@ def test_larger_frames_are_planned_with() -> None:
                 await loop.looked()
                 assert loop.cut == "after resize"
                 assert loop.prober.saw == 40
+
+    run(main())
+
+
+def test_a_frame_whose_link_stood_still_for_a_while_is_a_frame_like_any() -> None:
+    """Nothing of it had arrived when it was late, and the bandwidth was 0 then; its answer comes all the same."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, FAST) as loop:
+                plan = loop.controller.active.plan
+                assert plan.cut.cloud_units
+                loop.controller.saw_slow(Progress(0, FRAME_BYTES, 1.0))
+                assert loop.estimate.bandwidth_bps == 0.0
+                loop.controller.saw_transfer(plan, FRAME_BYTES, 1_500.0)
+                assert loop.estimate.bandwidth_bps == pytest.approx(FRAME_BYTES * 8 / 1.5, rel=0.1)
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import itertools
 import os
 import shutil
@@ -18,6 +19,7 @@ from common.errors import ConfigurationError
 from edge_daemon import source as module
 from edge_daemon.frame import Frame, ImageFile
 from edge_daemon.source import DirectorySource, check_directory, next_due
+from edge_daemon.taken_files import FORGET_AFTER_S
 from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put, taken
 from tests.event_loop import run, until
 
@@ -49,6 +51,50 @@ def test_files_that_have_their_result_are_skipped(tmp_path: Path) -> None:
     done = {file_of(tmp_path / name) for name in ("a.jpg", "b.jpg")}
     put(tmp_path, "b.jpg", content=b"another")
     assert names(taken(tmp_path, done=done)) == ["b.jpg", "c.jpg"]
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that a camera fills and somebody empties for months: the edge remembers what is there."""
+    moment = VirtualTime(monkeypatch)
+
+    async def main() -> None:
+        run = Run(tmp_path)
+        for number in range(50):
+            put(tmp_path, f"{number}.jpg")
+            ((found,), _) = run.source._look()
+            run.source._taken.add(found)
+            (tmp_path / found.name).unlink()
+            moment.now += FORGET_AFTER_S / 2
+        assert len(run.source._taken) <= 3
+
+    run(main())
+
+
+def test_an_entry_that_cannot_be_looked_at_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share in trouble (ESTALE, EIO) tells nothing of what was taken; a link in a circle is no file of ours."""
+    moment = VirtualTime(monkeypatch)
+    put(tmp_path, "a.jpg")
+
+    async def main() -> None:
+        run = Run(tmp_path, done={file_of(tmp_path / "a.jpg")})
+        run.source._look()
+        scandir = os.scandir
+        for number, forgets in ((errno.ESTALE, False), (errno.ELOOP, True)):
+            broken = SimpleNamespace(name="a.jpg", is_file=lambda number=number: _fail(number))
+            monkeypatch.setattr(os, "scandir", lambda _, broken=broken: [broken])
+            for _ in range(3):
+                assert run.source._look() == ([], False)
+                moment.now += FORGET_AFTER_S
+            monkeypatch.setattr(os, "scandir", scandir)
+            assert bool(run.source._look()[0]) is forgets
+
+    run(main())
+
+
+def _fail(number: int) -> bool:
+    raise OSError(number, os.strerror(number))
 
 
 def test_what_arrives_is_taken_in_its_turn(tmp_path: Path) -> None:

@@ -365,6 +365,9 @@ def test_a_closed_channel_takes_no_message(run: Run) -> None:
             await far.ended
             assert edge.channel.connection.state is State.CLOSED
             edge.channel.abort()  # once more does no harm
+            # Whoever waits for an answer may ask how far its bytes have come before it hears of the end.
+            assert edge.channel.outstanding_bytes == 0
+            assert edge.channel.confirmed_bytes == edge.channel.bytes_out
 
     run(main())
 

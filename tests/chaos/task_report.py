@@ -1,0 +1,41 @@
+"""A forked daemon tells how many asyncio tasks it has, when asked by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+
+def report_tasks(path: Path) -> None:
+    """Have SIGUSR1 write the number of this process's tasks to `path`, by what they run, as JSON."""
+
+    def report(*_: object) -> None:
+        try:
+            tasks = asyncio.all_tasks()
+        except RuntimeError:  # there is no loop yet, or none any more
+            return
+        named = Counter(getattr(task.get_coro(), "__qualname__", "?") for task in tasks)
+        scratch = path.with_suffix(".new")
+        scratch.write_text(json.dumps(dict(sorted(named.items()))))
+        scratch.replace(path)
+
+    signal.signal(signal.SIGUSR1, report)
+
+
+def ask_for_tasks(pid: int, path: Path, timeout_s: float = 5.0) -> dict[str, int] | None:
+    """Return the tasks of a process that reports them to `path`; none where it does not in time."""
+    path.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR1)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            tasks: dict[str, int] = json.loads(path.read_text())
+            return tasks
+        except FileNotFoundError:
+            time.sleep(0.01)
+    return None

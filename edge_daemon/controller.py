@@ -167,7 +167,7 @@ class Controller:
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""
         bandwidth_bps = self._estimate.bandwidth_bps
-        if bandwidth_bps is not None:
+        if bandwidth_bps:  # 0: of a link that had carried nothing when it was last looked at
             carried_ms = link_ms - self._estimate.rtt_ms
             self._cost_model.saw_transfer(plan.cut, nbytes, carried_ms, nbytes * 8000.0 / bandwidth_bps)
         self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())
@@ -298,6 +298,8 @@ class Controller:
         if not self.has_profiles:
             return
         await self._cost_model.refresh()
+        if self.active.uses_cloud:  # the line is closing: link_down() is about to come, and to wake us again
+            return
         before = self.active.plan
         decision = decide(self._cost_model.frontier(), self._conditions(0.0))
         plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
@@ -339,12 +341,13 @@ class Controller:
             return
         self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
         plan = replace(plan, epoch=self._epoch)
+        session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
         if not prepared.ready:
             log.error(
                 "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
             )
-        elif self._uplink.available:
+        elif self._uplink.available and self._uplink.cloud is session:  # another one has not prepared it
             self._adopt(ActivePlan(plan, parts))
 
     def _run_edge_only(self, reason: str, plan: Plan | None = None) -> None:

@@ -1,7 +1,7 @@
 """What is left of a connection whose other end has vanished without a word (half-open).
 
-A network that loses a connection (an address translator that forgets it, a machine that loses its power) tells nobody.
-Here the bytes of the side that is left are read and forgotten, and its end is noticed only to close the socket.
+A network that loses a connection (an address translator that forgets it, a machine without power) tells nobody. Here
+the bytes of the side that is left are read and forgotten, and its end is noticed only to close the socket.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from benchmarks.emulated_link_dark import DarkSockets
 from benchmarks.emulated_link_proxy import Address, Direction, Relay, prepare_socket
 from benchmarks.emulated_link_shape import LinkShape
 
-
 _BACKLOG = 128
 
 

@@ -54,11 +54,11 @@ RECONNECT_MAX_S = 5.0
 """Back-off between attempts to connect: uniform(0, first), then first ± 20%, growing by the factor up to the maximum.
 So an outage below 2 s is over for the edge within 2 s, and any other within 5 s, and what connecting takes."""
 RECONNECT_HEALTHY_S = 1.0
-"""A connection that lived this long starts the back-off anew: a link that is cut each few seconds is used in between."""
+"""A connection that lived this long starts the back-off anew: a link that is cut every few seconds is still used."""
 TCP_USER_TIMEOUT_S = 10.0
-"""What is sent and not confirmed, or cannot be sent to a peer that does not read, breaks a connection after this time,
-in the kernel, which would try for a quarter of an hour. Longer than DEAD_AFTER_S, which judges while the protocol is
-spoken and counts more as a sign of life: this one ends what is no longer looked at (a farewell on a dead link)."""
+"""In the kernel: what is sent and not confirmed, or cannot be sent to a peer that does not read, breaks a connection
+after this time; it would try for a quarter of an hour. Longer than DEAD_AFTER_S, which judges while the protocol is
+spoken: this one ends what nobody looks at any more (a farewell on a dead link)."""
 
 # --- frames ---------------------------------------------------------------------------------------------
 MAX_IN_FLIGHT = 4

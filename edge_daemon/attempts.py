@@ -4,8 +4,8 @@
                       └─ ~1 s ─► attempt 2 ┄┄┄┄┄┄┄┄┄ hangs
                                    └─ ~1.6 s ─► attempt 3 ─► greeted; the others are ended
 
-An attempt may hang for seconds: a SYN that was lost is sent again after 1 s and 2 s more, and a slow link needs its time
-for TLS. Whoever waited for it would find a link that is back as late. (RFC 8305 does the same with addresses.)
+An attempt may hang for seconds: a SYN that was lost is sent again after 1 s and 2 s more, and a slow link needs its
+time for TLS. Whoever waited for it would find a link that is back as late. (RFC 8305 does the same with addresses.)
 """
 
 from __future__ import annotations

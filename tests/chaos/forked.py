@@ -7,11 +7,15 @@ missing in the fork.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,17 +34,26 @@ PIECE_S = 0.0005
 
 
 class ForkedDaemon:
-    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line."""
+    """One daemon process. `torn` makes it write its results in pieces, so that a kill lands within a line.
+
+    On SIGUSR1 it writes to `tasks`, if that is given, a line for each asyncio task that it has.
+    """
 
     def __init__(
-        self, kind: str, environment: Mapping[str, str], log: Path, torn: Path | None = None
+        self,
+        kind: str,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        torn: Path | None = None,
+        tasks: Path | None = None,
     ) -> None:
         self.kind = kind
         self.status: int | None = None
         self._log = log
         self.pid = os.fork()
         if self.pid == 0:
-            _become(kind, environment, log, torn)
+            _become(kind, environment, log, torn, tasks)
 
     @property
     def running(self) -> bool:
@@ -70,7 +83,9 @@ class ForkedDaemon:
         return self.status
 
 
-def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | None) -> None:
+def _become(
+    kind: str, environment: Mapping[str, str], log: Path, torn: Path | None, tasks: Path | None
+) -> None:
     """Be the daemon, to the end of this process."""
     status = 70
     try:
@@ -85,7 +100,12 @@ def _become(kind: str, environment: Mapping[str, str], log: Path, torn: Path | N
         sys.argv = [f"cleave-{kind}"]
         if torn is not None:
             _write_in_pieces(torn)
+        if tasks is not None:
+            _tell_tasks_on_signal(tasks)
         status = MAINS[kind]()
+    except Exception:
+        traceback.print_exc()
+        raise
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -105,3 +125,17 @@ def _write_in_pieces(path: Path) -> None:
         return write(descriptor, data)
 
     os.write = slowly  # type: ignore[assignment]
+
+
+def _tell_tasks_on_signal(path: Path) -> None:
+    """Have SIGUSR1 write what tasks there are; what nobody took (errors of tasks, open sockets) goes to the log."""
+    warnings.simplefilter("always", ResourceWarning)
+
+    def tell(*_: object) -> None:
+        gc.collect()
+        tasks = sorted(getattr(task.get_coro(), "__qualname__", repr(task)) for task in asyncio.all_tasks())
+        scratch = path.with_suffix(".part")
+        scratch.write_text("".join(f"{name}\n" for name in tasks))
+        scratch.replace(path)
+
+    signal.signal(signal.SIGUSR1, tell)

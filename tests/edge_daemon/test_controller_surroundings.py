@@ -103,7 +103,7 @@ def test_a_line_that_is_closing_leaves_plan_and_segments_together() -> None:
 
 
 def test_a_plan_that_another_connection_was_asked_for_is_not_used() -> None:
-    """The cloud prepares for a session: one that came meanwhile would be asked for frames of an epoch unknown to it."""
+    """The cloud prepares for a session: in one that came meanwhile the epoch would be unknown, frame by frame."""
 
     async def main() -> None:
         with bench() as tiny:

@@ -235,7 +235,7 @@ class Channel(asyncio.BufferedProtocol):
         in_kernel = 0
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed, and its number −1
                 in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         return self.unsent_bytes + in_kernel
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape
 from tests.chaos.answers import RecordTail, cloud_again_s, longest_gap_s
@@ -72,6 +73,7 @@ class CutEdge:
         self.state = root / name
         self.told = root / f"{name}.tasks"
         self.tail = RecordTail(self.results)
+        self.fed = True
         self.offered: list[str] = []
         self.outcomes: list[Outcome] = []
         self.inbox.mkdir()
@@ -93,16 +95,15 @@ class CutEdge:
             "CLEAVE_EDGE_SAMPLING_FPS": str(FPS),
             **({"CLEAVE_EDGE_TLS": str(tls)} if tls else {}),
             # So weak that the cloud is worth its link.
-            **({"CLEAVE_EDGE_SLOWDOWN": "30"} if plan == "auto" else {}),
+            **({"CLEAVE_EDGE_SLOWDOWN": "20"} if plan == "auto" else {}),
         }
         self.daemon = ForkedDaemon("edge", environment, self.log, tasks=self.told)
 
     async def feed(self, frames: Sequence[Path]) -> None:
-        """Keep the inbox filled, and take away what has its record, until cancelled."""
+        """Keep the inbox filled while `fed`, and take away what has its record, until cancelled."""
         while True:
-            for record in self.tail.read():
-                (self.inbox / record.name).unlink(missing_ok=True)
-            while len(self.offered) - len(self.tail.all) < AHEAD:
+            self._read()
+            while self.fed and len(self.offered) - len(self.tail.all) < AHEAD:
                 frame = frames[len(self.offered) % len(frames)]
                 name = f"{len(self.offered):06d}-{frame.name}"
                 os.link(frame, self.inbox / name)
@@ -110,7 +111,10 @@ class CutEdge:
             await asyncio.sleep(FEED_S)
 
     async def flowing(self, timeout_s: float) -> None:
-        """Wait until the cloud answers frames. Raises `TimeoutError`."""
+        """Wait until the cloud answers frames, by a plan if the edge makes its own. Raises `TimeoutError`."""
+        if self.plan == "auto":
+            await self._until(lambda: bool(self._status.get("profiled")), timeout_s, "profiles")
+            return
         since = time.time()
         await self._until(
             lambda: cloud_again_s(self.tail, since) is not None, timeout_s, "answer of the cloud"
@@ -168,5 +172,12 @@ class CutEdge:
     @property
     def connected(self) -> bool:
         """Whether the edge says that it may use the cloud."""
-        link: bool = json.loads((self.state / "status.json").read_text())["link"]["available"]
-        return link
+        return bool(self._status["link"]["available"])
+
+    @property
+    def _status(self) -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = json.loads((self.state / "status.json").read_text())
+        except FileNotFoundError:  # not yet
+            return {}
+        return document

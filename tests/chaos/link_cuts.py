@@ -111,8 +111,15 @@ class Scene:
         ]
         return dict(zip(running, await asyncio.gather(*counts), strict=True))
 
+    async def rest(self) -> None:
+        """Have the frames that are on their way answered, and offer no more. Raises `TimeoutError`."""
+        for edge in self.edges:
+            edge.fed = False
+        await asyncio.gather(*(edge.drained(SETTLED_S) for edge in self.edges))
+
     async def at_rest(self) -> dict[str, Census]:
-        """Count a few times; return what was there each time."""
+        """Count a few times, without any frames; return what was there each time."""
+        await self.rest()
         least = await self.census()
         for _ in range(4):
             await asyncio.sleep(0.3)
@@ -122,7 +129,7 @@ class Scene:
     async def settled(self, before: dict[str, Census]) -> tuple[dict[str, Census], list[str]]:
         """Count until nobody holds more than before, or time is up; return the counts, and what there is more of.
 
-        What comes and goes by itself (a frame's tasks) is gone in one of the counts; a leak is in all of them.
+        What comes and goes by itself (a bandwidth test) is gone in one of the counts; a leak is in all of them.
         """
         deadline = time.monotonic() + SETTLED_S
         after = await self.census()
@@ -189,12 +196,20 @@ async def run(scene: Scene, cuts: Sequence[Sequence[Cut]], leniency: float) -> t
         try:
             await asyncio.gather(*(edge.flowing(START_S) for edge in edges))
             before = await scene.at_rest()
+            for edge in edges:
+                edge.fed = True
             began = time.monotonic()
             await asyncio.gather(
                 *(edge.run_cuts(its, leniency) for edge, its in zip(edges, cuts, strict=True))
             )
             seconds = time.monotonic() - began
-            after, bad = await scene.settled(before)
+            try:
+                await scene.rest()
+                bad = []
+            except TimeoutError as error:
+                bad = [str(error)]
+            after, left = await scene.settled(before)
+            bad += left
         finally:
             for task in feeding:
                 task.cancel()
@@ -202,8 +217,6 @@ async def run(scene: Scene, cuts: Sequence[Sequence[Cut]], leniency: float) -> t
         for task in feeding:
             if not task.cancelled():
                 task.result()
-        drained = await asyncio.gather(*(edge.drained(SETTLED_S) for edge in edges), return_exceptions=True)
-        bad += [str(error) for error in drained if isinstance(error, Exception)]
         bad += [f"{edge.name} is not connected in the end" for edge in edges if not edge.connected]
         bad += await scene.end()
     bad += scene.complaints()

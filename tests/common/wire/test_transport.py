@@ -401,58 +401,6 @@ def test_a_channel_without_a_connection_is_closed(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system does not have it")
-def test_the_kernel_has_a_deadline_of_its_own(run: Run) -> None:
-    """Both ends have it, in milliseconds, and it does not come before the protocol's own judgement."""
-
-    async def main() -> None:
-        async with serving(Cloud()) as cloud:
-            edge, far = await connect(cloud)
-            for side in (edge, far):
-                assert side.channel._transport is not None
-                sock = side.channel._transport.get_extra_info("socket")
-                told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-                assert told == limits.TCP_USER_TIMEOUT_S * 1000
-            edge.channel.abort()
-        assert limits.TCP_USER_TIMEOUT_S > limits.DEAD_AFTER_S + transport.TICK_S
-
-    run(main())
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system does not have it")
-def test_a_farewell_that_nobody_takes_holds_its_socket_no_longer(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Closing waits for what is unsent. The protocol's deadlines have ended by then; the kernel's has not."""
-    monkeypatch.setattr(limits, "TCP_USER_TIMEOUT_S", 0.3)
-
-    async def main() -> None:
-        async with serving(Cloud()) as cloud:
-            edge, far = await connect(cloud)
-            assert far.channel._transport is not None
-            far.channel._transport.pause_reading()
-            edge.channel.send(ProfileRequest(), [bytes(30_000_000)])
-            edge.channel.send(Bye(reason="leaving"))
-            assert edge.channel.unsent_bytes
-            await edge.channel.done
-            far.channel.abort()
-
-    run(main())
-
-
-def test_a_system_without_that_deadline_does_without(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is Linux' own."""
-    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT", raising=False)
-
-    async def main() -> None:
-        async with serving(Cloud()) as cloud:
-            edge, _ = await connect(cloud)
-            assert edge.channel.is_open
-            edge.channel.abort()
-
-    run(main())
-
-
 def test_writing_waits_while_the_peer_does_not_read(run: Run) -> None:
     """A full buffer holds the writer back until the peer reads on."""
 

@@ -47,10 +47,8 @@ Replied = TypeVar("Replied")
 
 SILENCE_S = 2.2
 """Two pings unanswered: the link is suspected, frames go on without it, and another connection is tried beside it."""
-LOOK_S = 0.2
-"""How often a line is looked at for its silence …"""
 LISTEN_S = 0.05
-"""… and a silent one for having been heard."""
+"""How often a silent line is looked at for having been heard."""
 ANSWER_TIMEOUT_S = 30.0
 """For requests that are not frames."""
 
@@ -214,13 +212,13 @@ class Line:
 
     async def watch(self) -> None:
         """Wait until the connection is closed, or has fallen silent: it is suspected then."""
-        while not self.is_closed and self._silent_s <= SILENCE_S:
-            await asyncio.wait([self.channel.done], timeout=LOOK_S)
+        while not self.is_closed and (left_s := SILENCE_S - self._silent_s) > 0.0:
+            await asyncio.wait([self.channel.done], timeout=left_s)
         self.suspect(f"the cloud has been silent for {self._silent_s:.1f} s")
 
     async def heard_again(self) -> None:
         """Wait until a silent line is heard, or closed."""
-        while not self.is_closed and self._silent_s > SILENCE_S:
+        while not self.is_closed and self._silent_s >= SILENCE_S:
             await asyncio.wait([self.channel.done], timeout=LISTEN_S)
 
     def suspect(self, reason: str) -> None:

@@ -245,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {chosen.seed}", flush=True)
     root = Path(tempfile.mkdtemp(prefix="cleave-cuts-"))
     scene = Scene(root, chosen.edges)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemons are no children of a terminal
     try:
         text, bad = asyncio.run(run(scene, cuts, chosen.leniency))
     finally:

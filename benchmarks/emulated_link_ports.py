@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from benchmarks.emulated_link_dark import DarkSockets
 from benchmarks.emulated_link_proxy import Address, Direction, Relay, prepare_socket
 from benchmarks.emulated_link_shape import LinkShape
+
+_BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,9 @@ class EmulatedLink:
         self._shape = LinkShape() if shape is None else shape
         self._shape_before_cut = self._shape
         self._listeners: list[socket.socket] = []
+        self._addresses: tuple[Address, ...] = ()
+        self._fillers: list[socket.socket] = []
+        self._dark = DarkSockets()
         self._directions: tuple[Direction, Direction] | None = None
         self._relays: set[Relay] = set()
         self._accepted = 0
@@ -57,27 +63,17 @@ class EmulatedLink:
         loop = asyncio.get_running_loop()
         self._directions = (Direction(loop, self._shape), Direction(loop, self._shape))
         try:
-            for forward in self._forwards:
-                family = socket.AF_INET6 if ":" in forward.listen[0] else socket.AF_INET
-                listener = socket.socket(family, socket.SOCK_STREAM)
-                self._listeners.append(listener)
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                prepare_socket(listener)  # what it accepts inherits the small buffers
-                listener.bind(forward.listen)
-                listener.listen(128)
-                loop.add_reader(listener, self._accept, listener, forward.target)
+            self._listen([forward.listen for forward in self._forwards])
         except OSError:
             await self.stop()
             raise
+        self._addresses = tuple(listener.getsockname()[:2] for listener in self._listeners)
 
     async def stop(self) -> None:
         """Stop listening and break what is connected. Does nothing the second time."""
-        for listener in self._listeners:
-            if listener.fileno() >= 0:
-                asyncio.get_running_loop().remove_reader(listener)
-                listener.close()
-        self._listeners.clear()
+        self.refuse()
         self.reset()
+        self._dark.close()
         for direction in self._directions or ():
             direction.stop()
 
@@ -93,7 +89,7 @@ class EmulatedLink:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where each forward really listens, in their order."""
-        return tuple(listener.getsockname()[:2] for listener in self._listeners)
+        return self._addresses
 
     @property
     def shape(self) -> LinkShape:
@@ -112,9 +108,16 @@ class EmulatedLink:
         """Change only the rate: bits per second, None for unlimited, 0 to cut the link off."""
         self.shape = dataclasses.replace(self._shape, rate_bps=rate_bps)
 
-    def cut(self) -> None:
-        """Let nothing pass, as in a radio outage: connections stay, their bytes wait, nobody is told."""
-        self.set_rate(0)
+    def cut(self, *, up: bool = True, down: bool = True) -> None:
+        """Let nothing pass, as in a radio outage: connections stay, their bytes wait, nobody is told.
+
+        Both ways, or only one; `restore` ends either.
+        """
+        if up and down:
+            self.set_rate(0)
+            return
+        for direction, chosen in zip(self._directions or (), (up, down), strict=False):
+            direction.reshape(dataclasses.replace(self._shape, rate_bps=0) if chosen else self._shape)
 
     def restore(self) -> None:
         """End an outage: the rate is what it was before, and what waited goes on."""
@@ -124,6 +127,40 @@ class EmulatedLink:
         """Break every connection at once, on both sides (RST); new ones are welcome."""
         for relay in tuple(self._relays):
             relay.abort()
+
+    def forsake(self, *, client_told: bool = False, target_told: bool = False) -> None:
+        """Let every connection vanish: it carries nothing any more, and only who is to be told hears of it (RST)."""
+        for relay in tuple(self._relays):
+            for sock in relay.forsake(client_told=client_told, target_told=target_told):
+                self._dark.add(sock)
+
+    def refuse(self) -> None:
+        """Have new connections refused, as by a machine on which nobody listens, until `welcome`."""
+        self._drop_fillers()
+        for listener in self._listeners:
+            if listener.fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(listener)
+                listener.close()
+        self._listeners.clear()
+
+    def ignore(self) -> None:
+        """Have new connections hang until `welcome`: their SYNs are dropped, as the queue for them is full."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.listen(0)
+            filler = socket.socket(listener.family, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+            self._fillers.append(filler)
+
+    def welcome(self) -> None:
+        """Take new connections again."""
+        self._drop_fillers()
+        if not self._listeners:
+            self._listen(self._addresses)
+        for listener, forward in zip(self._listeners, self._forwards, strict=True):
+            listener.listen(_BACKLOG)
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener, forward.target)
 
     def counters(self) -> LinkCounters:
         """Count what has crossed the link."""
@@ -136,6 +173,23 @@ class EmulatedLink:
             connections_accepted=self._accepted,
             connections_open=len(self._relays),
         )
+
+    def _listen(self, addresses: Sequence[Address]) -> None:
+        loop = asyncio.get_running_loop()
+        for address, forward in zip(addresses, self._forwards, strict=True):
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            self._listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            prepare_socket(listener)  # what it accepts inherits the small buffers
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+            loop.add_reader(listener, self._accept, listener, forward.target)
+
+    def _drop_fillers(self) -> None:
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
 
     def _accept(self, listener: socket.socket, target: Address) -> None:
         assert self._directions is not None

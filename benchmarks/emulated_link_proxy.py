@@ -187,10 +187,14 @@ class Pipe:
             self.put(Mark.FINISHED)
             return
         if chunk:
-            self._read_bytes += len(chunk)
-            self._direction.wire.offer(self._lane, chunk, time.monotonic())
             limit_bytes = self._direction.wire.shape.limit_bytes
-            if limit_bytes is not None and self._read_bytes > limit_bytes:
+            # Counted only while there is a limit: one that is set later is not passed already.
+            left_bytes = None if limit_bytes is None else max(limit_bytes - self._read_bytes, 0)
+            self._read_bytes = 0 if limit_bytes is None else self._read_bytes + len(chunk)
+            passing = chunk[:left_bytes]
+            if passing:
+                self._direction.wire.offer(self._lane, passing, time.monotonic())
+            if left_bytes is not None and len(chunk) > left_bytes:
                 self.put(Mark.ABORTED)
                 return
         self._direction.serve()
@@ -275,11 +279,24 @@ class Relay:
 
     def abort(self) -> None:
         """Break the connection on both sides at once (RST)."""
-        for sock in (self._client_socket, self._target_socket):
-            if sock is not None and not self._closed:
+        self.forsake(client_told=True, target_told=True)
+
+    def forsake(self, *, client_told: bool, target_told: bool) -> list[socket.socket]:
+        """Carry nothing any more; break the sides that are to be told (RST), return the sockets of the others."""
+        if self._closed:
+            return []
+        self._leave_the_link()
+        forsaken = []
+        for sock, told in ((self._client_socket, client_told), (self._target_socket, target_told)):
+            if sock is None:
+                continue
+            if told:
                 # Lingering for no time is the portable way to ask for a reset.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._close()
+                sock.close()
+            else:
+                forsaken.append(sock)
+        return forsaken
 
     def _connected(self) -> None:
         assert self._target_socket is not None
@@ -293,10 +310,13 @@ class Relay:
     def _close(self) -> None:
         if self._closed:
             return
-        self._closed = True
-        self._up.close()
-        self._down.close()
+        self._leave_the_link()
         self._client_socket.close()
         if self._target_socket is not None:
             self._target_socket.close()
+
+    def _leave_the_link(self) -> None:
+        self._closed = True
+        self._up.close()
+        self._down.close()
         self._on_close(self)

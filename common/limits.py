@@ -51,9 +51,14 @@ CONNECT_TIMEOUT_S = 3.0
 RECONNECT_FIRST_S = 1.0
 RECONNECT_FACTOR = 1.6
 RECONNECT_MAX_S = 5.0
-"""Back-off between attempts to connect: uniform(0, first), then growing by the factor up to the maximum."""
-RECONNECT_HEALTHY_S = 10.0
-"""A connection that lived this long starts the back-off anew."""
+"""Back-off between attempts to connect: uniform(0, first), then first ± 20%, growing by the factor up to the maximum.
+So an outage below 2 s is over for the edge within 2 s, and any other within 5 s, and what connecting takes."""
+RECONNECT_HEALTHY_S = 1.0
+"""A connection that lived this long starts the back-off anew: a link that is cut every few seconds is still used."""
+TCP_USER_TIMEOUT_S = 10.0
+"""In the kernel: what is sent and not confirmed, or cannot be sent to a peer that does not read, breaks a connection
+after this time; it would try for a quarter of an hour. Longer than DEAD_AFTER_S, which judges while the protocol is
+spoken: this one ends what nobody looks at any more (a farewell on a dead link)."""
 
 # --- frames ---------------------------------------------------------------------------------------------
 MAX_IN_FLIGHT = 4

@@ -298,6 +298,8 @@ class Controller:
         if not self.has_profiles:
             return
         await self._cost_model.refresh()
+        if self.active.uses_cloud:  # the line is closing: link_down() is about to come, and to wake us again
+            return
         before = self.active.plan
         decision = decide(self._cost_model.frontier(), self._conditions(0.0))
         plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
@@ -339,12 +341,13 @@ class Controller:
             return
         self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
         plan = replace(plan, epoch=self._epoch)
+        session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
         if not prepared.ready:
             log.error(
                 "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
             )
-        elif self._uplink.available:
+        elif self._uplink.available and self._uplink.cloud is session:  # another one has not prepared it
             self._adopt(ActivePlan(plan, parts))
 
     def _run_edge_only(self, reason: str, plan: Plan | None = None) -> None:

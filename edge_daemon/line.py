@@ -46,7 +46,9 @@ log = structlog.get_logger()
 Replied = TypeVar("Replied")
 
 SILENCE_S = 2.2
-"""Two pings unanswered: the link is suspected, and frames go on without it."""
+"""Two pings unanswered: the link is suspected, frames go on without it, and another connection is tried beside it."""
+LISTEN_S = 0.05
+"""How often a silent line is looked at for having been heard."""
 ANSWER_TIMEOUT_S = 30.0
 """For requests that are not frames."""
 
@@ -143,6 +145,7 @@ class Line:
         self._owner = owner
         self.channel = Channel(Role.EDGE, self)
         self.greeted: asyncio.Future[None] = loop.create_future()
+        self.greeted_at = 0.0
         self.welcome: Welcome | None = None
         self.refused = False
         self.why = "the cloud closed the connection"
@@ -221,13 +224,24 @@ class Line:
         now = time.perf_counter()
         return max((now - waiting.started for waiting in self.frames.values()), default=0.0)
 
+    @property
+    def is_closed(self) -> bool:
+        return self.channel.done.done()
+
+    @property
+    def _silent_s(self) -> float:
+        return self.channel.connection.silent_for(time.perf_counter())
+
     async def watch(self) -> None:
-        """Wait until the connection is closed, suspecting it when it falls silent."""
-        while not self.channel.done.done():
-            await asyncio.wait([self.channel.done], timeout=0.2)
-            silent_s = self.channel.connection.silent_for(time.perf_counter())
-            if silent_s > SILENCE_S and self.usable:
-                self.suspect(f"the cloud has been silent for {silent_s:.1f} s")
+        """Wait until the connection is closed, or has fallen silent: it is suspected then."""
+        while not self.is_closed and (left_s := SILENCE_S - self._silent_s) > 0.0:
+            await asyncio.wait([self.channel.done], timeout=left_s)
+        self.suspect(f"the cloud has been silent for {self._silent_s:.1f} s")
+
+    async def heard_again(self) -> None:
+        """Wait until a silent line is heard, or closed."""
+        while not self.is_closed and self._silent_s >= SILENCE_S:
+            await asyncio.wait([self.channel.done], timeout=LISTEN_S)
 
     def overdue(self, frame: int, epoch: int, reason: str) -> LinkError:
         """Take note that a frame's answer is overdue; return what whoever waits for it is to be told.
@@ -297,7 +311,7 @@ class Line:
                     "protocol": ConfigurationError,
                 }
                 self.refused = True
-                self.greeted.set_exception(kinds.get(refused.kind, LinkLostError)(refused.reason))
+                self._not_greeted(kinds.get(refused.kind, LinkLostError)(refused.reason))
             case Drain(reason=reason):
                 self._draining = True
                 self.why = reason
@@ -311,9 +325,13 @@ class Line:
     def closed(self, error: LinkError | None) -> None:
         if error is not None:
             self.why = str(error)
-        if not self.greeted.done():
-            self.greeted.set_exception(LinkLostError(self.why))
+        self._not_greeted(LinkLostError(self.why))
         self.fail(LinkLostError(self.why))
+
+    def _not_greeted(self, error: CleaveError) -> None:
+        if not self.greeted.done():
+            self.greeted.set_exception(error)
+            self.greeted.exception()  # taken note of: whoever connects may have given up
 
     def _answered(self, answer: Answer, event: Received) -> None:
         sample = goodput(answer.receive_ms, answer.spaced_bytes, event.at, "traffic")

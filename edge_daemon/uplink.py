@@ -15,7 +15,6 @@ from common import limits
 from common.config import Address
 from common.errors import (
     ConfigurationError,
-    LinkError,
     LinkLostError,
     ProbeError,
     RemoteProtocolError,
@@ -37,6 +36,9 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.tensors import TensorEntry
+from edge_daemon.attempts import Attempts
+from edge_daemon.attempts import end as end_attempts
+from edge_daemon.frame_wait import has_room, heard_while_it_moves
 from edge_daemon.line import CloudLateError, Line, Reply, UplinkCounts, UplinkEvents
 from edge_daemon.patience import Progress
 
@@ -46,58 +48,6 @@ Replied = TypeVar("Replied")
 
 PROFILE_TIMEOUT_S = 600.0
 """A slow cloud may measure for minutes; the edge serves meanwhile."""
-
-
-LOOKS = 4
-"""Times that a frame is looked after while it waits as long as is usual."""
-
-
-def next_delay_s(attempt: int, rng: random.Random) -> float:
-    """Return how long to wait before connection attempt number `attempt` (1 is the first retry)."""
-    if attempt <= 1:
-        return rng.uniform(0.0, limits.RECONNECT_FIRST_S)
-    grown = limits.RECONNECT_FIRST_S * limits.RECONNECT_FACTOR ** (attempt - 1)
-    return min(grown * rng.uniform(0.8, 1.2), limits.RECONNECT_MAX_S)
-
-
-async def _has_room(line: Line, reply: asyncio.Future[Reply], patience_s: float) -> bool:
-    """Wait until the line has room for a frame; say whether it has, or nothing has left it for `patience_s`.
-
-    Raises what `reply` is told meanwhile: the line is suspected.
-    """
-    confirmed = line.channel.confirmed_bytes
-    room = asyncio.ensure_future(line.channel.writable())
-    waiting: set[asyncio.Future[Any]] = {room, reply}
-    try:
-        while not (await asyncio.wait(waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED))[0]:
-            before, confirmed = confirmed, line.channel.confirmed_bytes
-            if confirmed == before:
-                return False
-        (reply if reply.done() else room).result()
-        return True
-    finally:
-        if not room.cancel():
-            room.exception()  # taken note of
-
-
-async def _heard_while_it_moves(
-    line: Line, reply: asyncio.Future[Reply], frame: tuple[int, int], patience_s: float
-) -> bool:
-    """Wait for a frame's answer until, for `patience_s`, none of its bytes has arrived; say whether it came.
-
-    Looks a few times meanwhile: what has arrived whole by the first look does not prolong the wait.
-    """
-    delivered, moved_at = 0, time.perf_counter()
-    while not reply.done():
-        await asyncio.wait({reply}, timeout=patience_s / LOOKS)
-        progress, now = line.progress(*frame), time.perf_counter()
-        if reply.done() or progress is None:
-            break
-        if progress.outstanding_bytes and progress.delivered_bytes > delivered:
-            delivered, moved_at = progress.delivered_bytes, now
-        if now - moved_at >= patience_s:
-            return False
-    return True
 
 
 class Uplink:
@@ -110,7 +60,7 @@ class Uplink:
         self._identity = identity
         self._hello = hello
         self._events = events
-        self._rng = random.Random()
+        self._attempts = Attempts(self._attempt, self._note, random.Random())
         self._line: Line | None = None
         self.counts = UplinkCounts()
         self.last_error: str | None = None
@@ -147,50 +97,86 @@ class Uplink:
         Raises `ModelMismatchError` when the cloud holds another model, `ConfigurationError` when it speaks
         another protocol: no retry mends these.
         """
-        attempt = 0
-        while True:
-            started = time.perf_counter()
-            try:
-                await self._connect_once()
-            except ConfigurationError:
-                raise
-            except (LinkError, OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: no name for DNS
-                self._note(error)
-            if time.perf_counter() - started >= limits.RECONNECT_HEALTHY_S:
-                attempt = 0
-            attempt += 1
-            await asyncio.sleep(next_delay_s(attempt, self._rng))
+        line: Line | None = None
+        try:
+            while True:
+                line = await self._connected(line)
+                await line.watch()
+                if time.perf_counter() - line.greeted_at >= limits.RECONNECT_HEALTHY_S:
+                    self._attempts.succeeded()
+                if line.is_closed:
+                    self._give_up(line)
+                    line = None
+        finally:
+            if self._line is not None:
+                self._line.channel.abort()
+                self._line.fail(LinkLostError("the connection is closed"))
+                self._line = None
 
-    async def _connect_once(self) -> None:
+    async def _connected(self, silent: Line | None) -> Line:
+        """Return a line to go on with: a new one, or the `silent` one if that is heard again first."""
+        if silent is None:
+            line = await self._attempts.first(at_once=self.counts.connections == 0)
+            self._use(line)
+            return line
+        # At once: the pings of many edges fall silent at different moments, so they do not come together.
+        connecting = asyncio.create_task(self._attempts.first(at_once=True))
+        speaking = asyncio.create_task(silent.heard_again())
+        used = False
+        try:
+            await asyncio.wait([connecting, speaking], return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                if not silent.is_closed:
+                    return silent
+                self._give_up(silent)
+                await asyncio.wait([connecting])
+            line = connecting.result()
+            if self._line is silent:
+                silent.why = "it stayed silent, and a new connection did not"
+                self._give_up(silent)
+            self._use(line)
+            used = True
+            return line
+        finally:
+            speaking.cancel()
+            if not used:
+                await end_attempts([connecting])
+
+    async def _attempt(self) -> Line:
+        """Connect and be greeted."""
         line = Line(self)
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
                 await self._open(line)
-        except BaseException:
-            line.channel.abandon()
-            raise
-        try:
             line.channel.send(self._hello)
             await self._greeted(line)
-            self._line = line
-            self.counts.connections += 1
-            self.last_error = None
-            assert line.welcome is not None
-            log.info(
-                "cloud connected",
-                cloud=line.welcome.cloud,
-                device=line.welcome.device,
-                channel=describe(self._identity),
-            )
-            self._events.up()
-            await line.watch()
-            self._line = None
-            self._events.down(line.why)
-        finally:
-            self._line = None
+        except BaseException:
             line.channel.abort()
-            line.fail(LinkLostError("the connection is closed"))
-        raise LinkLostError(line.why)
+            if not line.channel.is_connected:
+                line.channel.abandon()
+            raise
+        line.greeted_at = time.perf_counter()
+        return line
+
+    def _use(self, line: Line) -> None:
+        self._line = line
+        self.counts.connections += 1
+        self.last_error = None
+        assert line.welcome is not None
+        log.info(
+            "cloud connected",
+            cloud=line.welcome.cloud,
+            device=line.welcome.device,
+            channel=describe(self._identity),
+        )
+        self._events.up()
+
+    def _give_up(self, line: Line) -> None:
+        self._line = None
+        self._events.down(line.why)
+        line.channel.abort()
+        line.fail(LinkLostError("the connection is closed"))
+        self._note(LinkLostError(line.why))
 
     async def _open(self, line: Line) -> None:
         """Connect to the first of the cloud's addresses that answers. Raises `OSError` when none does.
@@ -271,11 +257,11 @@ class Uplink:
         reply = line.expect(frame, epoch)
         try:
             async with asyncio.timeout(longest_s):
-                moved = line.channel.is_writable or await _has_room(line, reply, patience_s)
+                moved = line.channel.is_writable or await has_room(line, reply, patience_s)
                 if moved:
                     line.channel.send(infer, chunks)
                     line.sent(frame, epoch)
-                    moved = await _heard_while_it_moves(line, reply, (frame, epoch), patience_s)
+                    moved = await heard_while_it_moves(line, reply, (frame, epoch), patience_s)
                 if not moved:
                     reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
                     raise line.overdue(frame, epoch, reason)
@@ -341,6 +327,7 @@ class Uplink:
 
     def recovered(self) -> None:
         log.info("the cloud is heard again")
+        self.last_error = None
         self._events.up()
 
     @property

@@ -150,7 +150,11 @@ class Channel(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close once what is unsent has been sent."""
         self._closing = True
-        if self._transport is not None and not (self._paced is not None and self._paced.waiting_bytes):
+        if self._transport is None or (self._paced is not None and self._paced.waiting_bytes):
+            return
+        if (
+            not self._transport.is_closing()
+        ):  # closed twice, asyncio's TLS transport can be asked nothing more
             self._transport.close()
 
     # --- what asyncio calls -----------------------------------------------------------------------------
@@ -159,6 +163,9 @@ class Channel(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                milliseconds = int(limits.TCP_USER_TIMEOUT_S * 1e3)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         if transport.get_extra_info("sslcontext") is not None:
             self._paced = PacedWriter(self._transport.write)
             self._transport.set_write_buffer_limits(high=1, low=0)  # one piece at a time

@@ -30,7 +30,7 @@ from common.errors import LinkError
 from common.limits import MIB
 from common.plan import Cut
 from common.wire.tensors import TensorEntry
-from edge_daemon.uplink import next_delay_s
+from edge_daemon.attempts import next_delay_s
 from models.model import Model
 from tests.chaos.crowd_verdict import Crowd, Served
 from tests.chaos.forked import ForkedDaemon

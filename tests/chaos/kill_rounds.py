@@ -122,7 +122,7 @@ class Arena:
             "CLEAVE_EDGE_PLAN": plan,
             "CLEAVE_EDGE_SAMPLING_FPS": str(RUN_FPS),
         }
-        return ForkedDaemon("edge", environment, place / "edge.log", results if torn else None)
+        return ForkedDaemon("edge", environment, place / "edge.log", torn=results if torn else None)
 
     def learn_the_answers(self) -> None:
         """Run once on the edge alone, unharmed."""

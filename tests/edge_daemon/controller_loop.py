@@ -13,7 +13,7 @@ from common.errors import LinkLostError
 from common.plan import Mode
 from common.profile import Profile, ProfileKey
 from common.wire.codecs import Loss
-from common.wire.messages import Prepare, Prepared
+from common.wire.messages import Prepare, Prepared, Welcome
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import RECENT, AnsweredWait, CloudLoad, ExpectedWait
 from edge_daemon.controller import Controller
@@ -40,6 +40,7 @@ FRAME_BYTES = 100_000
 class FakeUplink:
     def __init__(self) -> None:
         self.available = False
+        self.cloud: Welcome | None = None
         self.refuses: str | None = None
         self.breaks = False
         self.gate = asyncio.Event()

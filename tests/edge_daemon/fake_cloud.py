@@ -28,7 +28,7 @@ from common.wire.messages import (
 )
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
-from edge_daemon import line
+from edge_daemon import attempts, line
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.line import Reply, UplinkEvents
 from edge_daemon.link_estimate import BandwidthSample
@@ -172,6 +172,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shrink the times of the link, so that tests need not wait for them."""
     monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 0.01)
     monkeypatch.setattr(limits, "RECONNECT_MAX_S", 0.02)
+    monkeypatch.setattr(attempts, "MOST_AT_A_TIME", 1)  # or some begin before the first can be greeted
     monkeypatch.setattr(limits, "PING_INTERVAL_S", 0.02)
     monkeypatch.setattr(limits, "DEAD_AFTER_S", 20.0)
     monkeypatch.setattr(transport, "TICK_S", 0.01)

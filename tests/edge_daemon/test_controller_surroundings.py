@@ -26,6 +26,7 @@ from tests.edge_daemon.controller_loop import (
     going,
     planning,
 )
+from tests.edge_daemon.fake_cloud import WELCOME
 from tests.event_loop import run, until
 
 
@@ -80,6 +81,57 @@ def test_without_a_cloud_the_edges_own_rate_is_known() -> None:
                 plan = loop.controller.active.plan
                 assert (plan.epoch, plan.cut.label, plan.mode) == (epoch, "edge-only", Mode.OVERLOADED)
                 assert plan.sustainable_fps == pytest.approx(1000 / EDGE.total_ms)
+
+    run(main())
+
+
+def test_a_line_that_is_closing_leaves_plan_and_segments_together() -> None:
+    """It cannot be used a moment before that is told: a look in between must not put another plan on its segments."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                assert loop.cut == "cloud-only"
+                loop.uplink.available = False
+                await loop.looked()
+                active = loop.controller.active
+                assert active.uses_cloud == (active.parts.rest is not None)
+                loop.down()
+                assert loop.cut == "edge-only"
+
+    run(main())
+
+
+def test_a_plan_that_another_connection_was_asked_for_is_not_used() -> None:
+    """The cloud prepares for a session: in one that came meanwhile the epoch would be unknown, frame by frame."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny, fixed="cloud-only") as loop:
+                loop.uplink.gate.clear()
+                loop.up()
+                await until(lambda: len(loop.uplink.asked) == 1)
+                loop.uplink.cloud = WELCOME
+                loop.uplink.gate.set()
+                await loop.looked()
+                await until(lambda: loop.cut == "cloud-only")
+                assert len(loop.uplink.asked) == 2
+                assert loop.controller.active.plan.epoch == loop.uplink.asked[1].epoch
+
+    run(main())
+
+
+def test_a_link_that_carried_nothing_for_a_while_divides_nothing_by_zero() -> None:
+    """A late frame of which no byte has arrived tells of a bandwidth of zero; the next transfer is measured by it."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                plan = loop.controller.active.plan
+                loop.controller.saw_slow(Progress(delivered_bytes=0, outstanding_bytes=1000, waited_s=1.0))
+                assert loop.estimate.bandwidth_bps == 0.0
+                loop.controller.saw_transfer(plan, FRAME_BYTES, 5000.0)
+                await loop.looked()
 
     run(main())
 

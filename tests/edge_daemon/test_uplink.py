@@ -8,8 +8,6 @@ import random
 import socket
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common import limits
 from common.config import Address
@@ -34,7 +32,7 @@ from common.wire.messages import (
     Refused,
 )
 from edge_daemon import line
-from edge_daemon.uplink import Uplink, next_delay_s
+from edge_daemon.uplink import Uplink
 from tests.edge_daemon.fake_cloud import (
     DIGEST,
     HELLO,
@@ -55,25 +53,6 @@ KEY = ProfileKey(ModelFingerprint(DIGEST, DIGEST, DIGEST), "a GPU", "torch", 1, 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch)
-
-
-# --- waiting between attempts -----------------------------------------------------------------------------
-@given(st.integers(0, 500), st.integers(0, 2**32))
-def test_the_wait_before_a_retry_is_bounded(attempt: int, seed: int) -> None:
-    """Never negative, never above the maximum, however many attempts have failed."""
-    assert 0.0 <= next_delay_s(attempt, random.Random(seed)) <= 5.0
-
-
-def test_the_wait_grows_with_the_attempts_and_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first retry comes within a second, later ones later; edges that lost one cloud do not come together."""
-    monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 1.0)
-    monkeypatch.setattr(limits, "RECONNECT_MAX_S", 5.0)
-    waits = {n: [next_delay_s(n, random.Random(seed)) for seed in range(200)] for n in (1, 2, 3, 9)}
-    assert max(waits[1]) <= 1.0 < min(waits[2])
-    assert max(waits[2]) < min(waits[3]) * 1.2
-    assert set(waits[9]) == {5.0}
-    assert max(waits[1]) - min(waits[1]) > 0.9
-    assert max(waits[2]) / min(waits[2]) > 1.3
 
 
 # --- connecting -------------------------------------------------------------------------------------------

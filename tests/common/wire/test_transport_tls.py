@@ -202,6 +202,20 @@ def test_refused_closes_both_sides_in_order(run: Run) -> None:
     run(main())
 
 
+def test_closed_twice_it_can_still_be_asked(run: Run) -> None:
+    """The last message closes, and so may its owner; what is outstanding is looked at until the end has come."""
+
+    async def main() -> None:
+        async with serving(Cloud()) as cloud:
+            edge, _ = await connect(cloud)
+            edge.channel.close()
+            edge.channel.close()
+            assert edge.channel.outstanding_bytes >= 0
+            await edge.channel.done
+
+    run(main())
+
+
 def test_what_comes_after_the_end_is_not_heard(run: Run) -> None:
     """Whoever goes on talking after its refusal talks to nobody."""
 

@@ -100,7 +100,7 @@ def open_options(job: CaptureJob) -> tuple[str | None, dict[str, str]]:
         # Over TCP: over UDP a lost packet is a grey picture. Without sound, nothing to wait for.
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "video"}
     if job.kind is not SourceKind.PATH:
-        options |= {"fflags": "nobuffer", "analyzeduration": "1000000"}
+        options |= {"analyzeduration": "500000", "fpsprobesize": "0"}
     return None, options
 
 

@@ -85,7 +85,9 @@ def test_a_half_written_file_is_not_taken_until_it_is_whole(
         async with Run(tmp_path, exit_when_drained=True).going() as source:
             assert (await source.next()).origin.name == "b.jpg"
             put(tmp_path, "c.jpg")
-            assert (await source.next()).origin.name == "c.jpg", "the source looked again, and left a.jpg alone"
+            assert (await source.next()).origin.name == "c.jpg", (
+                "the source looked again, and left a.jpg alone"
+            )
             with half.open("ab") as file:
                 file.write(b", second half" + END)
             frame = await source.next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -53,7 +53,7 @@ class Captured:
     jpeg: Callable[[], bytes]
 
 
-def capture(job: CaptureJob) -> Iterator[Captured]:
+def capture(job: CaptureJob) -> Generator[Captured, None, None]:
     """Open the source and yield its frames as they come, until its end. Raises `SourceError`."""
     if job.host is not None:
         connect_first(job.host)

@@ -75,9 +75,8 @@ def test_anything_else_is_refused_with_the_valid_forms(text: str) -> None:
         assert form in str(error.value)
 
 
-SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=20).map(
-    "zq{}qz".format
-)
+CHARACTERS = st.characters(codec="ascii", categories=("L", "N", "P"))
+SECRETS = st.text(CHARACTERS, min_size=1, max_size=20).map("zq{}qz".format)
 
 
 @given(

@@ -92,6 +92,8 @@ class CaptureFeed:
                 self._note(message, now)
             elif isinstance(message, Shot):
                 self._saw_frame(now)
+                if self._job.every:
+                    self._waits_since = None  # it has nothing to do until it is asked again
                 if self._is_stale(message, now):
                     self._events.told(now, self._captured, 1)
                     child.ask()
@@ -99,7 +101,9 @@ class CaptureFeed:
                 if self._arrived.full():
                     raise SourceError("the capturing process sent a frame that nobody asked for")
                 self._arrived.put_nowait((message, payload))
-            if self._waits_since is not None and (why := stalled(now - self._waits_since)):
+            if self._waits_since is not None and (
+                why := stalled(now - self._waits_since, limits.CAPTURE_STALL_S)
+            ):
                 return Ended(why)
 
     def _note(self, told: Told, now: float) -> None:

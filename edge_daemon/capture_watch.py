@@ -7,7 +7,7 @@ import random
 from common import limits
 
 
-def stalled(waiting_s: float, stall_s: float = limits.CAPTURE_STALL_S) -> str | None:
+def stalled(waiting_s: float, stall_s: float) -> str | None:
     """Say why a process that has given no frame for `waiting_s` is to be ended; None: it is to go on."""
     return f"no frame in {stall_s:g} s" if waiting_s >= stall_s else None
 

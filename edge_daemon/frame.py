@@ -56,7 +56,7 @@ class LiveFrame:
     name: str
     captured_ns: int
 
-    def to_record(self) -> None:
+    def to_record(self) -> dict[str, Any] | None:
         return None
 
 

@@ -55,15 +55,14 @@ def rtp_packets(nals: list[bytes], sequence: int, timestamp: int) -> Iterator[by
         if len(nal) <= MOST_NAL_BYTES:
             parts.append(nal)
             continue
-        indicator, kind, body = (nal[0] & 0xE0) | 28, nal[0] & 0x1F, nal[1:]
-        for at in range(0, len(body), MOST_NAL_BYTES):
-            last = at + MOST_NAL_BYTES >= len(body)
+        indicator, kind, rest = (nal[0] & 0xE0) | 28, nal[0] & 0x1F, nal[1:]
+        for at in range(0, len(rest), MOST_NAL_BYTES):
+            last = at + MOST_NAL_BYTES >= len(rest)
             header = kind | (0x80 if at == 0 else 0) | (0x40 if last else 0)
-            parts.append(bytes((indicator, header)) + body[at : at + MOST_NAL_BYTES])
-    for number, part in enumerate(parts):
+            parts.append(bytes((indicator, header)) + rest[at : at + MOST_NAL_BYTES])
+    for number, body in enumerate(parts):
         marker = 0x80 if number == len(parts) - 1 else 0
-        header = struct.pack("!BBHII", 0x80, 96 | marker, (sequence + number) & 0xFFFF, timestamp, 0x1234)
-        yield header + part
+        yield struct.pack("!BBHII", 0x80, 96 | marker, (sequence + number) & 0xFFFF, timestamp, 0x1234) + body
 
 
 class RtspServer:

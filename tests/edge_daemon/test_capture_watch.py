@@ -11,9 +11,9 @@ from edge_daemon.capture_watch import failures_after, restart_delay_s, stalled
 def test_ten_seconds_without_a_frame_are_a_stall() -> None:
     """And the reason says so."""
     assert limits.CAPTURE_STALL_S == 10.0
-    assert stalled(9.9) is None
-    assert stalled(10.0) == "no frame in 10 s"
-    assert stalled(1.0, stall_s=0.5) == "no frame in 0.5 s"
+    assert stalled(9.9, 10.0) is None
+    assert stalled(10.0, 10.0) == "no frame in 10 s"
+    assert stalled(1.0, 0.5) == "no frame in 0.5 s"
 
 
 def test_attempts_back_off_up_to_a_limit() -> None:

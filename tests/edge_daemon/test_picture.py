@@ -27,7 +27,7 @@ def corners(data: bytes) -> list[tuple[int, ...]]:
     """The colours at the four corners, row by row, by the nearest of the four."""
     image = Image.open(io.BytesIO(data))
     width, height = image.size
-    found = []
+    found: list[tuple[int, ...]] = []
     for at in ((4, 4), (width - 5, 4), (4, height - 5), (width - 5, height - 5)):
         pixel = image.getpixel(at)
         assert isinstance(pixel, tuple)

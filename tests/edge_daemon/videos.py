@@ -20,6 +20,7 @@ def make_video(
     """Write a video, its kind by the name's ending; a key frame each fifth."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = {"g": "5"} if codec != "mjpeg" else {}

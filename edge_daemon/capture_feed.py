@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from common import limits
 from common.errors import SourceError
@@ -26,7 +27,7 @@ class FeedEvents:
     """
 
     ready: Callable[[], Awaitable[None]]
-    take: Callable[[Shot, memoryview], Awaitable[None]]
+    take: Callable[[Shot, memoryview], Coroutine[Any, Any, None]]
     told: Callable[[float, int, int], None]
 
 
@@ -54,18 +55,18 @@ class CaptureFeed:
         async with capturing(self._job) as child:
             self.pid = child.pid
             async with asyncio.TaskGroup() as tasks:
-                asking = tasks.create_task(self._ask(child))
+                asking = tasks.create_task(self._ask(child, tasks))
                 try:
                     ended = await self._receive(child)
                 except SourceError as error:
                     ended = Ended(str(error))
                 finally:
                     asking.cancel()
-            while not self._arrived.empty():  # a video's last frame may have come with its end
+            while not self._arrived.empty():  # the last frame comes with the end
                 await self._events.take(*self._arrived.get_nowait())
         return ended
 
-    async def _ask(self, child: CaptureProcess) -> None:
+    async def _ask(self, child: CaptureProcess, tasks: asyncio.TaskGroup) -> None:
         next_at = time.monotonic()
         while True:
             await asyncio.sleep(max(next_at - time.monotonic(), 0.0))
@@ -75,7 +76,9 @@ class CaptureFeed:
                 self._waits_since = time.monotonic()
             child.ask()
             received = await self._arrived.get()
-            await self._events.take(*received)
+            # A task of its own: the end of the process, which ends this one, must not cost the frame.
+            taking = tasks.create_task(self._events.take(*received))
+            await asyncio.wait([taking])
 
     async def _receive(self, child: CaptureProcess) -> Ended:
         while True:

@@ -28,6 +28,11 @@ class ScriptedProcess:
         for one in said:
             self._said.put_nowait(one)
 
+    @property
+    def drained(self) -> bool:
+        """Whether all that was said has been received."""
+        return self._said.empty()
+
     def ask(self) -> None:
         self.asked += 1
 

@@ -28,6 +28,7 @@ class Feed:
         self.scripts = Scripts()
         monkeypatch.setattr(module, "capturing", self.scripts.capturing)
         self.taken: list[int] = []
+        self.taking = False
         self.told: list[tuple[int, int]] = []
         self.may_ask = asyncio.Event()
         self.may_take = asyncio.Event()
@@ -45,6 +46,7 @@ class Feed:
         await self.may_ask.wait()
 
     async def _take(self, shot: Shot, jpeg: memoryview) -> None:
+        self.taking = True
         await self.may_take.wait()
         assert bytes(jpeg) == b"%d" % shot.index
         self.taken.append(shot.index)
@@ -171,6 +173,30 @@ def test_a_frame_that_became_old_on_its_way_is_dropped_and_the_next_asked_for(
     run(main())
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_end_costs_no_frame_that_has_come(monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
+    """A video ends with its last frame, while the queue may be full."""
+
+    async def main() -> None:
+        feed = Feed(monkeypatch, VIDEO)
+        feed.may_take.clear()
+        process = await feed.process()
+        await until(lambda: process.asked == 1)
+        if at_once:
+            process.say(shot(0), Ended("end", finished=True))
+        else:
+            process.say(shot(0))
+            await until(lambda: feed.taking)
+            process.say(Ended("end", finished=True))
+        await until(lambda: process.drained)
+        await asyncio.sleep(0)
+        feed.may_take.set()
+        assert (await feed.ended).finished
+        assert feed.taken == [0]
+
+    run(main())
+
+
 def test_garbage_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also frames that nobody asked for, and counts that go back: it is out of its mind."""
 
@@ -182,7 +208,6 @@ def test_garbage_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
             ([Told(5, 3), Told(6, 2)], "backwards"),
         ):
             feed = Feed(monkeypatch)
-            feed.may_take.clear()
             process = await feed.process()
             process.say(*said)
             assert why in (await feed.ended).reason

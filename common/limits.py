@@ -106,11 +106,9 @@ CAPTURE_HEALTHY_S = 10.0
 CAPTURE_CONNECT_S = 2.0
 """For TCP to connect to a camera: a SYN and its first retransmission."""
 CAPTURE_ENDING_S = 2.0
-"""A killed process that has not ended by then is held by a driver, and left to the kernel."""
+"""A killed process that has not ended by then is held by a driver, which the log says."""
 MAX_CAPTURE_HEAD_BYTES = 4 * KIB
 """What a camera's process says of a frame."""
-MAX_CAPTURE_JOB_BYTES = 16 * MIB
-"""What a camera's process is told. The frames of a video that are done are the most of it."""
 MAX_FRAME_AGE_S = 2.0
 """A camera's frame older than this is dropped before any work."""
 CAPTURE_GIVE_UP = 3

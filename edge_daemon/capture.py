@@ -71,7 +71,7 @@ class CaptureProcess:
             self._last_words = (self._last_words + said)[-LAST_WORDS_BYTES:]
 
     async def end(self) -> None:
-        """Kill the process and wait for its end, but not for ever: a driver may hold it."""
+        """Kill the process and wait for its end. A driver may hold it; then there will be no second one beside it."""
         self._writer.close()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -80,7 +80,8 @@ class CaptureProcess:
             async with asyncio.timeout(limits.CAPTURE_ENDING_S):
                 await self._process.wait()
         except TimeoutError:
-            log.error("a capturing process cannot be killed; a driver holds it", pid=self.pid)
+            log.error("a capturing process cannot be killed, a driver holds it; waiting", pid=self.pid)
+            await self._process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -102,7 +103,7 @@ async def capturing(job: CaptureJob) -> AsyncIterator[CaptureProcess]:
         raise SourceError(f"no capturing process can be started: {error.strerror}") from error
     finally:
         its.close()
-    reader, writer = await asyncio.open_connection(sock=ours)
+    reader, writer = await asyncio.open_connection(sock=ours, limit=limits.MIB)
     child = CaptureProcess(process, reader, writer)
     listening = asyncio.create_task(child.listen())
     try:

@@ -71,8 +71,7 @@ class EdgeSettings(DaemonSettings):
     adapt_rate: bool = setting(
         "EDGE_ADAPT_RATE",
         False,
-        values="`1` or `0`",
-        help="`1`: while no cut keeps `CLEAVE_EDGE_SAMPLING_FPS`, take as many frames as the best one sustains",
+        help="1: while no cut keeps `CLEAVE_EDGE_SAMPLING_FPS`, take as many frames as the best one sustains",
     )
     when_drained: Literal["wait", "exit"] = setting(
         "EDGE_WHEN_DRAINED", "wait", help="once every file there is has its result: wait for more, or exit"

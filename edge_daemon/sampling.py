@@ -31,7 +31,7 @@ class Sampling:
 
     def to_status(self) -> dict[str, float | str | None]:
         """Return what the status says; none for a rate: as fast as possible."""
-        return {"asked_fps": self.asked_fps or None, "fps": round(self.fps, 2) or None, "reason": self.reason}
+        return {"asked_fps": self.asked_fps or None, "fps": round(self.fps, 4) or None, "reason": self.reason}
 
 
 def adapt(now: Sampling, sustainable_fps: float | None, overloaded: bool, at: float) -> Sampling:

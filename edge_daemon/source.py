@@ -238,7 +238,7 @@ def check_directory(directory: Path) -> None:
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise ConfigurationError(
-            f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images"
+            f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images or a video"
         )
 
 

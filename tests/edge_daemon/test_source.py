@@ -301,6 +301,8 @@ def test_a_directory_that_goes_for_a_while_is_waited_for(
             shutil.move(directory, tmp_path / "away")
             put(tmp_path / "away", "b.jpg")
             await until(lambda: "cannot be read" in capsys.readouterr().out)
+            state = source.source.state
+            assert (state.condition, state.last_error) == ("waiting", "No such file or directory")
             shutil.move(tmp_path / "away", directory)
             assert (await source.next()).origin.name == "b.jpg"
 

@@ -99,7 +99,7 @@ CAPTURE_STALL_S = 10.0
 """A camera's process that has had no frame for so long, opening included, is ended and started anew."""
 CAPTURE_RETRY_FIRST_S = 0.5
 CAPTURE_RETRY_FACTOR = 1.6
-CAPTURE_RETRY_MAX_S = 2.0
+CAPTURE_RETRY_MAX_S = 1.5
 """Between attempts: a camera that is back should give frames within 5 s, and looking whether it is costs little."""
 CAPTURE_HEALTHY_S = 10.0
 """Frames that came for so long start the back-off anew."""

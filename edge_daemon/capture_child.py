@@ -23,10 +23,9 @@ from common import limits
 from common.child_process import end_with_parent
 from common.errors import CleaveError
 from common.hidden import hide_secrets
-from edge_daemon import capture_picamera, capture_video
 from edge_daemon.capture_clock import CaptureClock
 from edge_daemon.capture_job import LENGTH, CaptureJob, Ended, Shot, Told, pack
-from edge_daemon.capture_video import Captured, Selection, UnusableError
+from edge_daemon.captured import Captured, Selection, UnusableError, connect_first
 from edge_daemon.source_address import SourceKind
 
 TELL_S = 0.5
@@ -123,6 +122,11 @@ def fill(slot: FrameSlot, job: CaptureJob) -> None:
 
 
 def _frames(job: CaptureJob) -> Iterator[Captured]:
+    if job.host is not None:
+        connect_first(job.host)
+    # Only now: a camera that is away is looked for often, and these take a third of a second to import.
+    from edge_daemon import capture_picamera, capture_video
+
     if job.kind is SourceKind.PICAMERA:
         return capture_picamera.capture(job)
     return capture_video.capture(job)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from common.errors import SourceError
 from edge_daemon.capture_job import CaptureJob
-from edge_daemon.capture_video import Captured
+from edge_daemon.captured import Captured
 from edge_daemon.picture import encode
 
 SIZE = (1280, 720)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from common import limits
 from common.errors import SourceError
 from edge_daemon.capture_job import CaptureJob
+from edge_daemon.captured import Captured, UnusableError
 from edge_daemon.picture import edit_jpeg, encode
 from edge_daemon.picture_edit import PictureEdit
-from edge_daemon.sampling import is_sampled
 from edge_daemon.source_address import SourceKind
 
 if TYPE_CHECKING:
@@ -35,29 +32,9 @@ _PROTOCOLS = {
 """Security: what a stream or a file may make us open. A playlist names files and hosts of its writer's choice."""
 
 
-class UnusableError(SourceError):
-    """What is opened can be no source."""
-
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """A frame in the capturing process.
-
-    `position_s` is the time on the source's clock, None where it tells none that can be relied on. `jpeg` makes the
-    frame's bytes: only of those that are taken. It raises `ValueError` for a damaged one, or one that is too small.
-    """
-
-    index: int
-    position_s: float | None
-    arrived_at: float
-    jpeg: Callable[[], bytes]
-
-
 def capture(job: CaptureJob) -> Generator[Captured, None, None]:
     """Open the source and yield its frames as they come, until its end. Raises `SourceError`."""
-    if job.host is not None:
-        connect_first(job.host)
-    import av  # takes a third of a second: not for a camera that is away
+    import av
 
     av.logging.set_level(None)  # errors come as exceptions
     try:
@@ -71,14 +48,6 @@ def capture(job: CaptureJob) -> Generator[Captured, None, None]:
     except av.error.FFmpegError as error:
         kind = UnusableError if isinstance(error, av.error.InvalidDataError) else SourceError
         raise kind(error.strerror or str(error)) from None
-
-
-def connect_first(host: tuple[str, int]) -> None:
-    """See whether anybody listens at `host`: quickly, for cameras that are away are looked for often."""
-    try:
-        socket.create_connection(host, limits.CAPTURE_CONNECT_S).close()
-    except OSError as error:
-        raise SourceError(f"{host[0]} port {host[1]}: {error.strerror or error}") from None
 
 
 def open_source(job: CaptureJob) -> InputContainer:
@@ -179,21 +148,3 @@ def whole_jpeg(data: bytes) -> bytes:
         return b"".join(bytes(out) for out in BitStreamFilterContext("mjpeg2jpeg").filter(packet))
     except av.error.FFmpegError:
         return data  # no JPEG: whoever decodes it will say so
-
-
-class Selection:
-    """Which frames of a video are wanted: those that are not done, thinned to the sampling rate. Asked in order."""
-
-    def __init__(self, job: CaptureJob) -> None:
-        self._thin_to_fps = job.thin_to_fps
-        self._ranges = iter(job.skip)
-        self._skip = next(self._ranges, None)
-        self._before_s: float | None = None
-
-    def takes(self, frame: Captured) -> bool:
-        position_s = frame.position_s or 0.0
-        sampled = is_sampled(position_s, self._before_s, self._thin_to_fps)
-        self._before_s = position_s
-        while self._skip is not None and self._skip[1] < frame.index:
-            self._skip = next(self._ranges, None)
-        return sampled and not (self._skip is not None and self._skip[0] <= frame.index)

@@ -27,7 +27,7 @@ from edge_daemon.capture_job import (
     read_head,
     read_prefix,
 )
-from edge_daemon.capture_video import Captured, UnusableError
+from edge_daemon.captured import Captured, UnusableError
 from edge_daemon.source_address import SourceKind
 
 CAMERA = CaptureJob(kind=SourceKind.RTSP, target="rtsp://cam/x")

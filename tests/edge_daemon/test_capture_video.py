@@ -8,7 +8,6 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.pair import free_port
 from common.errors import SourceError
 from edge_daemon import capture_video
 from edge_daemon.capture_job import CaptureJob
-from edge_daemon.capture_video import (
-    Captured,
-    Selection,
-    UnusableError,
-    capture,
-    connect_first,
-    open_options,
-    whole_jpeg,
-)
+from edge_daemon.capture_video import capture, open_options, whole_jpeg
+from edge_daemon.captured import UnusableError
 from edge_daemon.picture_edit import Crop, PictureEdit
 from edge_daemon.source_address import SourceKind
 from tests.edge_daemon.videos import index_of, make_video
@@ -151,14 +142,6 @@ def test_a_device_gives_frames_without_times_of_its_own(monkeypatch: pytest.Monk
     assert Image.open(io.BytesIO(found[2].jpeg())).size == (64, 48)
 
 
-def test_a_host_where_nobody_listens_is_told_at_once() -> None:
-    """Before PyAV is even imported."""
-    with pytest.raises(SourceError, match=r"127.0.0.1 port \d+: Connection refused"):
-        connect_first(("127.0.0.1", free_port()))
-    with pytest.raises(SourceError, match=r"no-such-host.invalid port 554: .+"):
-        connect_first(("no-such-host.invalid", 554))
-
-
 @contextlib.contextmanager
 def http_camera(pictures: list[bytes]) -> Iterator[str]:
     """Serve motion JPEG as cheap cameras do, over and over, a hundred frames per second; yield its URL."""
@@ -225,19 +208,3 @@ def test_a_webcams_jpeg_gets_the_tables_that_it_left_out() -> None:
     assert pixels[0] == pixels[1]
     assert whole_jpeg(data) is data
     assert whole_jpeg(b"no jpeg") == b"no jpeg"
-
-
-def selected(job: CaptureJob, positions: list[float]) -> list[int]:
-    selection = Selection(job)
-    frames = [Captured(i, position, 0.0, bytes) for i, position in enumerate(positions)]
-    return [frame.index for frame in frames if selection.takes(frame)]
-
-
-def test_what_is_done_is_left_out_and_the_rest_thinned() -> None:
-    """A run that is gone on with takes exactly what one without a break would have taken."""
-    job = CaptureJob(kind=SourceKind.PATH, target="x", every=True)
-    positions = [i / 30 for i in range(24)]
-    assert selected(job, positions) == list(range(24))
-    assert selected(replace(job, skip=((0, 4), (6, 6))), positions) == [5, *range(7, 24)]
-    assert selected(replace(job, thin_to_fps=5.0), positions) == [0, 6, 12, 18]
-    assert selected(replace(job, thin_to_fps=5.0, skip=((0, 0), (12, 12))), positions) == [6, 18]

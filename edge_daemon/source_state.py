@@ -72,7 +72,7 @@ class SourceProgress:
             for_s=time.monotonic() - self._since,
             restarts=self._restarts,
             last_error=self._last_error,
-            fps=self._rate.fps(),
+            fps=self._rate.fps() if self._condition is SourceCondition.FLOWING else None,
         )
 
     def become(self, condition: SourceCondition) -> None:

@@ -1,9 +1,9 @@
 """A small RTSP server: H.264 over RTP within the TCP connection, as most cameras serve it (RFC 2326, RFC 6184).
 
-    python -m tests.rtsp_server PORT [--fps 15] [--size 320x240] [--user NAME:PASSWORD]
+    python -m tests.rtsp_server PORT VIDEO [--user NAME:PASSWORD]
 
 It plays the same two seconds again and again, to any number of clients. The client is FFmpeg's, so what is said here
-must be right.
+must be right. VIDEO is a file that `write_video` makes: the server starts in no time, and needs no encoder.
 """
 
 from __future__ import annotations
@@ -11,36 +11,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import json
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
-
-import av
-import numpy as np
+from pathlib import Path
 
 MOST_NAL_BYTES = 1_400
 CLOCK_HZ = 90_000
+FPS = 15
+WIDTH, HEIGHT = 320, 240
 
 
-def pictures(width: int, height: int, count: int) -> Iterator[av.VideoFrame]:
-    """Yield a bar that moves over a gradient."""
-    gradient = np.linspace(0, 255, width, dtype=np.uint8)
-    for number in range(count):
-        image = np.zeros((height, width, 3), np.uint8)
-        image[:, :, 0] = gradient
-        image[:, number * 7 % width :][:, :20, 1] = 255
-        yield av.VideoFrame.from_ndarray(image, format="rgb24")
+def write_video(path: Path) -> Path:
+    """Write two seconds of a bar that moves, a key frame each half second: the NAL units of each frame."""
+    import av
+    import numpy as np
 
-
-def encode(width: int, height: int, fps: int) -> list[list[bytes]]:
-    """Return two seconds of video, a key frame each half second: the NAL units of each frame."""
     coder = av.CodecContext.create("libx264", "w")
     assert isinstance(coder, av.VideoCodecContext)
-    coder.width, coder.height, coder.pix_fmt = width, height, "yuv420p"
-    coder.time_base, coder.framerate = Fraction(1, fps), Fraction(fps)
-    coder.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(max(fps // 2, 1))}
-    packets = [p for picture in pictures(width, height, 2 * fps) for p in coder.encode(picture)]
-    return [nal_units(bytes(packet)) for packet in packets]
+    coder.width, coder.height, coder.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    coder.time_base, coder.framerate = Fraction(1, FPS), Fraction(FPS)
+    coder.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(FPS // 2)}
+    frames = []
+    for number in range(2 * FPS):
+        image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        image[:, :, 0] = np.linspace(0, 255, WIDTH, dtype=np.uint8)
+        image[:, number * 7 % WIDTH :][:, :20, 1] = 255
+        packets = coder.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+        frames += [[base64.b64encode(nal).decode() for nal in nal_units(bytes(p))] for p in packets]
+    path.write_text(json.dumps(frames))
+    return path
 
 
 def nal_units(stream: bytes) -> list[bytes]:
@@ -68,9 +69,8 @@ def rtp_packets(nals: list[bytes], sequence: int, timestamp: int) -> Iterator[by
 class RtspServer:
     """Serves one stream to whoever asks."""
 
-    def __init__(self, frames: list[list[bytes]], fps: int, user: str | None = None) -> None:
+    def __init__(self, frames: list[list[bytes]], user: str | None = None) -> None:
         self._frames = frames
-        self._fps = fps
         self._basic = f"Basic {base64.b64encode(user.encode()).decode()}" if user else None
 
     def sdp(self) -> str:
@@ -129,13 +129,13 @@ class RtspServer:
         began, number, sequence = loop.time(), 0, 0
         try:
             while True:
-                timestamp = number * CLOCK_HZ // self._fps & 0xFFFFFFFF
+                timestamp = number * CLOCK_HZ // FPS & 0xFFFFFFFF
                 for packet in rtp_packets(self._frames[number % len(self._frames)], sequence, timestamp):
                     writer.write(struct.pack("!cBH", b"$", 0, len(packet)) + packet)
                     sequence += 1
                 await writer.drain()
                 number += 1
-                await asyncio.sleep(max(began + number / self._fps - loop.time(), 0.0))
+                await asyncio.sleep(max(began + number / FPS - loop.time(), 0.0))
         except ConnectionError:
             pass
 
@@ -143,12 +143,11 @@ class RtspServer:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
-    parser.add_argument("--fps", type=int, default=15)
-    parser.add_argument("--size", default="320x240")
+    parser.add_argument("video", type=Path)
     parser.add_argument("--user")
     chosen = parser.parse_args()
-    width, height = map(int, chosen.size.split("x"))
-    server = RtspServer(encode(width, height, chosen.fps), chosen.fps, chosen.user)
+    frames = [[base64.b64decode(nal) for nal in frame] for frame in json.loads(chosen.video.read_text())]
+    server = RtspServer(frames, chosen.user)
     async with await asyncio.start_server(server.serve, "127.0.0.1", chosen.port) as listening:
         print("listening", flush=True)
         await listening.serve_forever()

@@ -24,28 +24,31 @@ import psutil
 from benchmarks.pair import Edge, free_port
 from edge_daemon.frame_counts import FrameCounts
 from tests.chaos.tiny_pair import make_edge, tracebacks
+from tests.rtsp_server import write_video
 
 LOOK_S = 0.02
 LONGEST_S = 60.0
 """No step takes this long, on however busy a machine."""
 
-OURS = (sys.executable, "-m", "tests.rtsp_server")
 GSTREAMER = ("/usr/bin/python3", "-m", "tests.chaos.gstreamer_rtsp_server")
 
 
 class Camera:
     """An RTSP server as a process on a port that stays the same."""
 
-    def __init__(self, command: Sequence[str] = OURS) -> None:
-        self._command = command
+    def __init__(self, directory: Path, *, gstreamer: bool = False) -> None:
         self.port = free_port()
+        self._command: Sequence[str] = (*GSTREAMER, str(self.port))
+        if not gstreamer:
+            video = write_video(directory / "camera.json")
+            self._command = (sys.executable, "-m", "tests.rtsp_server", str(self.port), str(video))
         self.url = f"rtsp://127.0.0.1:{self.port}/live"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start serving; return when it listens."""
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, str(self.port), stdout=asyncio.subprocess.PIPE, start_new_session=True
+            *self._command, stdout=asyncio.subprocess.PIPE, start_new_session=True
         )
         assert self._process.stdout is not None
         if await self._process.stdout.readline() != b"listening\n":
@@ -111,7 +114,7 @@ async def kill_and_return(edge: Edge, camera: Camera, seen: Seen) -> None:
     """Kill the camera, let it be away until the daemon has noticed, bring it back; time the first new record."""
     await camera.kill()
     await edge.until("loss", lambda: condition_of(edge) in ("waiting", "opening"), LONGEST_S)
-    await asyncio.sleep(0.5)  # what was on its way is answered
+    await asyncio.sleep(0.3)  # what was on its way is answered
     before = len(edge.records())
     await camera.start()
     back_at = time.monotonic()
@@ -173,7 +176,7 @@ def main() -> int:
     parser.add_argument("--gstreamer", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cleave-cameras-") as directory:
-        camera = Camera(GSTREAMER if chosen.gstreamer else OURS)
+        camera = Camera(Path(directory), gstreamer=chosen.gstreamer)
         seen = asyncio.run(rounds(Path(directory), camera, chosen.rounds, frozen=True))
     print(seen.say())
     return 0 if max(seen.resumed_s) <= 5.0 else 1

@@ -32,7 +32,11 @@ def test_an_edge_that_is_overloaded_takes_what_it_can_sustain_if_it_may(tmp_path
     site.put(0)
 
     async def main() -> None:
-        settings: dict[str, Any] = {"sampling_fps": FAR_TOO_MANY, "adapt_rate": int(adapts), "when_drained": "wait"}
+        settings: dict[str, Any] = {
+            "sampling_fps": FAR_TOO_MANY,
+            "adapt_rate": int(adapts),
+            "when_drained": "wait",
+        }
         async with cloud(tmp_path / "cloud") as rack, going(site.daemon(rack.address, **settings)):
             await until(lambda: site.status.get("plan", {}).get("mode") == "overloaded")
             if adapts:

@@ -138,17 +138,16 @@ def test_a_video_that_is_played_gives_the_newest_frame_in_its_own_time(tmp_path:
     async def main() -> None:
         player = Player(path, latest=True)
         running = asyncio.create_task(player.source.run(player.stop))
-        frames, first_at = [], 0.0
+        began, frames = time.monotonic(), []
         while (frame := await player.queue.get()) is not None:
-            first_at = first_at or time.monotonic()
             frames.append(frame)
             await asyncio.sleep(0.2)
         await running
+        assert time.monotonic() - began >= 19 / 20
         found = indices(frames)
         assert found == sorted(set(found))
-        assert 2 <= len(found) < 20
+        assert 1 <= len(found) < 20
         counts = player.ledger.counts
-        assert counts.dropped_stale > 0
         assert counts.seen == counts.dropped_stale + len(found) == 20
 
     run(main())

@@ -98,9 +98,11 @@ async def capturing(job: CaptureJob) -> AsyncIterator[CaptureProcess]:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C on the terminal is for the daemon, which ends its children
         )  # fmt: skip
-    except OSError as error:
+    except BaseException as error:
         ours.close()
-        raise SourceError(f"no capturing process can be started: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise SourceError(f"no capturing process can be started: {error.strerror}") from error
+        raise
     finally:
         its.close()
     reader, writer = await asyncio.open_connection(sock=ours, limit=limits.MIB)

@@ -10,6 +10,7 @@ A thread reads all the time, so that no camera has to wait; what nobody takes is
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -148,6 +149,7 @@ def serve(channel: socket.socket, slot: FrameSlot, job: CaptureJob) -> None:
                 send(channel, taken)
                 asked = False
         if slot.drained:
+            slot.take(0.0, oldest_at=math.inf)  # a camera's last frame, if nobody asked for it
             channel.sendall(pack(slot.told()))
             assert slot.ended is not None
             channel.sendall(pack(slot.ended))

@@ -42,7 +42,6 @@ class CaptureFeed:
         self._waits_since: float | None = time.monotonic()
         self._captured = 0
         self._passed_over = 0
-        self.began_at = time.monotonic()
         self.first_at: float | None = None
         """When the first frame was heard of."""
         self.pid: int | None = None

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from common.errors import SourceError
 from edge_daemon.capture import capturing
 from edge_daemon.capture_job import CaptureJob, Ended, Message, Shot, Told
 from edge_daemon.source_address import SourceKind
@@ -109,6 +110,24 @@ def test_a_crash_is_told_with_its_last_words(instead: Any) -> None:
             message, _ = await process.receive()
         assert isinstance(message, Ended)
         assert message.reason == "the capturing process ended with status 3: Error: rtsp://***@cam/x"
+
+    run(main())
+
+
+def test_one_that_cannot_be_started_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory, too many processes: the source is at fault for a while, not the daemon."""
+
+    async def refused(*_: str, **options: Any) -> asyncio.subprocess.Process:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+
+    async def main() -> None:
+        before = psutil.Process().num_fds()
+        with pytest.raises(SourceError, match="no capturing process can be started: Resource temporarily"):
+            async with capturing(CaptureJob(kind=SourceKind.RTSP, target="x")):
+                pass
+        assert psutil.Process().num_fds() == before
 
     run(main())
 

@@ -173,6 +173,17 @@ def test_the_end_is_the_last_word_after_a_videos_last_frame() -> None:
     line.hang_up()
 
 
+def test_a_cameras_last_frame_is_counted_though_nobody_asked_for_it() -> None:
+    """What was captured adds up to the end."""
+    slot = FrameSlot(every=False)
+    slot.saw_frame()
+    slot.put(shot(0), time.monotonic())
+    slot.end(Ended("gone"))
+    line = Line(slot, CAMERA)
+    assert [line.receive()[0], line.receive()[0]] == [Told(captured=1, passed_over=1), Ended("gone")]
+    line.hang_up()
+
+
 @pytest.mark.parametrize("captured", [b"x" * 100, None], ids=["too large", "damaged"])
 def test_a_frame_that_cannot_be_made_is_sent_as_the_reason(
     monkeypatch: pytest.MonkeyPatch, captured: bytes | None

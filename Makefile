@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo bench test check lint types docs test-system fuzz libiperf clean
-.PHONY: chaos chaos-links chaos-reader chaos-crowd soak
+.PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera soak
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make chaos-reader peers that stop reading for a minute; make chaos-crowd: 64 active edges and 256 idle ones"
 	@echo "make chaos-links  a thousand link cuts under load (a quarter of an hour on a quiet machine with two cores)"
 	@echo "                  make chaos-links CUTS='--cuts 100 --seed 7' does fewer, or some again"
+	@echo "make chaos-camera  an RTSP camera killed twenty times, and stopped, beside a real edge (CAMERA=--gstreamer: theirs)"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -57,8 +58,12 @@ chaos-reader: $(VENV)/.dev
 
 chaos-crowd: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.crowd $(CROWD)
+
 chaos-links: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.link_cuts $(CUTS)
+
+chaos-camera: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.cameras $(CAMERA)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -11,9 +11,10 @@ PR_SET_PDEATHSIG = 1
 """prctl(2): the signal this process gets when its parent dies. Linux only."""
 
 
-def end_with_parent(parent: int, most_s: int) -> None:
-    """End this process when `parent` (a process id) ends, and after `most_s` seconds in any case."""
-    signal.alarm(most_s)
+def end_with_parent(parent: int, most_s: int | None) -> None:
+    """End this process when `parent` (a process id) ends, and after `most_s` seconds in any case, if given."""
+    if most_s is not None:
+        signal.alarm(most_s)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched

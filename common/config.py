@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from common.errors import ConfigurationError
+from common.hidden import hide_secrets
 
 PREFIX = "CLEAVE_"
 
@@ -165,7 +166,8 @@ def _explain(cls: type[Settings], details: Mapping[str, Any]) -> str:
     message = str(details["msg"]).removeprefix("Value error, ")
     if details["type"] == "string_pattern_mismatch":
         message = "has none of the valid forms"
-    return f"{alias}={details['input']}: {message[0].lower() + message[1:]} ({_describe(cls, alias)})"
+    shown = hide_secrets(str(details["input"]))
+    return f"{alias}={shown}: {message[0].lower() + message[1:]} ({_describe(cls, alias)})"
 
 
 def _describe(cls: type[Settings], alias: str) -> str:

@@ -7,6 +7,7 @@ CleaveError
 ├── PlanError               a cut or a plan that is not legal
 ├── HungError               the machine: a computation that does not end (the daemon ends, for a restart)
 ├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
+├── SourceError             a camera, a stream or a video gives no frames: tried again, or the end of a video
 └── LinkError               the network or the peer
     ├── LocalProtocolError  this side was about to break the protocol: a bug here
     ├── RemoteProtocolError the peer broke the protocol: its connection is closed
@@ -48,6 +49,10 @@ class HungError(CleaveError):
 
 class FrameError(CleaveError):
     """One frame cannot be processed (it is no image, say); other frames are not concerned."""
+
+
+class SourceError(CleaveError):
+    """A camera, a stream or a video gives no frames; the message says why, without secrets."""
 
 
 class LinkError(CleaveError):

@@ -98,3 +98,31 @@ MIN_GOODPUT_BYTES = 12 * KIB
 """Bytes that must follow a message's first read before its arrival tells a bandwidth."""
 CHANNEL_PROBE_BYTES = 64 * KIB
 """Payload of a ping that measures the bandwidth where iperf3 cannot."""
+
+# --- cameras --------------------------------------------------------------------------------------------
+CAPTURE_STALL_S = 10.0
+"""A camera's process that has had no frame for so long, opening included, is ended and started anew."""
+CAPTURE_RETRY_FIRST_S = 0.5
+CAPTURE_RETRY_FACTOR = 1.6
+CAPTURE_RETRY_MAX_S = 1.5
+"""Between attempts: a camera that is back should give frames within 5 s, and looking whether it is costs little."""
+CAPTURE_HEALTHY_S = 10.0
+"""Frames that came for so long start the back-off anew."""
+CAPTURE_CONNECT_S = 2.0
+"""For TCP to connect to a camera: a SYN and its first retransmission."""
+CAPTURE_ENDING_S = 2.0
+"""A killed process that has not ended by then is held by a driver, which the log says."""
+MAX_CAPTURE_HEAD_BYTES = 4 * KIB
+"""What a camera's process says of a frame."""
+MAX_FRAME_AGE_S = 2.0
+"""A camera's frame older than this is dropped before any work."""
+CAPTURE_GIVE_UP = 3
+"""Times that a video's process may end without one more frame, before the rest of the file is given up."""
+
+# --- sampling -------------------------------------------------------------------------------------------
+ADAPT_MARGIN = 0.05
+"""An overloaded edge takes so much less than it is predicted to sustain: what waits must get less, not stay."""
+ADAPT_LEAST = 0.05
+"""Share by which the rate has to change to be changed at all."""
+ADAPT_UP_AFTER_S = 10.0
+"""More must have been possible for so long before more is taken: two looks at link and load at least."""

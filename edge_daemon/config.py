@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import BeforeValidator
+
+from common import limits
 from common.config import Address, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
+from edge_daemon.picture_edit import Crop
+from edge_daemon.source_address import FORMS, SourceAddress
+
+SourceSetting = Annotated[SourceAddress, BeforeValidator(SourceAddress.parse)]
+CropSetting = Annotated[Crop, BeforeValidator(Crop.parse)]
 
 STATE_DIR = Path("~/.local/state/cleave-edge")
 
@@ -17,9 +25,26 @@ class EdgeSettings(DaemonSettings):
     own_prefix: ClassVar[str] = "CLEAVE_EDGE_"
     foreign_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
 
-    source: PathSetting = setting(
+    source: SourceSetting = setting(
         "EDGE_SOURCE",
-        help="directory of images: what is there is taken in the order of names, then what arrives",
+        values=", ".join(f"`{form}`" for form in FORMS),
+        help="where frames come from. Of a directory of images what is there is taken in the order of names, then "
+        "what arrives; of cameras, streams and videos tells [cameras.md](cameras.md)",
+    )
+    source_credentials: PathSetting | None = setting(
+        "EDGE_SOURCE_CREDENTIALS",
+        None,
+        values="path",
+        help="file that holds `user:password` of a stream, in one line, as it is; read each time it is connected to",
+    )
+    rotate: Literal["0", "90", "180", "270"] = setting(
+        "EDGE_ROTATE", "0", help="degrees that a camera's or video's picture is turned by, clockwise"
+    )
+    crop: CropSetting | None = setting(
+        "EDGE_CROP",
+        None,
+        values="x,y,width,height",
+        help="part of the (turned) picture of a camera or video that is the frame, in pixels from the upper left",
     )
     results: str = setting(
         "EDGE_RESULTS", "-", help="file the results are appended to, one JSON object a line; `-`: stdout"
@@ -43,14 +68,26 @@ class EdgeSettings(DaemonSettings):
     sampling_fps: float = setting(
         "EDGE_SAMPLING_FPS", 0.0, ge=0, help="frames taken per second; 0: as fast as possible"
     )
+    adapt_rate: bool = setting(
+        "EDGE_ADAPT_RATE",
+        False,
+        help="1: while no cut keeps `CLEAVE_EDGE_SAMPLING_FPS`, take as many frames as the best one sustains",
+    )
     when_drained: Literal["wait", "exit"] = setting(
         "EDGE_WHEN_DRAINED", "wait", help="once every file there is has its result: wait for more, or exit"
     )
-    delivery: Literal["every", "latest"] = setting(
+    delivery: Literal["auto", "every", "latest"] = setting(
         "EDGE_DELIVERY",
-        "every",
-        help="`every`: each file has exactly one result, and frames wait for whatever is slow; `latest`: what "
-        "counts is the newest file, older ones that have not been begun are dropped and counted (a camera)",
+        "auto",
+        help="`every`: each frame has exactly one result, and frames wait for whatever is slow; `latest`: what "
+        "counts is the newest one, older ones that have not been begun are dropped and counted; `auto`: `every` of a "
+        "directory or video, `latest` of a camera or stream, which is the only one these have",
+    )
+    max_age_s: float = setting(
+        "EDGE_MAX_AGE_S",
+        limits.MAX_FRAME_AGE_S,
+        gt=0,
+        help="seconds; a camera's frame that is older when it could be taken is dropped and counted",
     )
     plan: str = setting(
         "EDGE_PLAN",

@@ -21,17 +21,17 @@ from edge_daemon.config import EdgeSettings
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
-from edge_daemon.frame import QUEUE_FRAMES, FrameQueue, LatestFrameSlot
-from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.frame_counts import FrameLedger
 from edge_daemon.identity import identity_of, own_name, tls_status
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
+from edge_daemon.rate_adapter import RateAdapter
 from edge_daemon.results_file import open_results
 from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
-from edge_daemon.source import DirectorySource, check_directory
+from edge_daemon.sources import check_source, delivery_of, open_source
 from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
 from models.choose_executor import choose_executor
@@ -64,23 +64,12 @@ class EdgeDaemon:
         self._executor = executor
         self._identity = identity_of(settings)
         self.stop = stop_event()
-        latest_only = settings.delivery == "latest"
+        latest_only = delivery_of(settings) == "latest"
         self._ledger = FrameLedger()
         target = open_results(settings.results)
         self._results = ResultsWriter(target, self._ledger, drop=latest_only, reader_gone=self.stop.set)
-        self._queue: FrameQueue = asyncio.Queue(QUEUE_FRAMES)
-        if latest_only:
-            self._queue = LatestFrameSlot(lambda _: self._ledger.note(FrameEvent.REPLACED))
-        self._source = DirectorySource(
-            settings.source,
-            self._queue,
-            ledger=self._ledger,
-            latest_only=latest_only,
-            sampling_fps=settings.sampling_fps,
-            done=target.found.answered,
-            first_number=target.found.last_number + 1,
-            exit_when_drained=settings.when_drained == "exit",
-        )
+        self._source, self._queue = open_source(settings, self._ledger, target.found, self._write_status)
+        self._rate = RateAdapter(self._source, settings.sampling_fps, adapts=settings.adapt_rate)
         self._compute = ComputeThread("head")
         self._estimate = LinkEstimate()
         self._load = CloudLoad(settings.sampling_fps or None)
@@ -110,7 +99,7 @@ class EdgeDaemon:
             segments=self._segments,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
-            changed=self._write_status,
+            changed=self._plan_changed,
         )
         self._pipeline = FramePipeline(
             model=model,
@@ -240,6 +229,10 @@ class EdgeDaemon:
             waited=self._load.add,
         )
 
+    def _plan_changed(self) -> None:
+        self._rate.look(self._controller.active.plan, time.monotonic())
+        self._write_status()
+
     def _write_status(self) -> None:
         plan = self._controller.active.plan
         bandwidth = self._estimate.bandwidth_bps
@@ -272,7 +265,9 @@ class EdgeDaemon:
                 },
                 "alternatives": [alternative.to_status() for alternative in self._controller.alternatives],
                 "cloud_wait_ms": round(self._load.wait_ms(time.monotonic()), 1),
+                "source": self._source.state.to_status(),
                 "sampling_fps": self._settings.sampling_fps or None,
+                "sampling": self._rate.sampling.to_status(),
                 "profiled": self._controller.has_profiles,
                 "slower_than_profiled": {"edge": round(scales.edge, 2), "cloud": round(scales.cloud, 2)},
                 "lossy_cuts": [
@@ -289,7 +284,7 @@ class EdgeDaemon:
                 "finished_on_edge": dict(self._pipeline.let_down),
                 "results": {
                     "path": self._settings.results,
-                    "delivery": self._settings.delivery,
+                    "delivery": delivery_of(self._settings),
                     "trouble": self._results.trouble,
                 },
                 "switches": self._controller.switches,
@@ -302,7 +297,7 @@ async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
     identity_of(settings)
-    check_directory(settings.source)  # before the model: a mistyped path should not take seconds to be told
+    check_source(settings)  # before the model: a mistyped path should not take seconds to be told
     torch_executor = make_executor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
     executor = await asyncio.to_thread(

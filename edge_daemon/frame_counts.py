@@ -23,7 +23,7 @@ class FrameEvent(Enum):
     """What can happen to one frame."""
 
     SEEN = "a source found it, and it waits"
-    PASSED_OVER = "a source found it, and a newer one with it"
+    PASSED_OVER = "a source found it, and a newer one before anybody took it; or it was too old then"
     REPLACED = "a newer one took its place before any work"
     BEGUN = "the pipeline took it"
     PROCESSED = "it has its answer or its error, on the way to the disk"
@@ -74,12 +74,12 @@ class FrameCounts:
                 f"frames: {self.seen} seen, {sum(counts.values()) - self.seen} told of: {counts}"
             )
 
-    def after(self, event: FrameEvent) -> FrameCounts:
-        """Return the counts after `event` has happened to one frame. Raises `CountsError` when it cannot have."""
+    def after(self, event: FrameEvent, times: int = 1) -> FrameCounts:
+        """Return the counts after `event` has happened to `times` frames. Raises `CountsError` if it cannot have."""
         before, to = MOVES[event]
         come_from = "seen" if before is None else before
-        step = 1 if before is None else -1
-        return replace(self, **{come_from: getattr(self, come_from) + step, to: getattr(self, to) + 1})
+        step = times if before is None else -times
+        return replace(self, **{come_from: getattr(self, come_from) + step, to: getattr(self, to) + times})
 
     def at_end(self) -> FrameCounts:
         """Return the counts when a run has ended: what was on its way is left for the next one."""
@@ -99,8 +99,7 @@ class FrameLedger:
 
     def note(self, event: FrameEvent, times: int = 1) -> None:
         """Take note of what happened to a frame, or to each of several."""
-        for _ in range(times):
-            self.counts = self.counts.after(event)
+        self.counts = self.counts.after(event, times)
 
     def close(self) -> None:
         """Take note that the run has ended."""

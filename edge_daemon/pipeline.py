@@ -108,14 +108,14 @@ class FramePipeline:
         try:
             return await self._infer(journey)
         except FrameError as error:
-            log.warning("frame failed", name=frame.file.name, reason=str(error))
+            log.warning("frame failed", name=frame.origin.name, reason=str(error))
             return journey.failed(str(error))
         except CleaveError as error:
-            log.error("frame failed", name=frame.file.name, reason=str(error))
+            log.error("frame failed", name=frame.origin.name, reason=str(error))
             return journey.failed(str(error))
         except (RuntimeError, MemoryError) as error:
             # Of the network, or of the machine: the next frame may do.
-            log.exception("frame failed", name=frame.file.name)
+            log.exception("frame failed", name=frame.origin.name)
             return journey.failed(f"{type(error).__name__}: {error}"[:500])
 
     async def _infer(self, journey: Journey) -> FrameRecord:

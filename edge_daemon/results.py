@@ -62,10 +62,10 @@ class FrameRecord:
 
     def to_json(self) -> str:
         times = {name: _round(ms) for name, ms in asdict(self.durations).items()}
-        captured_at = datetime.fromtimestamp(self.frame.file.mtime_ns / 1e9, UTC)
+        captured_at = datetime.fromtimestamp(self.frame.origin.captured_ns / 1e9, UTC)
         document = {
             "frame": self.frame.number,
-            "name": self.frame.file.name,
+            "name": self.frame.origin.name,
             "captured_at": captured_at.isoformat(timespec="milliseconds"),
             "answered_at": datetime.fromtimestamp(self.answered_at, UTC).isoformat(timespec="milliseconds"),
             "top5": [
@@ -82,7 +82,7 @@ class FrameRecord:
             "bytes_up": self.bytes_up,
             "ms": {name.removesuffix("_ms"): ms for name, ms in times.items()},
             "error": self.error,
-            "file": {"size": self.frame.file.size, "mtime_ns": self.frame.file.mtime_ns},
+            "file": self.frame.origin.to_record(),
         }
         if self.fallback:
             document["fallback"] = self.fallback

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common.files import sync_directory, write_all
-from edge_daemon.frame import ImageFile
+from edge_daemon.frame import ImageFile, KnownFrame, VideoFrame
 
 MOST_LINE_BYTES = 1024 * 1024
 """No record is longer; garbage without a line's end is read in pieces of this size."""
@@ -33,7 +34,7 @@ class Scan:
     `torn_at` is where a torn last line begins. `repeated` counts records of files that had one before.
     """
 
-    answered: set[ImageFile] = field(default_factory=set)
+    answered: set[KnownFrame] = field(default_factory=set)
     last_number: int = -1
     repeated: int = 0
     damaged: list[Span] = field(default_factory=list)
@@ -62,9 +63,10 @@ class Scan:
             else:
                 self.damaged.append(Span(start, self.nbytes))
         elif isinstance(found, tuple):
-            file, number = found
-            self.repeated += file in self.answered
-            self.answered.add(file)
+            frame, number = found
+            if frame is not None:
+                self.repeated += frame in self.answered
+                self.answered.add(frame)
             self.last_number = max(self.last_number, number)
 
 
@@ -119,8 +121,11 @@ def _may_be_torn(line: bytes) -> bool:
     return line.startswith(BEGINNING) or BEGINNING.startswith(line)
 
 
-def _read(line: bytes) -> tuple[ImageFile, int] | bool:
-    """Return the file and the number of a record; else whether the line is at least somebody's text."""
+def _read(line: bytes) -> tuple[KnownFrame | None, int] | bool:
+    """Return what the frame of a record is known by, if anything, and its number.
+
+    Of what is no record, return whether it is at least somebody's text.
+    """
     if not line.strip():
         return True
     try:
@@ -128,11 +133,21 @@ def _read(line: bytes) -> tuple[ImageFile, int] | bool:
     except (ValueError, RecursionError):
         return False
     try:
-        found = ImageFile(record["name"], record["file"]["size"], record["file"]["mtime_ns"])
+        found = _known_by(record["name"], record["file"])
         hash(found)
         return found, int(record["frame"])
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return True  # not ours; leave it
+
+
+def _known_by(name: str, file: dict[str, Any] | None) -> KnownFrame | None:
+    """Make the frame's origin of what `to_record` kept; a camera's has none."""
+    if file is None:
+        return None
+    if "index" not in file:
+        return ImageFile(name, file["size"], file["mtime_ns"])
+    index = file["index"]
+    return VideoFrame(ImageFile(name.removesuffix(f"#{index}"), file["size"], file["mtime_ns"]), index)
 
 
 def _pieces(descriptor: int, spans: list[Span]) -> Iterator[bytes]:

@@ -15,8 +15,9 @@ import watchfiles
 from common import limits
 from common.errors import ConfigurationError
 from common.wire.incoming import aligned_buffer
-from edge_daemon.frame import Frame, FrameQueue, ImageFile
+from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.source_state import SourceCondition, SourceState
 from edge_daemon.taken_files import Listing, TakenFiles
 
 log = structlog.get_logger()
@@ -30,6 +31,11 @@ TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 
 NO_FRAME = (errno.ENOENT, errno.ELOOP)
 """Why an entry of the directory is none: gone again, or a link in a circle. Other errors say nothing of the file."""
+
+
+def period_s(sampling_fps: float) -> float:
+    """Return the time between two frames; 0 for a rate of 0: as fast as possible."""
+    return 1.0 / sampling_fps if sampling_fps else 0.0
 
 
 def next_due(due: float, now: float, period_s: float) -> float:
@@ -54,7 +60,7 @@ class DirectorySource:
         ledger: FrameLedger,
         latest_only: bool = False,
         sampling_fps: float,
-        done: set[ImageFile],
+        done: set[KnownFrame],
         first_number: int,
         exit_when_drained: bool,
     ) -> None:
@@ -63,16 +69,33 @@ class DirectorySource:
         self._queue = queue
         self._ledger = ledger
         self._latest_only = latest_only
-        self._period_s = 1.0 / sampling_fps if sampling_fps else 0.0
+        self._period_s = period_s(sampling_fps)
         self._taken = TakenFiles(done)
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
         self._readable = True
+        self._readable_since = time.monotonic()
+        self._last_error: str | None = None
         self._wall_ahead_s = time.time() - time.monotonic()
         self._wall_stepped = False
         self._unripe: dict[ImageFile, float] = {}
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
+
+    def set_rate(self, fps: float) -> None:
+        """Take this many frames per second from now on."""
+        self._period_s = period_s(fps)
+
+    @property
+    def state(self) -> SourceState:
+        condition = SourceCondition.FLOWING if self._readable else SourceCondition.WAITING
+        return SourceState(
+            kind="directory",
+            name=str(self._directory),
+            condition=condition,
+            for_s=time.monotonic() - self._readable_since,
+            last_error=self._last_error,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Feed the queue until `stop` is set, or until the directory is drained if that ends the run."""
@@ -154,10 +177,13 @@ class DirectorySource:
                 log.warning(
                     "source directory cannot be read", path=str(self._directory), reason=error.strerror
                 )
+                self._readable_since = now
             self._readable = False
+            self._last_error = error.strerror
             return [], True
         if not self._readable:
             log.info("source directory can be read again", path=str(self._directory))
+            self._readable_since = now
         self._readable = True
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(TEMPORARY):
@@ -225,7 +251,7 @@ def check_directory(directory: Path) -> None:
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise ConfigurationError(
-            f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images"
+            f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images or a video"
         )
 
 

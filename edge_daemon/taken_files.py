@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_daemon.frame import ImageFile
+from edge_daemon.frame import ImageFile, KnownFrame
 
 FORGET_AFTER_S = 60.0
 """A file that is gone from the directory for so long is forgotten: listings of network shares may lag behind."""
@@ -26,9 +26,9 @@ class TakenFiles:
     monotonic clock's, in s.
     """
 
-    def __init__(self, known: set[ImageFile]) -> None:
+    def __init__(self, known: set[KnownFrame]) -> None:
         self._taken = known
-        self._gone: dict[ImageFile, float] = {}
+        self._gone: dict[KnownFrame, float] = {}
         """Those that are not in the directory any more, and since when."""
         self._listed: tuple[int, int] | None = None
         self._own: tuple[int, int] | None = None

@@ -75,7 +75,7 @@ class Run:
 
 
 def names(frames: list[Frame]) -> list[str]:
-    return [frame.file.name for frame in frames]
+    return [frame.origin.name for frame in frames]
 
 
 def taken(directory: Path, **options: Any) -> list[Frame]:

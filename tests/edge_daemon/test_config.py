@@ -16,7 +16,11 @@ NEEDED = {"CLEAVE_MODEL": "resnet18", "CLEAVE_EDGE_SOURCE": "/frames"}
 def test_model_and_source_suffice() -> None:
     """Everything else has a default that works on one machine."""
     settings = EdgeSettings.load(NEEDED)
-    assert (settings.model, settings.weights, settings.source) == ("resnet18", "default", Path("/frames"))
+    assert (settings.model, settings.weights, settings.source.path) == (
+        "resnet18",
+        "default",
+        Path("/frames"),
+    )
     assert (settings.plan, settings.results, settings.sampling_fps) == ("auto", "-", 0.0)
     assert str(settings.cloud) == "127.0.0.1:7400"
     assert settings.state_dir.is_absolute()
@@ -46,6 +50,11 @@ def test_what_is_missing_is_said_together() -> None:
         ("EDGE_DEVICE", "tpu"),
         ("EDGE_WHEN_DRAINED", "sleep"),
         ("EDGE_CLOUD", "7400"),
+        ("EDGE_ROTATE", "45"),
+        ("EDGE_CROP", "0,0,100"),
+        ("EDGE_MAX_AGE_S", "0"),
+        ("EDGE_DELIVERY", "some"),
+        ("EDGE_ADAPT_RATE", "perhaps"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],

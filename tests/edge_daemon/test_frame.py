@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edge_daemon.frame import Frame, LatestFrameSlot
+from edge_daemon.frame import Frame, ImageFile, LatestFrameSlot, LiveFrame, VideoFrame
 from tests.edge_daemon.bench import frame_of
 from tests.event_loop import run
 
@@ -56,3 +56,34 @@ def test_the_last_frame_is_not_lost_at_the_end() -> None:
         assert await slot.get() is None
 
     run(main())
+
+
+def test_the_slot_tells_when_a_frame_is_wanted() -> None:
+    """When a lane waits and there is none: not while one is there, nor when all lanes are busy."""
+
+    async def main() -> None:
+        slot = LatestFrameSlot(lambda _: None)
+        wanted = asyncio.create_task(slot.wanted())
+        await asyncio.sleep(0)
+        assert not wanted.done(), "no lane waits"
+        lanes = [asyncio.create_task(slot.get()) for _ in range(2)]
+        await wanted
+        await slot.put(frame_of(0, b"x"))
+        await slot.wanted()  # the other lane waits still
+        await slot.put(frame_of(1, b"x"))
+        assert [frame.number for frame in await asyncio.gather(*lanes) if frame] == [0, 1]
+        await slot.put(frame_of(2, b"x"))
+        last = asyncio.create_task(slot.wanted())
+        await asyncio.sleep(0)
+        assert not last.done(), "all lanes are busy, and one is there"
+        last.cancel()
+
+    run(main())
+
+
+def test_origins_tell_their_name_and_when_they_were_captured() -> None:
+    """Of a file it is the file's time; two frames of one video are two, whatever their times."""
+    video = ImageFile("a.mp4", 10, 5)
+    assert (VideoFrame(video, 3, 0.3).name, VideoFrame(video, 3).captured_ns) == ("a.mp4#3", 5)
+    assert VideoFrame(video, 3, 0.3) == VideoFrame(video, 3) != VideoFrame(video, 4)
+    assert LiveFrame("rtsp://cam", 7).captured_ns == 7

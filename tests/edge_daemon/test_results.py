@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from edge_daemon.frame import Frame, LiveFrame, VideoFrame
 from edge_daemon.results import Durations
-from tests.edge_daemon.records import MTIME_NS, record
+from tests.edge_daemon.records import MTIME_NS, file, record
 
 
 def test_a_record_has_exactly_these_fields() -> None:
@@ -36,6 +37,18 @@ def test_a_record_has_exactly_these_fields() -> None:
         "error": None,
         "file": {"size": 1234, "mtime_ns": MTIME_NS},
     }
+
+
+def test_a_record_says_what_its_frame_is_known_by() -> None:
+    """A frame of a video by its index; a camera's has a time of capture, and will never be seen again."""
+    origins = (VideoFrame(file("a.mp4"), 7, 0.70001), LiveFrame("rtsp://cam", MTIME_NS))
+    found = [
+        json.loads(record(frame=Frame(3, origin, 10.0, memoryview(b""))).to_json()) for origin in origins
+    ]
+    assert [one["name"] for one in found] == ["a.mp4#7", "rtsp://cam"]
+    assert found[0]["file"] == {"size": 1234, "mtime_ns": MTIME_NS, "index": 7, "position_s": 0.7}
+    assert found[1]["file"] is None
+    assert {one["captured_at"] for one in found} == {"2023-11-14T22:13:20.123+00:00"}
 
 
 def test_a_failed_frame_is_a_record_with_its_reason() -> None:

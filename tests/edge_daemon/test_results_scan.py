@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_daemon import results_scan as module
+from edge_daemon.frame import Frame, FrameOrigin, LiveFrame, VideoFrame
 from edge_daemon.results_scan import Scan, Span, aside, cut_out, scan
-from tests.edge_daemon.records import file, line
+from tests.edge_daemon.records import file, line, record
 
 
 def scan_of(directory: Path, content: bytes) -> Scan:
@@ -29,6 +30,15 @@ def test_records_tell_their_files_and_the_last_number(tmp_path: Path) -> None:
     )
 
 
+def test_frames_of_a_video_and_of_a_camera_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """A video's is known by the file and its index; a camera's by nothing, but its number counts."""
+    video = VideoFrame(file("a#b.mp4"), 7, 0.7)
+    origins: list[FrameOrigin] = [video, LiveFrame("rtsp://cam", 1)]
+    frames = [Frame(number, origin, 10.0, memoryview(b"")) for number, origin in enumerate(origins)]
+    found = scan_of(tmp_path, b"".join(record(frame=frame).to_json().encode() + b"\n" for frame in frames))
+    assert found == Scan(answered={video}, last_number=1, nbytes=found.nbytes)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -40,6 +50,8 @@ def test_records_tell_their_files_and_the_last_number(tmp_path: Path) -> None:
         '{"name": "a", "frame": 1}',
         '{"name": "a", "file": 7, "frame": 1}',
         '{"name": "a", "file": {"size": 1, "mtime_ns": 2}, "frame": "x"}',
+        '{"name": "a", "file": {"size": 1, "mtime_ns": 2, "index": [1]}, "frame": 1}',
+        '{"name": 7, "file": {"size": 1, "mtime_ns": 2, "index": 1}, "frame": 1}',
         '{"name": ["a"], "file": {"size": 1, "mtime_ns": 2}, "frame": 1}',
         '{"name": "a", "file": {"size": 1, "mtime_ns": 2}, "frame": Infinity}',
     ],

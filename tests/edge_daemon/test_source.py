@@ -37,7 +37,7 @@ def test_what_is_there_is_taken_once_each_in_the_order_of_names(tmp_path: Path) 
     assert names(frames) == ["B.png", "a.jpg", "b.jpg", "c.jpg"]
     assert [frame.number for frame in frames] == [7, 8, 9, 10]
     assert all(bytes(frame.data) == b"image" + END and frame.error is None for frame in frames)
-    assert [frame.file for frame in frames] == [file_of(tmp_path / name) for name in names(frames)]
+    assert [frame.origin for frame in frames] == [file_of(tmp_path / name) for name in names(frames)]
 
 
 def test_an_empty_directory_is_drained_at_once(tmp_path: Path) -> None:
@@ -105,12 +105,12 @@ def test_what_arrives_is_taken_in_its_turn(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with Run(tmp_path, exit_when_drained=False).going() as source:
-            assert (await source.next()).file.name == "b.jpg"
+            assert (await source.next()).origin.name == "b.jpg"
             for name in ("c.jpg", "a.jpg"):
                 put(elsewhere, name, content=name.encode())
                 (elsewhere / name).rename(tmp_path / name)
                 frame = await source.next()
-                assert (frame.file.name, bytes(frame.data)) == (name, name.encode() + END)
+                assert (frame.origin.name, bytes(frame.data)) == (name, name.encode() + END)
             assert source.queue.empty()
 
     run(main())
@@ -129,9 +129,11 @@ def test_a_half_written_file_is_not_taken_until_it_is_whole(
 
     async def main() -> None:
         async with Run(tmp_path, exit_when_drained=True).going() as source:
-            assert (await source.next()).file.name == "b.jpg"
+            assert (await source.next()).origin.name == "b.jpg"
             put(tmp_path, "c.jpg")
-            assert (await source.next()).file.name == "c.jpg", "the source looked again, and left a.jpg alone"
+            assert (await source.next()).origin.name == "c.jpg", (
+                "the source looked again, and left a.jpg alone"
+            )
             with half.open("ab") as file:
                 file.write(b", second half" + END)
             frame = await source.next()
@@ -204,7 +206,7 @@ def test_a_file_that_goes_before_it_is_read_was_never_a_frame(tmp_path: Path) ->
             await until(lambda: source.source._next_number == 2)  # b.jpg was read, and finds no room
             (tmp_path / "c.jpg").unlink()
             found = [await source.next() for _ in range(3)]
-            assert [(frame.number, frame.file.name) for frame in found] == [
+            assert [(frame.number, frame.origin.name) for frame in found] == [
                 (0, "a.jpg"),
                 (1, "b.jpg"),
                 (2, "d.jpg"),
@@ -224,7 +226,7 @@ def test_a_file_that_changes_before_it_is_read_is_what_it_became(tmp_path: Path)
             (tmp_path / "c.jpg").write_bytes(END)
             found = [await source.next() for _ in range(3)]
             assert [frame.error for frame in found] == [None, None, None]
-            assert [frame.file.name for frame in found] == ["a.jpg", "b.jpg", "c.jpg"]
+            assert [frame.origin.name for frame in found] == ["a.jpg", "b.jpg", "c.jpg"]
             assert bytes(found[2].data) == END
 
     run(main())
@@ -275,7 +277,7 @@ def test_a_signal_ends_the_source_wherever_it_is(tmp_path: Path) -> None:
         for options in ({"sampling_fps": 0.001}, {"exit_when_drained": False}):
             source = Run(tmp_path, **options)
             async with source.going():
-                assert (await source.next()).file.name == "a.jpg"
+                assert (await source.next()).origin.name == "a.jpg"
             left = [source.queue.get_nowait() for _ in range(source.queue.qsize())]
             assert left[-1] is None
             assert len(left) <= 2
@@ -341,12 +343,14 @@ def test_a_directory_that_goes_for_a_while_is_waited_for(
 
     async def main() -> None:
         async with Run(directory, exit_when_drained=False).going() as source:
-            assert (await source.next()).file.name == "a.jpg"
+            assert (await source.next()).origin.name == "a.jpg"
             shutil.move(directory, tmp_path / "away")
             put(tmp_path / "away", "b.jpg")
             await until(lambda: "cannot be read" in capsys.readouterr().out)
+            state = source.source.state
+            assert (state.condition, state.last_error) == ("waiting", "No such file or directory")
             shutil.move(tmp_path / "away", directory)
-            assert (await source.next()).file.name == "b.jpg"
+            assert (await source.next()).origin.name == "b.jpg"
 
     run(main())
 
@@ -366,7 +370,7 @@ def test_a_file_from_the_future_is_taken(tmp_path: Path) -> None:
     put(tmp_path, "a.webp", content=b"no image's end")
     ahead = time.time() + 3600
     os.utime(tmp_path / "a.webp", (ahead, ahead))
-    assert [frame.file.name for frame in taken(tmp_path)] == ["a.webp"]
+    assert [frame.origin.name for frame in taken(tmp_path)] == ["a.webp"]
 
 
 def test_a_clock_that_is_set_makes_no_file_look_whole(

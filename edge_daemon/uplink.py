@@ -222,7 +222,9 @@ class Uplink:
             raise LinkLostError(str(error)) from error
 
     def _note(self, error: Exception) -> None:
-        """Log why there is no connection, once for each new reason."""
+        """Log why there is no connection, once for each new reason; not of attempts beside a line that is heard again."""
+        if self.available:
+            return
         reason = "it does not answer" if isinstance(error, TimeoutError) else str(error)
         if self._identity is not None:
             reason = why_the_cloud_failed(error, self._address.host) or reason

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -36,6 +37,11 @@ except ImportError as error:
     ) from error
 
 log = structlog.get_logger()
+
+SILENT = logging.getLogger("edge_daemon.sinks.mqtt.client")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+"""The client would log each loss of the connection; the outbox says it once."""
 
 WINDOW = 16
 """Messages on their way to the broker at a time: a round trip for so many, and no burst that frames would notice."""
@@ -100,16 +106,16 @@ class Mqtt:
         while True:
             began = self._clock()
             try:
-                async with self._connection() as client:
-                    await self._serve(client)
+                async with self._connection() as (client, lost):
+                    await self._serve(client, lost)
             except* (aiomqtt.MqttError, OSError, ConfigurationError) as group:
                 self.outbox.away(_reason(group))
             attempt = 1 if self._clock() - began >= HEALTHY_S else attempt + 1
             await asyncio.sleep(next_delay_s(attempt, self._rng))
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[aiomqtt.Client]:
-        """A connection on which this edge is online; at its end it is said to be offline, if that can be said."""
+    async def _connection(self) -> AsyncIterator[tuple[aiomqtt.Client, asyncio.Task[None]]]:
+        """A connection, and the task that fails when it is lost; at its end the edge is said to be offline."""
         address, options = self._options.address, self._options
         login = await self.outbox.disk.run(read_login, options.login) if options.login is not None else None
         await _answers(address.host, address.port)
@@ -124,22 +130,26 @@ class Mqtt:
             keepalive=KEEPALIVE_S,
             timeout=CONNECT_S,
             max_inflight_messages=WINDOW,
+            logger=SILENT,
         )
         client.pending_calls_threshold = WINDOW + 4
         await client.__aenter__()
+        lost = asyncio.create_task(_lost(client))
         try:
-            yield client
+            yield client, lost
         finally:
             with contextlib.suppress(aiomqtt.MqttError):
                 await client.publish(self._topics.status, OFFLINE, qos=1, retain=True, timeout=LEAVE_S)
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await client.__aexit__(None, None, None)
+            lost.cancel()
+            await asyncio.gather(lost, return_exceptions=True)
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: aiomqtt.Client, lost: asyncio.Task[None]) -> None:
         """Say that the edge is there, and deliver until the connection is lost."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(_lost(client))
+            group.create_task(_until(lost))
             await client.publish(self._topics.status, ONLINE, qos=1, retain=True)
             if self._options.discovery:
                 for topic, payload in discovery(self._options.discovery, self._topics, self._options.model):
@@ -177,6 +187,10 @@ async def _lost(client: aiomqtt.Client) -> None:
     """Wait for the connection's end. Raises `MqttError` then; publishing itself would wait until its time is up."""
     async for _ in client.messages:
         pass
+
+
+async def _until(lost: asyncio.Task[None]) -> None:
+    await asyncio.shield(lost)
 
 
 async def _answers(host: str, port: int) -> None:

@@ -5,7 +5,8 @@
     in memory           what cannot be written now
 
 An id is made from its record, and so tells whether a line is sound. Each start begins a new segment. Where results
-are in a file nothing here is synced: what a power cut takes is filled up from there (`results_history`).
+are in a file, a segment is synced only before the next one is begun: a power cut takes the end of the youngest one,
+which is filled up from the results (`results_history`).
 """
 
 from __future__ import annotations
@@ -203,7 +204,11 @@ class Spool:
             self._forget_in_memory()
 
     def _begin_segment(self) -> Segment:
+        """Begin a file; the one before it is synced first, or there could be a hole. Raises `OSError`."""
         self._remove_if_empty()
+        if self._segments:
+            with contextlib.suppress(OSError):
+                self._segments[-1].sync()
         make_directory(self.directory)
         segment = Segment(path_of(self.directory, self._next_index), self._next_index, self._memory_first)
         self._next_index += 1

@@ -68,6 +68,14 @@ class Segment:
         self.end += len(lines)
         self.records += records
 
+    def sync(self) -> None:
+        """Have what was appended survive a power cut. Raises `OSError`."""
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def messages(self) -> Iterator[Message | None]:
         """Yield what the lines hold; None for one that is damaged. Raises `OSError`."""
         return map(parse_line, self._pieces())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -50,7 +51,10 @@ CATCH_UP_SHARE = 0.25
 """Of the event loop's time, catching up after an outage takes no more than this: frames are answered there, too."""
 ANSWER_S = 10.0
 """A broker that confirms nothing for so long is gone."""
-CONNECT_S = 5.0
+LOOK_S = 5.0
+"""Somebody who listens is found within this."""
+CONNECT_S = 30.0
+"""From there to the broker's consent, TLS included, which the client does on a thread with limits of its own."""
 KEEPALIVE_S = 20
 """The broker says `offline` for an edge it has not heard of for one and a half times this."""
 LEAVE_S = 1.0
@@ -128,18 +132,19 @@ class Mqtt:
             tls_context=self._context,
             will=aiomqtt.Will(self._topics.status, OFFLINE, qos=1, retain=True),
             keepalive=KEEPALIVE_S,
-            timeout=CONNECT_S,
+            timeout=math.inf,  # its limits (`asyncio.wait_for`, before Python 3.12) now and then eat a cancellation
             max_inflight_messages=WINDOW,
             logger=SILENT,
         )
         client.pending_calls_threshold = WINDOW + 4
-        await client.__aenter__()
+        async with asyncio.timeout(CONNECT_S):
+            await client.__aenter__()
         lost = asyncio.create_task(_lost(client))
         try:
             yield client, lost
         finally:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await client.publish(self._topics.status, OFFLINE, qos=1, retain=True, timeout=LEAVE_S)
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                await _publish(client, self._topics.status, OFFLINE, retain=True, limit_s=LEAVE_S)
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await client.__aexit__(None, None, None)
@@ -150,10 +155,10 @@ class Mqtt:
         """Say that the edge is there, and deliver until the connection is lost."""
         async with asyncio.TaskGroup() as group:
             group.create_task(_until(lost))
-            await client.publish(self._topics.status, ONLINE, qos=1, retain=True)
+            await _publish(client, self._topics.status, ONLINE, retain=True)
             if self._options.discovery:
                 for topic, payload in discovery(self._options.discovery, self._topics, self._options.model):
-                    await client.publish(topic, payload, qos=1, retain=True)
+                    await _publish(client, topic, payload, retain=True)
             self.outbox.reached()
             group.create_task(self._deliver(client))
             group.create_task(self._tell_state(client))
@@ -165,7 +170,7 @@ class Mqtt:
             async with asyncio.TaskGroup() as group:
                 for message in batch.messages:
                     payload = payload_of(message, self._options.edge)
-                    group.create_task(client.publish(self._topics.result, payload, qos=1, timeout=ANSWER_S))
+                    group.create_task(_publish(client, self._topics.result, payload))
                     await asyncio.sleep(0)  # it is on its way, in this order; others have a turn
                 took_s = self._clock() - began
             await self.outbox.sent(batch)
@@ -177,10 +182,23 @@ class Mqtt:
         while True:
             status = self.outbox.status()
             state = EdgeState.of(self._status, fps, status.spooled_records, status.dropped)
-            await client.publish(self._topics.state, state.to_json(), qos=1, retain=True)
+            await _publish(client, self._topics.state, state.to_json(), retain=True)
             before, at = self.outbox.came, self._clock()
             await asyncio.sleep(STATE_S)
             fps = (self.outbox.came - before) / (self._clock() - at)
+
+
+async def _publish(
+    client: aiomqtt.Client,
+    topic: str,
+    payload: str | bytes,
+    *,
+    retain: bool = False,
+    limit_s: float | None = None,
+) -> None:
+    """Publish, and return once the broker has confirmed it. Raises `MqttError`, `TimeoutError`."""
+    async with asyncio.timeout(ANSWER_S if limit_s is None else limit_s):
+        await client.publish(topic, payload, qos=1, retain=retain)
 
 
 async def _lost(client: aiomqtt.Client) -> None:
@@ -199,7 +217,7 @@ async def _answers(host: str, port: int) -> None:
     The client connects on a thread that nobody can cancel, and the process could not end meanwhile; so it is asked
     only when there is somebody to connect to.
     """
-    async with asyncio.timeout(CONNECT_S):
+    async with asyncio.timeout(LOOK_S):
         _, writer = await asyncio.open_connection(host, port)
     writer.close()
     with contextlib.suppress(OSError):

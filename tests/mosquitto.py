@@ -27,14 +27,14 @@ needs_mosquitto = pytest.mark.skipif(
 
 
 class Broker:
-    """mosquitto as a child process. It keeps nothing on disk; `lines` are added to its configuration."""
+    """mosquitto as a child process. It keeps nothing on disk unless `lines`, added to its configuration, say so."""
 
     def __init__(self, directory: Path, lines: Iterable[str] = ("allow_anonymous true",)) -> None:
         self.port = free_port()
         self._config = directory / f"mosquitto-{self.port}.conf"
         self._log = self._config.with_suffix(".log")
         # As root it would become a user that cannot read a test's files.
-        own = [f"listener {self.port} 127.0.0.1", "persistence false", "user root"]
+        own = [f"listener {self.port} 127.0.0.1", "user root"]
         self._config.write_text("\n".join([*own, *lines]))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,6 +56,13 @@ class Broker:
             assert self._process.poll() is None, self._log.read_text()
             await asyncio.sleep(0.02)
         raise TimeoutError(self._log.read_text())
+
+    def stop(self) -> None:
+        """End it by SIGTERM, so that it keeps what it is to keep."""
+        self.send(signal.SIGTERM)
+        if self._process is not None:
+            self._process.wait(10)
+        self._process = None
 
     def kill(self) -> None:
         """End it by SIGKILL: no goodbye to anybody."""

@@ -55,6 +55,8 @@ LOOK_S = 5.0
 """Somebody who listens is found within this."""
 CONNECT_S = 30.0
 """From there to the broker's consent, TLS included, which the client does on a thread with limits of its own."""
+RECONNECT_MOST_S = 10.0
+"""A broker that is back is found within this."""
 KEEPALIVE_S = 20
 """The broker says `offline` for an edge it has not heard of for one and a half times this."""
 LEAVE_S = 1.0
@@ -115,7 +117,7 @@ class Mqtt:
             except* (aiomqtt.MqttError, OSError, ConfigurationError) as group:
                 self.outbox.away(_reason(group))
             attempt = 1 if self._clock() - began >= HEALTHY_S else attempt + 1
-            await asyncio.sleep(next_delay_s(attempt, self._rng))
+            await asyncio.sleep(next_delay_s(attempt, self._rng, RECONNECT_MOST_S))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[aiomqtt.Client, asyncio.Task[None]]]:

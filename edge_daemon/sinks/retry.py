@@ -46,12 +46,12 @@ class Refused:
 Verdict = Delivered | Again | Refused
 
 
-def next_delay_s(attempt: int, rng: random.Random) -> float:
-    """Return how long to wait before try number `attempt` (1 is the first repetition)."""
+def next_delay_s(attempt: int, rng: random.Random, most_s: float = MOST_S) -> float:
+    """Return how long to wait, at most `most_s`, before try number `attempt` (1 is the first repetition)."""
     if attempt <= 1:
         return rng.uniform(0.0, FIRST_S)
-    grown = min(FIRST_S * FACTOR ** min(attempt - 1, 32), MOST_S)
-    return min(grown * rng.uniform(0.8, 1.2), MOST_S)
+    grown = min(FIRST_S * FACTOR ** min(attempt - 1, 32), most_s)
+    return min(grown * rng.uniform(0.8, 1.2), most_s)
 
 
 def judge(status: int, headers: Mapping[str, str], said: str, attempt: int, rng: random.Random) -> Verdict:

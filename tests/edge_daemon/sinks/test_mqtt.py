@@ -34,7 +34,7 @@ pytestmark = [needs_mosquitto, pytest.mark.timeout(60)]
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_S", 0.05)
-    monkeypatch.setattr(retry, "MOST_S", 0.1)
+    monkeypatch.setattr(module, "RECONNECT_MOST_S", 0.1)
     monkeypatch.setattr(module, "STATE_S", 0.1)
 
 

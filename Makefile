@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system chaos fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs test-system chaos chaos-sinks fuzz libiperf clean
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
 	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
 	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
+	@echo "make chaos-sinks  the MQTT broker away for a minute, then in turns (needs mosquitto)"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -41,6 +42,9 @@ fuzz: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
+
+chaos-sinks: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.broker_away $(CHAOS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

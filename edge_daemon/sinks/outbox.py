@@ -167,18 +167,20 @@ class Outbox:
         self._taken_bytes = 0
         self._moving = len(batch)
         try:
-            await self.disk.run(self._put, batch)
+            written = await self.disk.run(self._put, batch)
         except OSError as error:
             self._in_trouble(error)
         else:
-            self._out_of_trouble()
+            if written:
+                self._out_of_trouble()
         self._moving = 0
         self._tell_dropped()
         self._spooled.set()
 
-    def _put(self, batch: Sequence[Message]) -> None:
-        self._spool.put(batch)
+    def _put(self, batch: Sequence[Message]) -> int:
+        written = self._spool.put(batch)
         self._save_if_due()
+        return written
 
     def _save_if_due(self) -> None:
         if self._unsaved and self._clock() - self._saved_at >= SAVE_S:

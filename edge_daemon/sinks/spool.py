@@ -157,30 +157,36 @@ class Spool:
         return None
 
     # --- putting ----------------------------------------------------------------------------------------
-    def put(self, messages: Sequence[Message] = ()) -> None:
-        """Take messages, and write what waits in memory. What is beyond the bound is dropped, the oldest first.
+    def put(self, messages: Sequence[Message] = ()) -> int:
+        """Take messages, and write what waits in memory; return how many were written.
 
+        What is beyond the bound is dropped, the oldest first.
         Raises `OSError` when they cannot be written: they wait in memory then, and can be sent from there.
         """
         self._memory.extend(messages)
         self._memory_bytes += sum(map(_nbytes, messages))
         self._end += len(messages)
+        written = 0
         try:
             while self._memory:
                 self._check_opened()
-                self._write_some()
+                written += self._write_some()
         finally:
             while self._memory_bytes > MOST_MEMORY_BYTES:
                 self.dropped += self._forget_in_memory()
             while self.records > self._bound.records or self.nbytes > self._bound.nbytes:
                 self._drop_oldest()
+        return written
 
     def _check_opened(self) -> None:
         if not self._opened:
             raise OSError(errno.EAGAIN, "the spool is not open yet")
 
-    def _write_some(self) -> None:
-        """Write as much of what is in memory as has room in the last segment, or in a new one. Raises `OSError`."""
+    def _write_some(self) -> int:
+        """Write as much of what is in memory as has room in the last segment, or in a new one; return how many.
+
+        Raises `OSError`.
+        """
         segment = self._segments[-1] if self._writing else self._begin_segment()
         lines: list[bytes] = []
         after = segment.end
@@ -202,6 +208,7 @@ class Spool:
             raise
         for _ in lines:
             self._forget_in_memory()
+        return len(lines)
 
     def _begin_segment(self) -> Segment:
         """Begin a file; the one before it is synced first, or there could be a hole. Raises `OSError`."""

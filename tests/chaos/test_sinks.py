@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.broker_away import AwayVerdict, judge_received, run_away
-from tests.chaos.test_disk import counts, disk, mount
+from tests.chaos.test_disk import disk, mount
 from tests.chaos.tiny_pair import judge, make_edge, make_frames, offer, tracebacks
 from tests.mosquitto import Broker, broker, listener, needs_mosquitto
 
@@ -110,7 +109,6 @@ def test_a_full_disk_for_the_spool_holds_nothing_up(tmp_path: Path, disk: Path) 
             async with make_edge(tmp_path, **settings) as edge:
                 offer(frames, edge.inbox)
                 await edge.answered(60, 60)
-                os.unlink(disk / "filler")
                 wanted = {frame.name for frame in frames}
                 await edge.until(
                     "all",
@@ -119,7 +117,6 @@ def test_a_full_disk_for_the_spool_holds_nothing_up(tmp_path: Path, disk: Path) 
                 )
                 await edge.stop()
             assert judge_received(edge.records(), messages(heard.on("cleave/porch/result"))).good
-            assert counts(edge).answered == 60
             assert edge.logged("sink: the spool cannot be written")
             assert tracebacks(edge.log) == []
 

@@ -36,7 +36,7 @@ def test_a_broker_has_usual_ports_and_a_prefix(
      "mqtt://b?x=1", "mqtt://[::1"],
 )  # fmt: skip
 def test_what_is_no_broker_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="CLEAVE_EDGE_MQTT=…: .*valid: mqtt"):
+    with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_MQTT=…: .*valid: mqtt"):
         EdgeSettings.load({**NEEDED, "CLEAVE_EDGE_MQTT": text})
 
 

@@ -15,7 +15,8 @@ from edge_daemon.sinks.mqtt_topics import EdgeState, Topics, discovery, level_of
 
 @pytest.mark.parametrize(
     ("name", "level"),
-    [("porch", "porch"), ("a/b", "a%2Fb"), ("+", "%2B"), ("#1", "%231"), ("50%", "50%25"), ("$SYS", "%24SYS"), ("Tür", "Tür")],
+    [("porch", "porch"), ("a/b", "a%2Fb"), ("+", "%2B"), ("#1", "%231"), ("50%", "50%25"),
+     ("$SYS", "%24SYS"), ("Tür", "Tür")],
 )  # fmt: skip
 def test_a_name_is_one_level(name: str, level: str) -> None:
     assert level_of(name) == level

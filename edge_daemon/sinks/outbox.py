@@ -107,8 +107,8 @@ class Outbox:
         return len(self._taken) + self._moving + self._spool.records
 
     async def emptied(self) -> None:
-        """Return once everything that was taken has been sent, or the receiver is away."""
-        while self._connected and self._waiting:
+        """Return once everything that was taken has been sent, or the receiver is known to be away."""
+        while self._waiting and not self._reasons:
             self._progress.clear()
             await self._progress.wait()
 
@@ -142,6 +142,7 @@ class Outbox:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._out_of_trouble()
+            self._spooled.set()
             if self._spool.records:
                 self._log.info("sink: records wait", records=self._spool.records, from_results=filled)
             return
@@ -253,10 +254,12 @@ class Outbox:
             async with asyncio.timeout(timeout_s):
                 await self.disk.run(self._finish, tuple(self._taken))
         self._connected = False
+        self._moving = 0
         self.disk.stop(0.1)
 
     def _finish(self, batch: Sequence[Message]) -> None:
         try:
+            self._taken.clear()
             self._spool.put(batch)
             self._spool.save()
         finally:

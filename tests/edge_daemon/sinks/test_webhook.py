@@ -190,14 +190,14 @@ async def cut(_: Receiver, request: web.Request) -> web.StreamResponse:
 
 async def half(_: Receiver, request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
-    request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Le")  # type: ignore[attr-defined]
+    request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Le")
     request.transport.close()
     return web.Response()
 
 
 async def garbage(_: Receiver, request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
-    request.transport.write(b"\0\xff not HTTP at all\r\n\r\n")  # type: ignore[attr-defined]
+    request.transport.write(b"\0\xff not HTTP at all\r\n\r\n")
     request.transport.close()
     return web.Response()
 

@@ -33,8 +33,14 @@ def test_a_job_is_done_when_nobody_waits_any_more() -> None:
 
     async def main() -> None:
         disk = DiskThread("test")
-        go, done = threading.Event(), []
-        waiting = asyncio.create_task(disk.run(lambda: (go.wait(), done.append(1))))
+        go = threading.Event()
+        done: list[int] = []
+
+        def first() -> None:
+            go.wait()
+            done.append(1)
+
+        waiting = asyncio.create_task(disk.run(first))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.files import write_all
 from edge_daemon.sinks import outbox as module
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.spool import SpoolBound
@@ -117,7 +118,6 @@ def test_a_spool_that_cannot_be_written_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its records are sent from memory; when it can be written again, that is said, too."""
-    write = spool_segment.write_all
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -131,7 +131,7 @@ def test_a_spool_that_cannot_be_written_is_said_once(
                 assert numbers(batch) == [number]
                 await box.sent(batch)
             assert box.status().last_error == "spool: No space left on device"
-            monkeypatch.setattr(spool_segment, "write_all", write)
+            monkeypatch.setattr(spool_segment, "write_all", write_all)
             box.take(letters(4))
             await until(lambda: box.status().last_error is None)
 

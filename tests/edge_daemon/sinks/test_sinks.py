@@ -76,7 +76,7 @@ def test_a_receiver_that_is_away_does_not_hold_the_end_up(tmp_path: Path, result
 
     async def main() -> None:
         nobody = f"http://127.0.0.1:{free_port()}/"
-        more = {"results": tmp_path / results}
+        more: dict[str, Any] = {"results": tmp_path / results}
         await edge(settings(tmp_path, webhook=nobody, **more)).run()
         assert (status(tmp_path)["sent"], status(tmp_path)["spooled_records"]) == (0, 5)
         assert "cannot connect" in status(tmp_path)["last_error"]
@@ -152,7 +152,7 @@ def test_what_sinks_need_is_looked_for_at_the_start(tmp_path: Path) -> None:
         ("webhook_ca", {"webhook": "https://x"}),
     ):
         with pytest.raises(ConfigurationError, match=f"CLEAVE_EDGE_{name.upper()}="):
-            check_sinks(settings(tmp_path, **extra, **{name: tmp_path / "nothing"}))
+            check_sinks(settings(tmp_path, 0, **extra, **{name: str(tmp_path / "nothing")}))
 
 
 def test_a_missing_package_is_said_with_what_to_install(

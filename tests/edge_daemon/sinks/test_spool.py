@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.files import write_all
 from edge_daemon.sinks import spool as module
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.spool import Batch, Spool, SpoolBound
@@ -159,7 +160,6 @@ def test_a_full_disk_keeps_messages_in_memory(tmp_path: Path, monkeypatch: pytes
     """They can be sent from there, in order; with room again they are written; no file is left empty."""
     spool = spool_in(tmp_path)
     spool.put(letters(0))
-    write = spool_segment.write_all
 
     def full(descriptor: int, data: bytes) -> None:
         os.write(descriptor, data[:5])
@@ -175,7 +175,7 @@ def test_a_full_disk_keeps_messages_in_memory(tmp_path: Path, monkeypatch: pytes
     assert numbers(batch) == [0, 1, 2]
     spool.confirm(batch)
     batch = spool.peek(1, 10_000)
-    monkeypatch.setattr(spool_segment, "write_all", write)
+    monkeypatch.setattr(spool_segment, "write_all", write_all)
     spool.put(letters(5))
     spool.confirm(batch)
     assert numbers(spool.peek(9, 10_000)) == [4, 5], "confirmed wherever it was by then"

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from common.files import write_all
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.results_history import ResultsHistory
 from edge_daemon.sinks.spool import Spool, SpoolBound
@@ -56,7 +57,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.unspooled = []
 
     def _put(self, numbers: list[int]) -> None:
-        with mock.patch.object(spool_segment, "write_all", full if self.full else spool_segment.write_all):
+        with mock.patch.object(spool_segment, "write_all", full if self.full else write_all):
             try:
                 self.spool.put([letter(number) for number in numbers])
             except OSError:

@@ -130,7 +130,7 @@ def test_retry_after_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     async def main() -> None:
         busy = saying(503, Retry_After="17")
         async with receiver(busy, taken) as there, delivering(webhook(there.url, tmp_path)) as sink:
-            monkeypatch.setattr(module.asyncio, "sleep", note)
+            monkeypatch.setattr(asyncio, "sleep", note)
             sink.outbox.take(records(0))
             while sink.outbox.status().sent != 1:
                 await sleep(0.002)

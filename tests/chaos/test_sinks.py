@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -86,20 +87,20 @@ def test_what_was_spooled_is_sent_after_a_kill(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def fill(filler: Path) -> None:
+    """Leave no room on the disk."""
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+
+
 def test_a_full_disk_for_the_spool_holds_nothing_up(tmp_path: Path, disk: Path) -> None:
     """Frames are answered, and the broker that is there is told of all of them, from memory."""
     frames = make_frames(tmp_path / "frames", 60)
-    mount(disk, "size=16k")
+    mount(disk, "size=32k")
 
     async def main() -> None:
         async with broker(tmp_path) as at, listener(at.port, "cleave/porch/result") as heard:
-            (disk / "filler").write_bytes(b"")
-            with (disk / "filler").open("wb", buffering=0) as filler:
-                try:
-                    while True:
-                        filler.write(bytes(1024))
-                except OSError:
-                    pass
             settings: dict[str, Any] = {
                 "CLEAVE_EDGE_PLAN": "edge-only",
                 "CLEAVE_EDGE_NAME": "porch",
@@ -107,6 +108,8 @@ def test_a_full_disk_for_the_spool_holds_nothing_up(tmp_path: Path, disk: Path) 
                 "CLEAVE_EDGE_MQTT": f"mqtt://127.0.0.1:{at.port}",
             }
             async with make_edge(tmp_path, **settings) as edge:
+                await edge.until("spool", (disk / "spool" / "mqtt" / "position.json").exists, 60)
+                fill(disk / "filler")
                 offer(frames, edge.inbox)
                 await edge.answered(60, 60)
                 wanted = {frame.name for frame in frames}

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help demo bench test check lint types docs test-system fuzz libiperf clean
-.PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera soak
+.PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera chaos-sinks soak
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -23,6 +23,7 @@ help:
 	@echo "make chaos-links  a thousand link cuts under load (a quarter of an hour on a quiet machine with two cores)"
 	@echo "                  make chaos-links CUTS='--cuts 100 --seed 7' does fewer, or some again"
 	@echo "make chaos-camera  an RTSP camera killed twenty times, and stopped, beside a real edge (CAMERA=--gstreamer: theirs)"
+	@echo "make chaos-sinks  the MQTT broker away for a minute, then in turns (needs mosquitto)"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -64,6 +65,9 @@ chaos-links: $(VENV)/.dev
 
 chaos-camera: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.cameras $(CAMERA)
+
+chaos-sinks: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.broker_away $(SINKS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -22,14 +22,23 @@ PREFIX = "CLEAVE_"
 
 
 def setting(
-    name: str, default: Any = ..., *, help: str, values: str | None = None, **constraints: Any
+    name: str,
+    default: Any = ...,
+    *,
+    help: str,
+    values: str | None = None,
+    hidden: bool = False,
+    **constraints: Any,
 ) -> Any:
     """Declare a field set by the variable `CLEAVE_<name>`; `constraints` are pydantic's (`ge`, `gt`, …).
 
-    `values` says in words what is valid, where type and constraints do not.
+    `values` says in words what is valid, where type and constraints do not. A `hidden` value may hold a secret, and
+    no complaint shows it.
     """
-    extra: dict[str, Any] | None = {"values": values} if values else None
-    return Field(default, alias=PREFIX + name, description=help, json_schema_extra=extra, **constraints)
+    extra: dict[str, Any] = ({"values": values} if values else {}) | ({"hidden": True} if hidden else {})
+    return Field(
+        default, alias=PREFIX + name, description=help, json_schema_extra=extra or None, **constraints
+    )
 
 
 class Address(BaseModel):
@@ -166,7 +175,9 @@ def _explain(cls: type[Settings], details: Mapping[str, Any]) -> str:
     message = str(details["msg"]).removeprefix("Value error, ")
     if details["type"] == "string_pattern_mismatch":
         message = "has none of the valid forms"
-    shown = hide_secrets(str(details["input"]))
+    field = next(f for f in cls.model_fields.values() if f.alias == alias)
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    shown = "…" if extra.get("hidden") else hide_secrets(str(details["input"]))
     return f"{alias}={shown}: {message[0].lower() + message[1:]} ({_describe(cls, alias)})"
 
 
@@ -183,7 +194,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _values(field: FieldInfo) -> str:
-    if isinstance(field.json_schema_extra, dict):
+    if isinstance(field.json_schema_extra, dict) and "values" in field.json_schema_extra:
         return str(field.json_schema_extra["values"])
     annotation = field.annotation
     bounds = [

@@ -11,6 +11,7 @@ from common import limits
 from common.config import Address, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 from edge_daemon.picture_edit import Crop
+from edge_daemon.sinks.addresses import MqttSetting, WebhookSetting
 from edge_daemon.source_address import FORMS, SourceAddress
 
 SourceSetting = Annotated[SourceAddress, BeforeValidator(SourceAddress.parse)]
@@ -49,6 +50,14 @@ class EdgeSettings(DaemonSettings):
     results: str = setting(
         "EDGE_RESULTS", "-", help="file the results are appended to, one JSON object a line; `-`: stdout"
     )
+    results_rotate_mb: float = setting(
+        "EDGE_RESULTS_ROTATE_MB",
+        0.0,
+        ge=0,
+        help="a results file that would become larger is renamed to `RESULTS.000001` and so on, and a new one begun; "
+        "0: never. What is kept is read at the start; what is deleted is forgotten, see docs/operations.md",
+    )
+    results_keep: int = setting("EDGE_RESULTS_KEEP", 8, ge=1, help="full results files that are kept")
     cloud: AddressSetting = setting(
         "EDGE_CLOUD", Address(host="127.0.0.1", port=7400), help="where the cloud daemon listens"
     )
@@ -140,4 +149,77 @@ class EdgeSettings(DaemonSettings):
         "EDGE_STATE_DIR",
         STATE_DIR,
         help="where measured profiles and `status.json` are kept",
+    )
+    mqtt: MqttSetting | None = setting(
+        "EDGE_MQTT",
+        None,
+        values="mqtt[s]://host[:port][/prefix]",
+        hidden=True,
+        help="broker that is told of every record, see docs/sinks.md: topics `PREFIX/EDGE/result`, `…/status` and "
+        "`…/state`, with the prefix `cleave` if none is given. Needs `cleave-dnn[mqtt]`",
+    )
+    mqtt_login: PathSetting | None = setting(
+        "EDGE_MQTT_LOGIN",
+        None,
+        values="file",
+        help="holds the user in its first line, the password in its second",
+    )
+    mqtt_ca: PathSetting | None = setting(
+        "EDGE_MQTT_CA",
+        None,
+        values="file",
+        help="holds the certificates (PEM) of the authorities trusted with `mqtts`; none: the system's",
+    )
+    mqtt_discovery: str = setting(
+        "EDGE_MQTT_DISCOVERY",
+        "homeassistant",
+        pattern=r"^[^+#$][^+#]*$",
+        values="topic, `off`",
+        help="topic under which Home Assistant looks for devices",
+    )
+    webhook: WebhookSetting | None = setting(
+        "EDGE_WEBHOOK",
+        None,
+        values="http[s]://…, `@FILE`",
+        hidden=True,
+        help="URL that batches of records are posted to, see docs/sinks.md; `@FILE`: a file that holds it, as it "
+        "may be a secret",
+    )
+    webhook_secret: PathSetting | None = setting(
+        "EDGE_WEBHOOK_SECRET",
+        None,
+        values="file",
+        help="holds what batches are signed with (HMAC-SHA256), at least 16 characters; none: they are not signed",
+    )
+    webhook_ca: PathSetting | None = setting(
+        "EDGE_WEBHOOK_CA",
+        None,
+        values="file",
+        help="holds the certificates (PEM) of the authorities trusted with `https`; none: the system's",
+    )
+    webhook_batch: int = setting("EDGE_WEBHOOK_BATCH", 50, ge=1, le=1000, help="records in a batch at most")
+    webhook_wait_s: float = setting(
+        "EDGE_WEBHOOK_WAIT_S", 1.0, ge=0, le=3600, help="seconds that a batch waits to be full"
+    )
+    spool_mb: float = setting(
+        "EDGE_SPOOL_MB",
+        64.0,
+        gt=0,
+        help="MiB of records that may wait in the state directory for each of broker and webhook; beyond, the oldest "
+        "are dropped",
+    )
+    spool_records: int = setting(
+        "EDGE_SPOOL_RECORDS", 100_000, ge=1, help="records that may wait for each of them; beyond, the same"
+    )
+    annotated: PathSetting | None = setting(
+        "EDGE_ANNOTATED",
+        None,
+        values="directory",
+        help="where frames with their label drawn on them are put (JPEG); none: nowhere",
+    )
+    annotated_keep: int = setting(
+        "EDGE_ANNOTATED_KEEP", 100, ge=1, help="annotated frames that are kept, the newest"
+    )
+    annotated_fps: float = setting(
+        "EDGE_ANNOTATED_FPS", 1.0, gt=0, le=30, help="frames that are annotated per second at most"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
@@ -28,9 +30,12 @@ from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
 from edge_daemon.rate_adapter import RateAdapter
+from edge_daemon.results import FrameRecord
 from edge_daemon.results_file import open_results
+from edge_daemon.results_rotation import Rotation
 from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
+from edge_daemon.sinks.sinks import Sinks, check_sinks
 from edge_daemon.sources import check_source, delivery_of, open_source
 from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
@@ -66,8 +71,17 @@ class EdgeDaemon:
         self.stop = stop_event()
         latest_only = delivery_of(settings) == "latest"
         self._ledger = FrameLedger()
-        target = open_results(settings.results)
-        self._results = ResultsWriter(target, self._ledger, drop=latest_only, reader_gone=self.stop.set)
+        target = open_results(
+            settings.results, Rotation.of(settings.results_rotate_mb, settings.results_keep)
+        )
+        self._sinks = Sinks(settings, own_name(settings, self._identity), model.name, target)
+        self._results = ResultsWriter(
+            target,
+            self._ledger,
+            drop=latest_only,
+            committed=self._sinks.committed,
+            reader_gone=self.stop.set,
+        )
         self._source, self._queue = open_source(settings, self._ledger, target.found, self._write_status)
         self._rate = RateAdapter(self._source, settings.sampling_fps, adapts=settings.adapt_rate)
         self._compute = ComputeThread("head")
@@ -110,7 +124,7 @@ class EdgeDaemon:
             certifier=self._certifier,
             stages=stages,
             uplink=self._uplink,
-            record=self._results.put,
+            record=self._record,
         )
         self._status = StatusFile(settings.state_dir)
 
@@ -119,6 +133,7 @@ class EdgeDaemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
+                background.append(tasks.create_task(self._sinks.run()))
                 await self._controller.start()
                 background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
@@ -132,6 +147,7 @@ class EdgeDaemon:
                     background.append(tasks.create_task(self._segments.run()))
                 frames = tasks.create_task(self._frames())
                 await frames
+                await self._sinks.drain(DRAIN_S)
                 for task in background:
                     task.cancel()
         finally:
@@ -140,6 +156,7 @@ class EdgeDaemon:
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
             self._results.stop(timeout_s=0.3)
+            self._sinks.stop(timeout_s=0.3)
         log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 
     async def _frames(self) -> None:
@@ -167,6 +184,10 @@ class EdgeDaemon:
     async def _answer_and_record(self) -> None:
         await self._pipeline.run(self._settings.in_flight, self.stop)
         await self._results.flush()
+
+    async def _record(self, record: FrameRecord) -> None:
+        self._sinks.saw(record)
+        await self._results.put(record)
 
     # --- profiles ---------------------------------------------------------------------------------------
     async def _profile(self) -> None:
@@ -237,7 +258,7 @@ class EdgeDaemon:
         plan = self._controller.active.plan
         bandwidth = self._estimate.bandwidth_bps
         scales = self._controller.scales
-        self._status.write(
+        self._tell(
             {
                 "written_at": time.time(),
                 "model": self._model.name,
@@ -287,16 +308,22 @@ class EdgeDaemon:
                     "delivery": delivery_of(self._settings),
                     "trouble": self._results.trouble,
                 },
+                "sinks": self._sinks.status(),
                 "switches": self._controller.switches,
                 "stale_answers": self._uplink.counts.stale_answers,
             }
         )
+
+    def _tell(self, status: Mapping[str, Any]) -> None:
+        self._sinks.tell(status)
+        self._status.write(status)
 
 
 async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
     started = time.perf_counter()
     identity_of(settings)
+    check_sinks(settings)
     check_source(settings)  # before the model: a mistyped path should not take seconds to be told
     torch_executor = make_executor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)

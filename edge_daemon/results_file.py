@@ -24,6 +24,7 @@ import structlog
 
 from common.errors import CleaveError, ConfigurationError
 from common.files import PASSING, make_directory, sync_directory, write_all
+from edge_daemon.results_rotation import Rotation, rotate, rotated
 from edge_daemon.results_scan import Scan, aside, cut_out, scan
 
 log = structlog.get_logger()
@@ -48,9 +49,10 @@ class ResultsUnavailableError(CleaveError):
 
 
 class ResultsTarget(Protocol):
-    """Where records go. `found` is what is there already."""
+    """Where records go. `found` is what is there already; `path`, where they can be read again, if they can."""
 
     name: str
+    path: Path | None
     found: Scan
 
     def commit(self, lines: bytes) -> None:
@@ -62,8 +64,8 @@ class ResultsTarget(Protocol):
     def close(self) -> None: ...
 
 
-def open_results(target: str) -> ResultsTarget:
-    """Open what `CLEAVE_EDGE_RESULTS` names.
+def open_results(target: str, rotation: Rotation | None = None) -> ResultsTarget:
+    """Open what `CLEAVE_EDGE_RESULTS` names; a file is rotated as `rotation` says.
 
     Raises `ConfigurationError` when it can be no results file, `ResultsUnavailableError` when it is none now.
     """
@@ -71,7 +73,7 @@ def open_results(target: str) -> ResultsTarget:
         return ResultsStream()
     path = Path(target).expanduser()
     try:
-        return ResultsStream(path) if path.exists() and not path.is_file() else ResultsFile(path)
+        return ResultsStream(path) if path.exists() and not path.is_file() else ResultsFile(path, rotation)
     except OSError as error:
         said = f"CLEAVE_EDGE_RESULTS={path}: {error.strerror}"
         raise (ConfigurationError if error.errno in OPERATORS else ResultsUnavailableError)(said) from error
@@ -82,6 +84,7 @@ class ResultsStream:
 
     def __init__(self, path: Path | None = None) -> None:
         self.name = str(path) if path is not None else "stdout"
+        self.path: Path | None = None
         self.found = Scan()
         self._file = path.open("ab", buffering=0) if path is not None else None
 
@@ -106,9 +109,12 @@ class ResultsStream:
 class ResultsFile:
     """A file of records, held by one daemon at a time. Its methods block on the disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rotation: Rotation | None = None) -> None:
         self.name = str(path)
+        self.path: Path | None = path
         self._path = path
+        self._rotation = rotation
+        self._cannot_rotate: str | None = None
         self._descriptor = -1
         self._cut_to: int | None = None
         try:
@@ -119,6 +125,7 @@ class ResultsFile:
                 raise
             log.error("results cannot be opened yet, frames wait", path=self.name, reason=error.strerror)
             self.found = scan(path) if path.exists() else Scan()
+        self._find_rotated()
         if self.found.answered:
             log.info("results continued", path=self.name, frames=len(self.found.answered))
         if self.found.repeated:
@@ -133,6 +140,7 @@ class ResultsFile:
         """
         self._be_there()
         self._cut()
+        self._rotate_if_full(len(lines))
         self._cut_to = os.fstat(self._descriptor).st_size
         try:
             write_all(self._descriptor, lines)
@@ -156,6 +164,39 @@ class ResultsFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _find_rotated(self) -> None:
+        """Take note of the records in rotated files, too. Raises `OSError`."""
+        files: list[Path] = []
+        with contextlib.suppress(*(() if self._rotation else (PermissionError,))):
+            files = rotated(self._path)
+        for path in files:
+            found = scan(path)
+            self.found.add(found)
+            if found.damaged or found.torn_at is not None:
+                log.warning(
+                    "results: a rotated file is damaged; what it does not tell is done again",
+                    path=str(path),
+                    bytes=found.damaged_bytes,
+                )
+
+    def _rotate_if_full(self, nbytes: int) -> None:
+        """Begin a new file if `nbytes` more are too many for this one. One that cannot be rotated grows on."""
+        size = os.fstat(self._descriptor).st_size
+        if self._rotation is None or not size or size + nbytes <= self._rotation.nbytes:
+            return
+        try:
+            full = rotate(self._path, self._rotation.keep)
+        except OSError as error:
+            if self._cannot_rotate != error.strerror:
+                log.error(
+                    "results cannot be rotated; the file grows on", path=self.name, reason=error.strerror
+                )
+            self._cannot_rotate = error.strerror
+            return
+        log.info("results rotated", path=self.name, full=str(full), bytes=size)
+        self._cannot_rotate = None
+        self._open()
 
     def _be_there(self) -> None:
         """Have the file open under its own name: it may have been deleted, or moved away by who rotates logs."""

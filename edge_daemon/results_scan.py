@@ -51,6 +51,12 @@ class Scan:
         ends = [*(span.start for span in self.damaged), self.nbytes if self.torn_at is None else self.torn_at]
         return [Span(start, end) for start, end in zip(starts, ends, strict=True)]
 
+    def add(self, other: Scan) -> None:
+        """Take note of whose records another file has."""
+        self.repeated += other.repeated + len(self.answered & other.answered)
+        self.answered |= other.answered
+        self.last_number = max(self.last_number, other.last_number)
+
     def take(self, line: bytes) -> None:
         """Take note of what follows in the file: a line, or a piece of something too long to be one."""
         start, self.nbytes = self.nbytes, self.nbytes + len(line)

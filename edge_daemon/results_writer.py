@@ -43,7 +43,8 @@ class ResultsWriter:
     """Owns the thread that writes. Its methods are the event loop's.
 
     When records cannot be written they are tried again until they can, and frames wait; with `drop` they are
-    dropped and counted instead. Both are said once. `reader_gone` is called when nobody reads a pipe any more.
+    dropped and counted instead. Both are said once. `committed` is given the lines that are safe, in the order in
+    which they are; `reader_gone` is called when nobody reads a pipe any more.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class ResultsWriter:
         ledger: FrameLedger,
         *,
         drop: bool = False,
+        committed: Callable[[Sequence[bytes]], None] = lambda _: None,
         reader_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
         self._ledger = ledger
         self._drop = drop
+        self._committed = committed
         self._reader_gone = reader_gone
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
@@ -152,6 +155,7 @@ class ResultsWriter:
             self.trouble = None
         for line in batch:
             self._ledger.note(FrameEvent.FAILED if line.failed else FrameEvent.ANSWERED)
+        self._committed([line.data for line in batch])
         self._less(len(batch))
 
     def _dropped(self, count: int) -> None:

@@ -17,6 +17,7 @@ TOLD = {
     "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",
     "edge_daemon/uplink.py": "whether a certificate has ended, for the log",
     "edge_daemon/capture_child.py": "when a camera's frame was captured, for whoever reads its record",
+    "edge_daemon/sinks/webhook.py": "when a batch was signed, for whoever refuses old ones",
     "edge_daemon/source.py": "a file's age at the start, believed until the clock is seen to be set",
 }
 """Where the time of day may be asked for, and what for."""

@@ -33,6 +33,7 @@ class FakeTarget:
     """Takes batches when the test lets it, or refuses them as the test says."""
 
     name = "/some/results"
+    path: Path | None = None
 
     def __init__(self) -> None:
         self.found = Scan()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
+from cloud_daemon.frame_tally import EdgeTally, FrameTally, Outcome, Served
 from cloud_daemon.greeting import refusal, unwelcome
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
@@ -70,6 +71,7 @@ class House(Protocol):
     name: str
     pools: Mapping[ModelFingerprint, TailPool]
     frames: FrameRunner
+    tally: FrameTally
     turns: ProbeTurns
     tasks: asyncio.TaskGroup
     allocate: Allocate
@@ -109,11 +111,17 @@ class Session:
         self._log = log.bind(session=number)
         self._requests = 0
         self.greeted = False
+        self.served = EdgeTally()
 
     @property
     def in_flight(self) -> int:
         """Frames of this edge that are here."""
         return len(self._in_flight)
+
+    @property
+    def model(self) -> str:
+        """The edge's model; there is one from the greeting on."""
+        return self._pool.model.name
 
     @property
     def _pool(self) -> TailPool:
@@ -156,6 +164,8 @@ class Session:
     def closed(self, error: LinkError | None) -> None:
         for task in self._tasks:
             task.cancel()
+        for event in [*self._in_flight]:
+            self._leave(event, Outcome.EDGE_GONE)
         self._house.frames.gone(self.number)
         if error is not None:
             said = "connection lost" if isinstance(error, LinkLostError) else "connection closed by us"
@@ -191,55 +201,66 @@ class Session:
 
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
+        tally = self._house.tally
         tail = self._tails.get(infer.epoch)
         if tail is None:
+            tally.turned_away(infer.tensors, Outcome.NOT_PREPARED)
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
         if event.dropped:
+            tally.turned_away(infer.tensors, Outcome.NO_MEMORY)
             self._house.complain("frame refused: no memory for it, or it came too late", edge=self.edge)
             self._busy(infer, self._house.frames.retry_ms(self.number))
             return
         tail.check(infer.tensors, event.payload.nbytes)
         if len(self._in_flight) >= limits.MAX_IN_FLIGHT:
+            tally.turned_away(infer.tensors, Outcome.OVER_CREDIT)
             self._busy(infer, self._house.frames.retry_ms(self.number))
             return
         deadline = event.at + infer.deadline_ms / 1e3
         try:
             result = self._pool.infer(self.number, tail, infer.tensors, event.payload, deadline)
         except NoPlaceError as error:
+            tally.turned_away(infer.tensors, Outcome.NO_PLACE)
             self._busy(infer, error.retry_after_ms)
             return
+        tally.came(infer.tensors)
         self._in_flight.add(event)
-        self._start(partial(self._run, infer, result, event), partial(self._leave, event))
+        self._start(partial(self._run, infer, result, event), partial(self._leave, event, Outcome.EDGE_GONE))
 
     def _busy(self, infer: Infer, retry_after_ms: float) -> None:
         self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
 
-    def _leave(self, event: Received) -> None:
+    def _leave(self, event: Received, outcome: Outcome) -> None:
         """Give a frame's place back: before its answer leaves, so that the edge's next frame finds it free."""
-        self._in_flight.discard(event)
+        if event in self._in_flight:
+            self._in_flight.discard(event)
+            self._house.tally.ended(outcome)
 
     async def _run(self, infer: Infer, result: asyncio.Future[Ran], event: Received) -> None:
         arrival = Arrival.of(event)
         try:
             done = await result
         except NoPlaceError as error:
-            self._leave(event)
+            self._leave(event, Outcome.NO_PLACE)
             self._busy(infer, error.retry_after_ms)
             return
         except DeadlinePassedError:
+            self._leave(event, Outcome.LATE)
             self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
             return
         except FrameError as error:
-            self._leave(event)
+            self._leave(event, Outcome.FRAME_AT_FAULT)
             self._fail(infer, str(error), frame_at_fault=True)
             return
         except CleaveError as error:
             self._log.warning("frame failed", frame=infer.frame, reason=str(error))
-            self._leave(event)
+            self._leave(event, Outcome.FAILED)
             self._fail(infer, str(error))
             return
-        self._leave(event)
+        self._leave(event, Outcome.ANSWERED)
+        self.served.note()
+        self._house.tally.served(Served(arrival.receive_ms, done.queue_ms, done.run_ms, done.batch))
         entries, chunks = to_wire(self._pool.model.graph, done.outputs)
         self._say(
             Answer(

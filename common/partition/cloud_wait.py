@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from common.partition.decide import Conditions, Decision, choose
 from common.partition.frontier import Frontier
+from common.plan import Cause
 
 TELLING = 0.15
 """Share of the predicted latency from which on the wait is told, though it changes nothing."""
@@ -28,4 +29,7 @@ def tell_wait(frontier: Frontier, conditions: Conditions, decision: Decision) ->
     long = bool(decision.cut.cloud_units) and wait_ms >= TELLING * decision.prediction.latency_ms
     if free == decision.cut and not long:
         return decision
-    return replace(decision, reason=f"{decision.reason} (the cloud is busy: {wait_ms:.0f} ms wait)")
+    reason = f"{decision.reason} (the cloud is busy: {wait_ms:.0f} ms wait)"
+    return replace(
+        decision, reason=reason, cause=decision.cause if free == decision.cut else Cause.CLOUD_BUSY
+    )

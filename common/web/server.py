@@ -31,6 +31,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "cleave",
 }
 """Nothing runs that is not from our own files, nothing is shown within other pages, nothing is kept."""
 OPEN_TO_ALL = ("/livez", "/readyz", "/token")

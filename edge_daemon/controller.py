@@ -257,7 +257,7 @@ class Controller:
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)
         current = (before.cut, self._cost_model.costs(before.cut)) if planned and allowed else None
-        decision = tell_wait(frontier, conditions, decide(frontier, conditions, current))
+        decision = tell_wait(frontier, conditions, decide(frontier, conditions, current), before.cut)
         if before.cut.cloud_units and leaves_for_load(frontier, conditions, decision):
             self._load.left(conditions.cloud_wait_ms, time.monotonic())
         if planned and not allowed:

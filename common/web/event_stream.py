@@ -55,8 +55,7 @@ class EventStream:
 
     def begin_anew(self) -> None:
         """Tell everybody the first message again: what it says has changed."""
-        if self._listeners:
-            self._tell("first", self._first)
+        self._tell("first", self._first)
 
     def close(self) -> None:
         """End all streams."""
@@ -86,6 +85,8 @@ class EventStream:
         return response
 
     def _tell(self, kind: str, make: Make) -> None:
+        if not self._listeners:
+            return
         try:
             message = _message(kind, make())
         except Exception:  # a bug: the page stands still, frames do not

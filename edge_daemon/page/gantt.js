@@ -4,6 +4,7 @@ import { drawing, element, formats } from "/assets/live.js";
 
 const PARTS = [["head", "head"], ["encode", "encode"], ["link", "link"], ["queue", "waits in the cloud"], ["tail", "tail"]];
 const ROWS = 12;
+const LEAST_ROWS = 4;
 const ROW = 19;
 const BAR = 13;
 const NAMES = 52;
@@ -36,7 +37,8 @@ export class Gantt {
     if (!all.length) return all;
     const took = all.map((frame) => frame.total).sort((a, b) => a - b)[Math.floor(all.length / 2)];
     const end = Math.max(...all.map((frame) => frame.began + frame.total));
-    return all.filter((frame) => end - frame.began <= Math.max(SPAN_OF_MEDIANS * took, LEAST_SPAN_MS));
+    const span = Math.max(SPAN_OF_MEDIANS * took, LEAST_SPAN_MS, ...all.slice(-LEAST_ROWS).map((frame) => end - frame.began));
+    return all.filter((frame) => end - frame.began <= span);
   }
 
   draw() {
@@ -67,6 +69,8 @@ function bar(frame, y, x) {
   const node = drawing("g", {}, drawing("text", { class: "name muted", x: NAMES - 6, y: y + 11 }, `#${frame.n}`));
   let at = frame.began;
   const last = frame.began + frame.total;
+  // What is in no part: waiting for a cloud that did not answer, before the edge went on.
+  node.append(drawing("line", { class: "span", x1: x(at), x2: x(last), y1: y + BAR / 2, y2: y + BAR / 2 }));
   for (const [name, text] of PARTS) {
     const ms = frame.parts[name];
     if (!ms) continue;

@@ -238,10 +238,10 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_an_address_may_be_turned_off() -> None:
     """`off` where an address may be one; what is in force is printed so that it is read back."""
-    for given in ("off", "127.0.0.1:80", "[::1]:80"):
-        settings = ListenSettings.load({"CLEAVE_EDGE_HTTP": given})
-        assert str(settings.http) == given
-        assert settings.as_environment() == f"CLEAVE_EDGE_HTTP={given}\n"
+    for value in ("off", "127.0.0.1:80", "[::1]:80"):
+        settings = ListenSettings.load({"CLEAVE_EDGE_HTTP": value})
+        assert str(settings.http) == value
+        assert settings.as_environment() == f"CLEAVE_EDGE_HTTP={value}\n"
     with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_HTTP=never: .*host:port.*`?off`?"):
         ListenSettings.load({"CLEAVE_EDGE_HTTP": "never"})
 

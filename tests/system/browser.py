@@ -82,18 +82,16 @@ class Page:
 
     async def value(self, script: str) -> Any:
         """Return what an expression is in the page, promises awaited. Raises `PageError` with what it throws."""
-        result = await self.call(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
-        )
+        result = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise PageError(f"{script}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
     async def until(self, script: str, timeout_s: float = CALL_S) -> Any:
-        """Wait until an expression is true in the page, and return it. Raises `PageError` when it does not become so."""
+        """Wait until an expression is true in the page, and return it. Raises `PageError` if it does not get so."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not (value := await self.value(script)):
+                while not (value := await self.value(script)):  # noqa: ASYNC110 (the page is another process)
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise PageError(f"not within {timeout_s:g} s: {script}; console: {self.console}") from None
@@ -162,8 +160,12 @@ async def page_in_chromium(directory: Path) -> AsyncIterator[Page]:
 async def _port(file: Path, process: asyncio.subprocess.Process) -> int:
     """Return the port that the browser says it listens on."""
     async with asyncio.timeout(START_S):
-        while not (file.exists() and file.read_text().strip()):
+        while not (said := _text_of(file)):
             if process.returncode is not None:
                 raise PageError(f"chromium ended with status {process.returncode}")
             await asyncio.sleep(0.05)
-    return int(file.read_text().split()[0])
+    return int(said.split()[0])
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""

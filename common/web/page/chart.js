@@ -49,11 +49,11 @@ export class Chart {
     const options = {
       width, height,
       legend: { show: false },
-      padding: [16, 8, 0, 0],
+      padding: [16, 20, 0, 0],
       scales: { x: { time: true, auto: false, range: () => { const { min, max } = this.range(); return [min, max]; } }, y: this.scale },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "time" }, points: { size: 6 } },
       axes: [
-        { ...axis, size: 26, space: 70, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", splits[1] - splits[0] < 60 ? {} : { hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, size: 26, space: 52, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", splits[1] - splits[0] < 60 ? {} : { hour: "2-digit", minute: "2-digit" })) },
         this.splits === null
           ? { ...axis, size: 52, space: 26, values: (_, splits) => splits.map((value) => this.format(value, true)) }
           : { ...axis, size: 52, splits: () => this.splits.map(this.height), values: () => this.splits.map((value) => this.format(value, true)) },

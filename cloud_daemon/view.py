@@ -48,7 +48,7 @@ class CloudView:
         self._answered = Rate(time.monotonic())
         self._busy: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)])
         self._gpu: dict[str, int] | None = None
-        self._gpu_asked_at = 0.0
+        self._gpu_due = 0.0
         self._points: deque[tuple[int, float, int, float]] = deque(maxlen=POINTS)
         self.address: Address | None = None
         """Where edges connect, once they can."""
@@ -107,9 +107,9 @@ class CloudView:
 
     def _ask_gpu(self, clock: float) -> None:
         """Have the compute thread look at the GPU's memory: nobody else may speak to the device."""
-        if self._executor.device == "cpu" or clock < self._gpu_asked_at + GPU_LOOK_S:
+        if clock < self._gpu_due:
             return
-        self._gpu_asked_at = clock
+        self._gpu_due = clock + GPU_LOOK_S
         self._server.frames.compute.submit(self._look_at_gpu, patience=Patience.MEASURE)
 
     def _look_at_gpu(self) -> None:

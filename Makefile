@@ -16,7 +16,7 @@ help:
 	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
 	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
 	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
-	@echo "make docs         write docs/configuration.md anew from the settings"
+	@echo "make docs         write docs/configuration.md anew from the settings, and the table of metrics in docs/seeing.md"
 	@echo "make clean        remove the virtual environment and what was made"
 
 demo: $(VENV)/.demo libiperf
@@ -46,6 +46,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python docs/write_configuration.py --check
+	$(BIN)/python docs/write_metrics.py --check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -54,6 +55,7 @@ check: lint types test
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_configuration.py
+	$(BIN)/python docs/write_metrics.py
 
 clean:
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
@@ -29,6 +31,10 @@ def view_of(rack: Cloud, executor: TorchExecutor | None = None) -> CloudView:
     view = CloudView(SETTINGS, rack.server, executor or TorchExecutor(), ReceiveLedger(10**9))
     view.address = rack.address
     return view
+
+
+def has_gpu(view: CloudView) -> bool:
+    return view.status()["gpu"] is not None
 
 
 def metrics_of(view: CloudView) -> dict[str, float]:
@@ -121,7 +127,7 @@ def test_the_gpus_memory_is_asked_for_where_there_is_one(tmp_path: Path) -> None
                 if memory is None:
                     assert view.status()["gpu"] is None
                     continue
-                await until(lambda view=view: view.status()["gpu"] is not None)
+                await until(partial(has_gpu, view))
                 assert view.status()["gpu"] == {"free_bytes": memory[0], "total_bytes": memory[1]}
                 assert metrics_of(view)["cleave_cloud_gpu_memory_total_bytes"] == memory[1]
 
@@ -137,7 +143,11 @@ def test_the_status_is_kept_in_a_file(tmp_path: Path) -> None:
             file = StatusFile(tmp_path, "CLEAVE_CLOUD_STATE_DIR")
             task = asyncio.create_task(keep_status(view, file, interval_s=0.01))
             await rack.greeted(edge="porch")
-            read = lambda: json.loads(file.path.read_text())  # noqa: E731
+
+            def read() -> dict[str, Any]:
+                document: dict[str, Any] = json.loads(file.path.read_text())
+                return document
+
             await until(lambda: file.path.exists() and len(read()["edges"]) == 1)
             assert read().keys() == view.status().keys()
             task.cancel()

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     NOT_PREPARED = "not_prepared"
     """Its plan is none of those that this session has ready."""
-    NO_MEMORY = "no_memory"
+    NOT_RECEIVED = "not_received"
     """There was no memory for its tensors, or they came in too slowly."""
     OVER_CREDIT = "over_credit"
     """The edge had as many here as it may."""

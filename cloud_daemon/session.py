@@ -208,7 +208,7 @@ class Session:
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
         if event.dropped:
-            tally.turned_away(infer.tensors, Outcome.NO_MEMORY)
+            tally.turned_away(infer.tensors, Outcome.NOT_RECEIVED)
             self._house.complain("frame refused: no memory for it, or it came too late", edge=self.edge)
             self._busy(infer, self._house.frames.retry_ms(self.number))
             return

@@ -53,7 +53,7 @@ export class Chart {
       scales: { x: { time: true, auto: false, range: () => { const { min, max } = this.range(); return [min, max]; } }, y: this.scale },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "time" }, points: { size: 6 } },
       axes: [
-        { ...axis, size: 26, space: 52, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", splits[1] - splits[0] < 60 ? {} : { hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, size: 26, space: width < 400 ? 52 : 76, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", splits[1] - splits[0] < 60 ? {} : { hour: "2-digit", minute: "2-digit" })) },
         this.splits === null
           ? { ...axis, size: 52, space: 26, values: (_, splits) => splits.map((value) => this.format(value, true)) }
           : { ...axis, size: 52, splits: (_, __, least, most) => this.splits.map(this.height).filter((height) => height <= most), values: (_, heights) => heights.map((__, i) => this.format(this.splits[i], true)) },

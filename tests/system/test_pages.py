@@ -162,13 +162,16 @@ async def the_clouds_page(site: Site) -> None:
     await page.until("document.querySelector('[data-path=\"frames.answered\"]').dataset.raw === '6'")
     assert await page.value("document.querySelector('#edges strong').textContent") == EVIL
     assert await page.value("document.querySelectorAll('main img').length") == 0
-    (row,) = (await site.status(site.cloud_url))["edges"]
+    status = await site.status(site.cloud_url)
+    (row,) = status["edges"]
     shown = await page.value("[...document.querySelectorAll('#edges td')].map((td) => td.textContent)")
     assert row["name"] in shown[0]
     assert shown[1:3] == [row["address"], row["model"]]
     assert shown[4] == str(row["answered"]) == "6"
     batches = await page.value("document.querySelector('#batches svg').getAttribute('aria-label')")
-    assert batches == "6 frames in batches of 1"
+    told = status["batches"]["frames_by_size"]
+    assert batches == ", ".join(f"{frames} frames in batches of {size}" for size, frames in told.items())
+    assert sum(told.values()) == 6
     await site.shows_status(site.cloud_url)
 
 
@@ -190,7 +193,7 @@ async def metrics_and_status_agree(site: Site, edge: Edge, cloud_state: Path) ->
 
 def test_a_page_with_a_token_survives_its_daemon_on_a_phone(tmp_path: Path) -> None:
     """The token is asked for once, also over a restart; killed, the daemon is shown as gone; started again, the page
-    goes on by itself, with its numbers. It fits 375 pixels."""
+    goes on by itself, with its numbers, and asks again when the cookie is good no longer. It fits 375 pixels."""
     token = tmp_path / "token"
     token.write_text("correct-horse-battery\n")
     token.chmod(0o600)
@@ -226,7 +229,13 @@ def test_a_page_with_a_token_survives_its_daemon_on_a_phone(tmp_path: Path) -> N
             await edge.answered(5, 60)
             await page.until("document.querySelector('[data-path=\"frames.answered\"]').dataset.raw === '3'")
             assert await page.value("window.stillHere"), "it was not loaded again"
-        assert [line for line in page.console if "net::ERR_" not in line] == []
+            assert [line for line in page.console if "net::ERR_" not in line] == []
+            # A cookie that is good no longer: the page finds out when it connects again, and asks.
+            await page.call("Network.clearBrowserCookies")
+            edge.send_signal(signal.SIGSTOP)
+            await page.until("document.body.dataset.state === 'lost'")
+            edge.send_signal(signal.SIGCONT)
+            await page.until("document.querySelector('form.token') !== null")
 
     in_browser(tmp_path, scenario, CLEAVE_EDGE_HTTP_TOKEN=token)
 

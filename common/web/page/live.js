@@ -43,7 +43,7 @@ export function follow(handlers) {
   const again = async () => {
     // A token that has been changed shows in the status code, which an EventSource does not tell.
     try {
-      const answer = await fetch("/readyz", { cache: "no-store" });
+      const answer = await fetch("/status", { cache: "no-store" });
       if (answer.status === 401 || answer.status === 421) return location.reload();
     } catch {
       return void setTimeout(again, RETRY_MS[Math.min(attempt++, RETRY_MS.length - 1)]);

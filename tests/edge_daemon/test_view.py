@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import Any
 
-import pytest
 from prometheus_client import generate_latest
 
 from common.json_text import to_json
 from edge_daemon.daemon import EdgeDaemon
-from edge_daemon.history import FRAMES
-from edge_daemon.metrics import EdgeMetrics
-from edge_daemon.status import plan_document
 from edge_daemon.view import EdgeView, graph_document
-from tests.edge_daemon.records import record
 from tests.edge_daemon.test_daemon import Site
-from tests.edge_daemon.test_switch_log import CLOUD, EDGE, plan
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 
@@ -79,25 +71,3 @@ def test_what_was_answered_is_shown(tmp_path: Path) -> None:
     assert site.status["frames"]["answered"] == 6
     assert site.status["latest"]["name"] == "05.jpg"
     assert site.status["switches"] == 0
-
-
-def test_nobody_looking_costs_a_frame_next_to_nothing() -> None:
-    """Each frame is observed, appended, and forgotten in time: nothing grows, and no picture is made."""
-    metrics = EdgeMetrics()
-    for number in range(10 * FRAMES):
-        metrics.saw(record(number, ran=("edge", "cloud", "split", "edge after cloud")[number % 4]))
-    metrics.saw(record(1, ran="nowhere", error="no image"))
-    text = generate_latest(metrics.registry).decode()
-    assert f'cleave_edge_frame_seconds_count{{ran="split"}} {2.5 * FRAMES}' in text
-    assert f'cleave_edge_stage_seconds_count{{stage="link"}} {10.0 * FRAMES}' in text
-    assert 'cleave_edge_frame_seconds_count{ran="nowhere"} 0.0' in text
-
-
-@pytest.mark.parametrize("cut", [EDGE, CLOUD])
-def test_a_plan_is_told_with_its_cut(cut: Any) -> None:
-    """What crosses is there with its codec; a rate that is not known is no number."""
-    document = plan_document(plan(3, cut, sustainable_fps=math.inf))
-    assert document["cut"] == cut.label
-    assert document["units"] == {"edge": len(cut.edge_units), "cloud": len(cut.cloud_units)}
-    assert document["crossing"] == [{"unit": unit, "codec": "raw"} for unit in cut.crossing]
-    assert json.loads(to_json(document))["sustainable_fps"] is None

@@ -24,7 +24,7 @@ help:
 	@echo "                  make chaos-links CUTS='--cuts 100 --seed 7' does fewer, or some again"
 	@echo "make chaos-camera  an RTSP camera killed twenty times, and stopped, beside a real edge (CAMERA=--gstreamer: theirs)"
 	@echo "make chaos-sinks  the MQTT broker away for a minute, then in turns (needs mosquitto)"
-	@echo "make docs         write docs/configuration.md anew from the settings"
+	@echo "make docs         write docs/configuration.md anew from the settings, and the table of metrics in docs/seeing.md"
 	@echo "make clean        remove the virtual environment and what was made"
 
 demo: $(VENV)/.demo libiperf
@@ -73,6 +73,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python docs/write_configuration.py --check
+	$(BIN)/python docs/write_metrics.py --check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -81,6 +82,7 @@ check: lint types test
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_configuration.py
+	$(BIN)/python docs/write_metrics.py
 
 clean:
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

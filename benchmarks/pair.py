@@ -123,6 +123,7 @@ class Cloud(Daemon):
         environment = {
             "CLEAVE_CLOUD_LISTEN": f"{host}:{port}",
             "CLEAVE_CLOUD_STATE_DIR": str(directory / name),
+            "CLEAVE_CLOUD_HTTP": "off",  # several on one machine would want one port
             # Between network namespaces: another address, but nobody else's network.
             **({} if host.startswith("127.") else {"CLEAVE_CLOUD_INSECURE": "1"}),
             **{key: str(value) for key, value in settings.items()},
@@ -155,6 +156,7 @@ class Edge(Daemon):
             "CLEAVE_EDGE_RESULTS": str(self.results),
             "CLEAVE_EDGE_STATE_DIR": str(self.state),
             "CLEAVE_EDGE_CLOUD": f"{cloud[0]}:{cloud[1]}",
+            "CLEAVE_EDGE_HTTP": "off",
             **{key: str(value) for key, value in settings.items()},
         }
         super().__init__("edge_daemon", environment, directory / f"{name}.log", prefix)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from pathlib import Path
 
 import structlog
 
 from cloud_daemon.config import CloudSettings
-from common.config import Address
+from common.config import Address, is_loopback
 from common.errors import ConfigurationError
 from common.tls.certificates import CertificateFacts, TlsFiles
 from common.tls.contexts import cloud_context
@@ -83,14 +82,6 @@ def check_unprotected(listen: Address, *, insecure: bool, allow: str) -> None:
             "pki issue NAME --cloud --host ADDRESS --out DIR`) and set CLEAVE_CLOUD_TLS=DIR, or listen on "
             "127.0.0.1, or, on a network that you trust as a whole, set CLEAVE_CLOUD_INSECURE=1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether an address or name is reached from this machine only; of other names nobody can say."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def read_allow_list(allow: str) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from common.config import Address, AddressSetting, PathSetting, setting
+from common.config import Address, AddressOrOffSetting, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 
 STATE_DIR = Path("~/.local/state/cleave-cloud")
@@ -94,6 +94,18 @@ class CloudSettings(DaemonSettings):
         ge=1,
         le=65535,
         help="where the iperf3 server listens, while an edge has its turn",
+    )
+    http: AddressOrOffSetting = setting(
+        "CLOUD_HTTP",
+        Address(host="127.0.0.1", port=7490),
+        values="host:port, `off`",
+        help="where health, metrics and the page are served; beyond this machine only with a token",
+    )
+    http_token: PathSetting | None = setting(
+        "CLOUD_HTTP_TOKEN",
+        None,
+        values="file",
+        help="holds the token (16 characters at least) that whoever wants to see the page must know",
     )
     state_dir: PathSetting = setting("CLOUD_STATE_DIR", STATE_DIR, help="where measured profiles are kept")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -13,10 +14,14 @@ from cloud_daemon.config import CloudSettings
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
+from cloud_daemon.view import CloudView
 from common.errors import ConfigurationError
 from common.heap import settle_heap
 from common.limits import MIB
 from common.signals import on_hangup, stop_event
+from common.status_file import StatusFile
+from common.web.server import serving
+from common.web.view import View
 from common.wire.receive_ledger import ReceiveLedger
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
@@ -29,10 +34,18 @@ from models.zoo import load_model
 
 log = structlog.get_logger()
 
+STATUS_S = 5.0
+
 
 async def run(settings: CloudSettings) -> None:
     """Run until SIGINT or SIGTERM. Raises `ConfigurationError` for what only the operator can mend."""
     access = Access.of(settings)  # before the model: what is wrong with it should not take seconds to be told
+    async with serving("cloud", settings.http, settings.http_token, "CLEAVE_CLOUD_HTTP") as show:
+        await _run(settings, access, show)
+
+
+async def _run(settings: CloudSettings, access: Access, show: Callable[[View], None]) -> None:
+    status = StatusFile(settings.state_dir, "CLEAVE_CLOUD_STATE_DIR")
     torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
     stop = stop_event()
@@ -43,6 +56,7 @@ async def run(settings: CloudSettings) -> None:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
             pools = [await serve(model, settings, torch_executor, frames) for model in models]
+            ledger = ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers())
             server = CloudServer(
                 settings.name or socket.gethostname(),
                 settings.listen,
@@ -51,10 +65,13 @@ async def run(settings: CloudSettings) -> None:
                 settings.iperf_port,
                 tasks,
                 access,
-                ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers()).allocate,
+                ledger.allocate,
             )
+            view = CloudView(settings, server, torch_executor, ledger)
             settle_heap()
-            address = await server.start()
+            view.address = address = await server.start()
+            show(view)
+            background.append(tasks.create_task(keep_status(view, status)))
             on_hangup(server.reload)
             announce = log.info if access.identity else log.warning
             announce(
@@ -67,6 +84,7 @@ async def run(settings: CloudSettings) -> None:
                 background.append(tasks.create_task(access.identity.watch()))
             await stop.wait()
             log.info("stopping", edges=len(server.sessions))
+            view.address = None
             await server.stop()
             for task in background:
                 task.cancel()
@@ -74,6 +92,15 @@ async def run(settings: CloudSettings) -> None:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)
     log.info("stopped")
+
+
+async def keep_status(view: CloudView, file: StatusFile, interval_s: float = STATUS_S) -> None:
+    """Write the status now and again, until cancelled."""
+    while True:
+        view.note_point()
+        await view.refresh()
+        await asyncio.to_thread(file.write, view.status())
+        await asyncio.sleep(interval_s)
 
 
 def load_models(settings: CloudSettings) -> list[Model]:

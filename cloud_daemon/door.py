@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Callable
 
 import structlog
@@ -30,8 +29,6 @@ BURST = 32
 """Connections accepted in one go, before others have their turn."""
 OUT_OF_SOCKETS_S = 1.0
 """When the process can have no more files, accepting rests for this long."""
-COMPLAIN_S = 10.0
-"""Connections that come to nothing are logged this often at most: anybody can make as many as he likes."""
 
 Accept = Callable[[socket.socket, str], None]
 
@@ -95,25 +92,6 @@ class Door:
                 return
             connection.setblocking(False)
             self._accept(connection, str(address[0]))
-
-
-class Complaints:
-    """Logs what came to nothing, seldom enough that nobody can fill the disk with it."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next = 0.0
-        self._unsaid = 0
-
-    def say(self, event: str, **what: object) -> None:
-        """Log `event`, or count it for the next one that is logged."""
-        now = self._clock()
-        if now < self._next:
-            self._unsaid += 1
-            return
-        self._next = now + COMPLAIN_S
-        log.warning(event, **what, **({"unsaid_before": self._unsaid} if self._unsaid else {}))
-        self._unsaid = 0
 
 
 async def shake_hands(

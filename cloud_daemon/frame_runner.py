@@ -108,6 +108,18 @@ class FrameRunner:
         with self._lock:
             return self._scheduler.held
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for their turn."""
+        with self._lock:
+            return self._scheduler.waiting
+
+    @property
+    def busy_s(self) -> float:
+        """Time for which frames have been computed so far, the batch that runs not included."""
+        with self._lock:
+            return self._scheduler.busy_s
+
     def wait(self, edge: str) -> Wait:
         """How long other edges' frames would hold up those of `edge`."""
         with self._lock:

@@ -115,7 +115,8 @@ class FrameScheduler(Generic[Scheduled]):
         self._places = places
         self._edges: dict[str, _Edge[Scheduled]] = {}
         self._running: _Running[Scheduled] | None = None
-        self._busy_s = 0.0
+        self.busy_s = 0.0
+        """Time for which batches have run so far."""
         self._level_s = 0.0
         """What the edge that was served last had been served before."""
 
@@ -191,7 +192,7 @@ class FrameScheduler(Generic[Scheduled]):
             own = running.of(waiting.frame.edge)
             added_s = max(run_s - alone, 0.0) * (count - own) / max(count - 1, 1)
             held_s.append((running.others_s[waiting.frame.edge] + added_s) / own)
-        self._busy_s += run_s
+        self.busy_s += run_s
         for name in running.others_s:
             edge = self._edges.get(name)
             if edge is None:
@@ -240,7 +241,7 @@ class FrameScheduler(Generic[Scheduled]):
     def _others_s(self, edge: str, now: float) -> float:
         """Time for which the thread has run other edges' frames so far."""
         own = self._edges.get(edge)
-        others_s = self._busy_s - (own.busy_s if own is not None else 0.0)
+        others_s = self.busy_s - (own.busy_s if own is not None else 0.0)
         if self._running is not None:
             count = len(self._running.batch)
             others_s += (now - self._running.began) * (count - self._running.of(edge)) / count

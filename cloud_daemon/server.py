@@ -12,12 +12,14 @@ from functools import partial
 import structlog
 
 from cloud_daemon.access import Access
-from cloud_daemon.door import Complaints, Door, shake_hands
+from cloud_daemon.door import Door, shake_hands
 from cloud_daemon.frame_runner import FrameRunner
+from cloud_daemon.frame_tally import FrameTally
 from cloud_daemon.greeting import loser_at_the_door
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
+from common.complaints import Complaints
 from common.config import Address
 from common.profile import ModelFingerprint
 from common.wire.incoming import Allocate, aligned_buffer
@@ -49,6 +51,7 @@ class CloudServer:
         self.allocate = allocate
         self.pools: Mapping[ModelFingerprint, TailPool] = {pool.model.fingerprint: pool for pool in pools}
         self.frames = frames
+        self.tally = FrameTally()
         self.tasks = tasks
         self.turns = ProbeTurns(listen.host, iperf_port)
         self.sessions: set[Session] = set()
@@ -84,6 +87,11 @@ class CloudServer:
     def frames_here(self) -> int:
         """Frames of all edges that have not been answered yet."""
         return sum(session.in_flight for session in self.sessions)
+
+    @property
+    def greeting(self) -> int:
+        """Connections that have not said Hello."""
+        return len(self._greeting)
 
     async def start(self) -> Address:
         """Listen; return the address (with the port in use, if port 0 was asked for).

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
+from cloud_daemon.frame_tally import EdgeTally, FrameTally, Outcome, Served
 from cloud_daemon.greeting import refusal, unwelcome
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
@@ -69,6 +70,7 @@ class House(Protocol):
     name: str
     pools: Mapping[ModelFingerprint, TailPool]
     frames: FrameRunner
+    tally: FrameTally
     turns: ProbeTurns
     tasks: asyncio.TaskGroup
     allocate: Allocate
@@ -94,11 +96,17 @@ class Session:
         self._requests: set[asyncio.Task[None]] = set()
         self._log = log.bind(session=number)
         self.greeted = False
+        self.served = EdgeTally()
 
     @property
     def in_flight(self) -> int:
         """Frames of this edge that are here."""
         return len(self._in_flight)
+
+    @property
+    def model(self) -> str:
+        """The edge's model; there is one from the greeting on."""
+        return self._pool.model.name
 
     @property
     def _pool(self) -> TailPool:
@@ -141,8 +149,9 @@ class Session:
     def closed(self, error: LinkError | None) -> None:
         for request in self._requests:
             request.cancel()
+        for event in [*self._in_flight]:
+            self._leave(event, Outcome.EDGE_GONE)
         self._house.frames.gone(self.number)
-        self._in_flight.clear()
         if error is not None:
             said = "connection lost" if isinstance(error, LinkLostError) else "connection closed by us"
             self._log.warning(said, edge=self.edge, peer=self.channel.peer, reason=str(error))
@@ -177,49 +186,75 @@ class Session:
 
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
+        tally = self._house.tally
         tail = self._tails.get(infer.epoch)
         if tail is None:
+            tally.turned_away(infer.tensors, Outcome.NOT_PREPARED)
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
             return
         if event.dropped:
+            tally.turned_away(infer.tensors, Outcome.NOT_RECEIVED)
             self._house.complain("frame refused: no memory for it, or it came too late", edge=self.edge)
             self._busy(infer, self._house.frames.retry_ms(self.number))
             return
         tail.check(infer.tensors, event.payload.nbytes)
         if len(self._in_flight) >= limits.MAX_IN_FLIGHT:
+            tally.turned_away(infer.tensors, Outcome.OVER_CREDIT)
             self._busy(infer, self._house.frames.retry_ms(self.number))
             return
         deadline = event.at + infer.deadline_ms / 1e3
         try:
             result = self._pool.infer(self.number, tail, infer.tensors, event.payload, deadline)
         except NoPlaceError as error:
+            tally.turned_away(infer.tensors, Outcome.NO_PLACE)
             self._busy(infer, error.retry_after_ms)
             return
+        tally.came(infer.tensors)
         self._in_flight.add(event)
         result.add_done_callback(partial(self._ran, infer, event))
 
     def _busy(self, infer: Infer, retry_after_ms: float) -> None:
         self._say(Busy(frame=infer.frame, epoch=infer.epoch, retry_after_ms=retry_after_ms))
 
+    def _leave(self, event: Received, outcome: Outcome) -> None:
+        """Give a frame's place back: before its answer leaves, so that the edge's next frame finds it free."""
+        if event in self._in_flight:
+            self._in_flight.discard(event)
+            self._house.tally.ended(outcome)
+
     def _ran(self, infer: Infer, event: Received, result: asyncio.Future[Ran]) -> None:
         """Tell the edge what came of a frame. No task waits for that: it would cost more than the telling."""
-        # Its place is free before its answer leaves, so that the edge's next frame finds it so.
-        self._in_flight.discard(event)
+        if event not in self._in_flight:  # the edge has gone
+            result.exception()  # taken note of
+            return
         try:
-            self._answer(infer, event, result.result())
-        except NoPlaceError as error:
-            self._busy(infer, error.retry_after_ms)
-        except DeadlinePassedError:
-            self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
-        except FrameError as error:
-            self._fail(infer, str(error), frame_at_fault=True)
+            self._tell(infer, event, result)
         except LinkError as error:
             self.channel.abort(error)
-        except CleaveError as error:
-            self._log.warning("frame failed", frame=infer.frame, reason=str(error))
-            self._fail(infer, str(error))
         except Exception as error:  # a bug, or the machine: it ends this session, not the daemon
             self._broke(error)
+
+    def _tell(self, infer: Infer, event: Received, result: asyncio.Future[Ran]) -> None:
+        try:
+            done = result.result()
+        except NoPlaceError as error:
+            self._leave(event, Outcome.NO_PLACE)
+            self._busy(infer, error.retry_after_ms)
+        except DeadlinePassedError:
+            self._leave(event, Outcome.LATE)
+            self._log.info("frame dropped, its deadline has passed", frame=infer.frame)
+        except FrameError as error:
+            self._leave(event, Outcome.FRAME_AT_FAULT)
+            self._fail(infer, str(error), frame_at_fault=True)
+        except CleaveError as error:
+            self._leave(event, Outcome.FAILED)
+            self._log.warning("frame failed", frame=infer.frame, reason=str(error))
+            self._fail(infer, str(error))
+        else:
+            self._leave(event, Outcome.ANSWERED)
+            self.served.note()
+            self._house.tally.served(Served(event.receive_s * 1e3, done.queue_ms, done.run_ms, done.batch))
+            self._answer(infer, event, done)
 
     def _answer(self, infer: Infer, event: Received, done: Ran) -> None:
         entries, chunks = to_wire(self._pool.model.graph, done.outputs)

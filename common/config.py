@@ -7,6 +7,7 @@ found before any is reported, unknown variables are refused, and the reference p
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,19 @@ class Address(BaseModel):
 
 
 AddressSetting = Annotated[Address, BeforeValidator(Address.parse)]
+OFF: Literal["off"] = "off"
+AddressOrOffSetting = Annotated[
+    Address | Literal["off"],
+    BeforeValidator(lambda value: OFF if value == OFF else Address.parse(value)),
+]
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address or name is reached from this machine only; of other names nobody can say."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _absolute(path: Path) -> Path:

@@ -28,6 +28,23 @@ class Mode(StrEnum):
     """Not planned at all: the operator fixed the cut."""
 
 
+class Cause(StrEnum):
+    """Why a plan came into force, as a word to count by; its reason says it with the numbers."""
+
+    START = "start"
+    FIRST = "first"
+    """The first one that was decided."""
+    FASTER = "faster"
+    RATE = "rate"
+    """The one before no longer kept the sampling rate."""
+    LINK_GONE = "link_gone"
+    CLOUD_BUSY = "cloud_busy"
+    DISAGREEMENT = "disagreement"
+    """Answers under the one before, which was lossy, were too often not the whole model's."""
+    PROFILING = "profiling"
+    FIXED = "fixed"
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A legal set of edge units, what follows from it, and what the crossing tensors are sent as.
@@ -183,6 +200,7 @@ class Plan:
     cut: Cut
     stages: tuple[Stage, ...]
     reason: str
+    cause: Cause = Cause.START
     prediction: Prediction | None = None
     lower_bound_ms: float | None = None
     sustainable_fps: float | None = None

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
+
+MOST_REPEATS = 20
+REPEATS_S = 10.0
+MOST_EVENTS = 1000
+"""Names of events that are remembered."""
 
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -19,6 +27,7 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
     """
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
+        SeldomRepeats(),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if readable else "iso", utc=not readable),
@@ -47,6 +56,39 @@ def _name_daemon(daemon: str) -> structlog.typing.Processor:
         return event
 
     return add
+
+
+class SeldomRepeats:
+    """Leaves out an event that has been logged `MOST_REPEATS` times within `REPEATS_S`; the next one says how many.
+
+    A camera that sends thirty broken frames a second fills no disk, and hides nothing else: each event is counted by
+    itself. Errors of ours are left out as well; what becomes of frames is in the metrics, whatever the log says.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[float, int]] = {}
+        """When the present span of each event began, and how many there were in it."""
+
+    def __call__(
+        self, logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        """Pass an event on. Raises `DropEvent` for one too many."""
+        name, now = str(event.get("event")), self._clock()
+        with self._lock:
+            began, count = self._seen.get(name, (now, 0))
+            left_out = 0
+            if now - began >= REPEATS_S:
+                began, count, left_out = now, 0, max(count - MOST_REPEATS, 0)
+            if name not in self._seen and len(self._seen) >= MOST_EVENTS:
+                self._seen.clear()  # libraries write numbers into their events' names
+            self._seen[name] = (began, count + 1)
+        if count >= MOST_REPEATS:
+            raise structlog.DropEvent
+        if left_out:
+            event["left_out_before"] = left_out
+        return event
 
 
 class _ToStructlog(logging.Handler):

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from common import limits
-from common.config import Address, AddressSetting, PathSetting, setting
+from common.config import Address, AddressOrOffSetting, AddressSetting, PathSetting, setting
 from common.daemon_settings import DaemonSettings
 from edge_daemon.picture_edit import Crop
 from edge_daemon.sinks.addresses import MqttSetting, WebhookSetting
@@ -144,6 +144,18 @@ class EdgeSettings(DaemonSettings):
         ge=1,
         le=1000,
         help="paces all computing by this factor, to play a weaker device",
+    )
+    http: AddressOrOffSetting = setting(
+        "EDGE_HTTP",
+        Address(host="127.0.0.1", port=7480),
+        values="host:port, `off`",
+        help="where health, metrics and the page are served; beyond this machine only with a token",
+    )
+    http_token: PathSetting | None = setting(
+        "EDGE_HTTP_TOKEN",
+        None,
+        values="file",
+        help="holds the token (16 characters at least) that whoever wants to see the page must know",
     )
     state_dir: PathSetting = setting(
         "EDGE_STATE_DIR",

@@ -23,7 +23,7 @@ from common.errors import CleaveError, LinkError
 from common.partition.cloud_wait import leaves_for_load, tell_wait
 from common.partition.decide import Conditions, Decision, decide
 from common.partition.frontier import Frontier
-from common.plan import Cut, Mode, Plan, stages_of
+from common.plan import Cause, Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
 from edge_daemon.alternatives import Alternative, alternatives
@@ -37,6 +37,7 @@ from edge_daemon.patience import Progress
 from edge_daemon.plan_log import tell_decision, tell_plan
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
+from edge_daemon.switch_log import SwitchLog
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.model import Model
@@ -104,13 +105,18 @@ class Controller:
         self._cloud_again_at = 0.0
         self.alternatives: tuple[Alternative, ...] = ()
         """What the cuts would take by the last decision; none since the link went."""
-        self.switches = 0
+        self.switches = SwitchLog()
 
     @property
     def active(self) -> ActivePlan:
         """The plan frames run under. There is one from `start()` on."""
         assert self._active is not None
         return self._active
+
+    @property
+    def started(self) -> bool:
+        """Whether frames can be answered: an inference has run, and there is a plan."""
+        return self._active is not None
 
     # --- what others tell the controller ----------------------------------------------------------------
     def link_up(self) -> None:
@@ -127,7 +133,7 @@ class Controller:
             now = time.monotonic()
             self._let_downs = [at for at in self._let_downs if now - at < LET_DOWNS_KEPT_S] + [now]
             self._cloud_again_at = now + hold_off_s(len(self._let_downs))
-            self._run_edge_only(f"the cloud is gone ({reason})")
+            self._run_edge_only(f"the cloud is gone ({reason})", Cause.LINK_GONE)
         self._wake.set()
 
     def saw_frame(self, nbytes: int) -> None:
@@ -195,7 +201,7 @@ class Controller:
         """Prepare the edge-only plan, so that frames can run whatever else happens."""
         cut = Cut.edge_only(self._model.graph)
         self._edge_only = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
-        self._run_edge_only("the edge alone, until the cloud is there")
+        self._run_edge_only("the edge alone, until the cloud is there", Cause.START)
 
     async def run(self) -> None:
         """Decide each interval, and when something has happened, until cancelled."""
@@ -225,14 +231,15 @@ class Controller:
         if self._fixed is not None:
             cut = self._fixed.cut()
             if self._uplink.available or not cut.cloud_units:
-                await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN")
+                await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN", Cause.FIXED)
         elif not self._uplink.available or time.monotonic() < self._cloud_again_at:
             await self._consider_rate_without_cloud()
         elif not self.has_profiles:
             if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way
                 return
             cut = Cut.cloud_only(self._model.graph)
-            await self._use(cut, Mode.STARTING, "profiling; the cloud computes meanwhile")
+            reason = "profiling; the cloud computes meanwhile"
+            await self._use(cut, Mode.STARTING, reason, Cause.PROFILING)
         else:
             await self._prober.measure_if_needed(self.active.uses_cloud)
             if self._estimate.bandwidth_bps is not None and self._uplink.available:
@@ -250,12 +257,12 @@ class Controller:
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)
         current = (before.cut, self._cost_model.costs(before.cut)) if planned and allowed else None
-        decision = tell_wait(frontier, conditions, decide(frontier, conditions, current))
+        decision = tell_wait(frontier, conditions, decide(frontier, conditions, current), before.cut)
         if before.cut.cloud_units and leaves_for_load(frontier, conditions, decision):
             self._load.left(conditions.cloud_wait_ms, time.monotonic())
         if planned and not allowed:
             reason = f"{before.cut.label} agrees too rarely with the whole model: {decision.reason}"
-            decision = replace(decision, reason=reason)
+            decision = replace(decision, reason=reason, cause=Cause.DISAGREEMENT)
         if scales := str(self.scales):
             decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
@@ -314,6 +321,7 @@ class Controller:
             cut=decision.cut,
             stages=stages_of(decision.cut, self._model.graph.sink),
             reason=decision.reason,
+            cause=decision.cause,
             prediction=decision.prediction,
             lower_bound_ms=decision.lower_bound_ms,
             sustainable_fps=decision.sustainable_fps,
@@ -322,17 +330,17 @@ class Controller:
         )
 
     # --- switching --------------------------------------------------------------------------------------
-    async def _use(self, cut: Cut, mode: Mode, reason: str) -> None:
+    async def _use(self, cut: Cut, mode: Mode, reason: str, cause: Cause) -> None:
         """Run `cut`, without a decision."""
         if self.active.plan.cut != cut:
             stages = stages_of(cut, self._model.graph.sink)
-            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
+            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason, cause=cause)
             await self._switch(cut, plan)
 
     async def _switch(self, cut: Cut, plan: Plan) -> None:
         """Prepare both sides, then let the next frame use the plan. Frames in flight finish under their own."""
         if not cut.cloud_units:
-            self._run_edge_only(plan.reason, plan)
+            self._run_edge_only(plan.reason, plan.cause, plan)
             return
         try:
             parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
@@ -350,7 +358,7 @@ class Controller:
         elif self._uplink.available and self._uplink.cloud is session:  # another one has not prepared it
             self._adopt(ActivePlan(plan, parts))
 
-    def _run_edge_only(self, reason: str, plan: Plan | None = None) -> None:
+    def _run_edge_only(self, reason: str, cause: Cause, plan: Plan | None = None) -> None:
         assert self._edge_only is not None
         cut = Cut.edge_only(self._model.graph)
         if plan is None:
@@ -358,14 +366,14 @@ class Controller:
             if self._fixed is not None:
                 mode = Mode.PINNED
             stages = stages_of(cut, self._model.graph.sink)
-            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason)
+            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason, cause=cause)
         self._epoch += 1
         self._adopt(ActivePlan(replace(plan, epoch=self._epoch), self._edge_only))
 
     def _adopt(self, active: ActivePlan) -> None:
         before = self._active
         self._active = active
-        if before is not None:
-            self.switches += 1
-        tell_plan(active.plan, before.plan.cut if before else None)
+        cut_before = before.plan.cut if before else None
+        self.switches.note(active.plan, cut_before)
+        tell_plan(active.plan, cut_before)
         self._changed()

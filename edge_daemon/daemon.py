@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
@@ -15,7 +14,9 @@ from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.heap import settle_heap
 from common.profile import Profile, ProfileStore
 from common.signals import on_hangup, stop_event
-from common.tls.identity import describe
+from common.status_file import StatusFile
+from common.web.server import serving
+from common.web.view import View
 from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
@@ -24,9 +25,10 @@ from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.frame_counts import FrameLedger
-from edge_daemon.identity import identity_of, own_name, tls_status
+from edge_daemon.identity import identity_of, own_name
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.observers import Observers
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
 from edge_daemon.rate_adapter import RateAdapter
@@ -37,8 +39,8 @@ from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.sinks.sinks import Sinks, check_sinks
 from edge_daemon.sources import check_source, delivery_of, open_source
-from edge_daemon.status import StatusFile
 from edge_daemon.uplink import Uplink
+from edge_daemon.view import EdgeView
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.device import make_executor
@@ -63,8 +65,16 @@ BAD_PROFILE_RETRY_S = 30.0
 class EdgeDaemon:
     """One edge: built by `run`, with every task in one group."""
 
-    def __init__(self, settings: EdgeSettings, model: Model, executor: Executor) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        model: Model,
+        executor: Executor,
+        show: Callable[[View], None] = lambda view: None,
+    ) -> None:
+        """`show` is given what there is to see, once there is."""
         self._settings = settings
+        self._show = show
         self._model = model
         self._executor = executor
         self._identity = identity_of(settings)
@@ -113,7 +123,7 @@ class EdgeDaemon:
             segments=self._segments,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
-            changed=self._plan_changed,
+            changed=self._looked,
         )
         self._pipeline = FramePipeline(
             model=model,
@@ -126,7 +136,26 @@ class EdgeDaemon:
             uplink=self._uplink,
             record=self._record,
         )
-        self._status = StatusFile(settings.state_dir)
+        self._status = StatusFile(settings.state_dir, "CLEAVE_EDGE_STATE_DIR")
+        self.view = EdgeView(
+            settings=settings,
+            identity=self._identity,
+            model=model,
+            executor=executor,
+            compute=self._compute,
+            uplink=self._uplink,
+            estimate=self._estimate,
+            load=self._load,
+            controller=self._controller,
+            fidelity=self._fidelity,
+            ledger=self._ledger,
+            pipeline=self._pipeline,
+            results=self._results,
+            source=self._source,
+            rate=self._rate,
+            sinks=self._sinks,
+        )
+        self.observers = Observers(self.view.saw, self._sinks.saw)
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
@@ -135,6 +164,7 @@ class EdgeDaemon:
                 background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
                 background.append(tasks.create_task(self._sinks.run()))
                 await self._controller.start()
+                self._show(self.view)
                 background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
@@ -184,10 +214,6 @@ class EdgeDaemon:
     async def _answer_and_record(self) -> None:
         await self._pipeline.run(self._settings.in_flight, self.stop)
         await self._results.flush()
-
-    async def _record(self, record: FrameRecord) -> None:
-        self._sinks.saw(record)
-        await self._results.put(record)
 
     # --- profiles ---------------------------------------------------------------------------------------
     async def _profile(self) -> None:
@@ -250,81 +276,34 @@ class EdgeDaemon:
             waited=self._load.add,
         )
 
-    def _plan_changed(self) -> None:
+    def _looked(self) -> None:
+        """Take note that the controller has looked at link and load, or has switched."""
         self._rate.look(self._controller.active.plan, time.monotonic())
+        self.view.note_plan()
         self._write_status()
 
     def _write_status(self) -> None:
-        plan = self._controller.active.plan
-        bandwidth = self._estimate.bandwidth_bps
-        scales = self._controller.scales
-        self._tell(
-            {
-                "written_at": time.time(),
-                "model": self._model.name,
-                "weights": self._model.weights,
-                "link": {
-                    "available": self._uplink.available,
-                    "session": self._uplink.cloud.session if self._uplink.cloud else None,
-                    "connections": self._uplink.counts.connections,
-                    "suspicions": self._uplink.counts.suspicions,
-                    "cloud": str(self._settings.cloud),
-                    "bandwidth_mbit": round(bandwidth / 1e6, 3) if bandwidth else None,
-                    "measured_by": self._estimate.origin,
-                    "rtt_ms": round(self._estimate.rtt_ms, 2),
-                    "last_error": self._uplink.last_error,
-                    "channel": describe(self._identity),
-                    "tls": tls_status(self._identity, time.time()),
-                },
-                "plan": {
-                    "epoch": plan.epoch,
-                    "mode": str(plan.mode),
-                    "cut": plan.cut.label,
-                    "reason": plan.reason,
-                    "predicted_latency_ms": plan.prediction.latency_ms if plan.prediction else None,
-                    "sustainable_fps": plan.sustainable_fps,
-                },
-                "alternatives": [alternative.to_status() for alternative in self._controller.alternatives],
-                "cloud_wait_ms": round(self._load.wait_ms(time.monotonic()), 1),
-                "source": self._source.state.to_status(),
-                "sampling_fps": self._settings.sampling_fps or None,
-                "sampling": self._rate.sampling.to_status(),
-                "profiled": self._controller.has_profiles,
-                "slower_than_profiled": {"edge": round(scales.edge, 2), "cloud": round(scales.cloud, 2)},
-                "lossy_cuts": [
-                    {
-                        "cut": cut.label,
-                        "usable": usable,
-                        "frames": certificate.frames,
-                        "agreement": round(certificate.agreement, 4),
-                        "largest_change": round(certificate.largest_change, 4),
-                    }
-                    for cut, certificate, usable in self._fidelity
-                ],
-                "frames": self._ledger.counts.as_document(),
-                "finished_on_edge": dict(self._pipeline.let_down),
-                "results": {
-                    "path": self._settings.results,
-                    "delivery": delivery_of(self._settings),
-                    "trouble": self._results.trouble,
-                },
-                "sinks": self._sinks.status(),
-                "switches": self._controller.switches,
-                "stale_answers": self._uplink.counts.stale_answers,
-            }
-        )
+        if self._controller.started:
+            status = self.view.status()
+            self._sinks.tell(status)
+            self._status.write(status)
 
-    def _tell(self, status: Mapping[str, Any]) -> None:
-        self._sinks.tell(status)
-        self._status.write(status)
+    async def _record(self, record: FrameRecord) -> None:
+        self.observers.tell(record)
+        await self._results.put(record)
 
 
 async def run(settings: EdgeSettings) -> None:
     """Run the edge daemon. Raises `ConfigurationError` for what only the operator can mend."""
-    started = time.perf_counter()
     identity_of(settings)
     check_sinks(settings)
     check_source(settings)  # before the model: a mistyped path should not take seconds to be told
+    async with serving("edge", settings.http, settings.http_token, "CLEAVE_EDGE_HTTP") as show:
+        await _run(settings, show)
+
+
+async def _run(settings: EdgeSettings, show: Callable[[View], None]) -> None:
+    started = time.perf_counter()
     torch_executor = make_executor(settings.device, settings.threads, settings.slowdown)
     model = await asyncio.to_thread(load_model, settings.model, settings.weights)
     executor = await asyncio.to_thread(
@@ -332,7 +311,7 @@ async def run(settings: EdgeSettings) -> None:
     )
     if settings.weights.startswith("random:"):
         log.warning("RANDOM WEIGHTS: the answers mean nothing", weights=settings.weights)
-    daemon = EdgeDaemon(settings, model, executor)
+    daemon = EdgeDaemon(settings, model, executor, show)
     log.info(
         "model ready",
         model=model.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from common.errors import ConfigurationError
 from common.tls.certificates import CertificateFacts, TlsFiles
@@ -39,16 +38,3 @@ def identity_of(settings: EdgeSettings) -> Identity | None:
 def own_name(settings: EdgeSettings, identity: Identity | None) -> str:
     """Return the name that the edge greets with."""
     return identity.facts.name if identity is not None else settings.name or socket.gethostname()
-
-
-def tls_status(identity: Identity | None, now: float) -> dict[str, Any] | None:
-    """Return what the status says of the channel's protection; none: there is none."""
-    if identity is None:
-        return None
-    facts = identity.facts
-    return {
-        "as": facts.name,
-        "certificate": facts.state(now),
-        "days_left": round(facts.days_left(now), 1),
-        "issuer": facts.issuer,
-    }

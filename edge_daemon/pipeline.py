@@ -80,6 +80,8 @@ class FramePipeline:
         self._late: set[asyncio.Task[torch.Tensor]] = set()
         self.let_down: Counter[str] = Counter()
         """Frames the edge finished after the cloud had let them down, by the kind of error."""
+        self.sent_bytes: Counter[str] = Counter()
+        """Bytes of crossing tensors handed to the link, by codec."""
 
     async def run(self, lanes: int, stop: asyncio.Event) -> None:
         """Run until the queue's end, or until `stop` is set; all frames taken have their record then."""
@@ -204,6 +206,7 @@ class FramePipeline:
         for entry in sent.entries:
             unit = graph.units[entry.unit].name
             self._controller.saw_sent(unit, plan.cut.codec_of[unit], entry.nbytes)  # as it was planned
+            self.sent_bytes[entry.codec] += entry.nbytes
         reply = await self._uplink.infer(
             journey.frame.number,
             plan.epoch,

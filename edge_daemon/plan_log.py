@@ -20,6 +20,8 @@ def tell_plan(plan: Plan, before: Cut | None) -> None:
         before=before.label if before else None,
         mode=str(plan.mode),
         bandwidth=format_bandwidth(plan.bandwidth_bps) if plan.bandwidth_bps else None,
+        predicted_ms=round(plan.prediction.latency_ms, 1) if plan.prediction else None,
+        cause=str(plan.cause),
         reason=plan.reason,
     )
 

@@ -222,7 +222,7 @@ class Uplink:
             raise LinkLostError(str(error)) from error
 
     def _note(self, error: Exception) -> None:
-        """Log why there is no connection, once for each new reason; nothing of attempts beside a line that is heard."""
+        """Log why there is no connection, once for each new reason; not of attempts beside a line that is heard."""
         if self.available:
             return
         reason = "it does not answer" if isinstance(error, TimeoutError) else str(error)

@@ -82,6 +82,11 @@ class CudaExecutor(TorchExecutor):
             log.warning("no pinned memory, copies to the device are slower", reason=str(error)[:300])
             return aligned_buffer
 
+    def device_memory(self) -> tuple[int, int] | None:
+        """See `TorchExecutor.device_memory`."""
+        memory = self.cuda.memory()
+        return memory.free, memory.total
+
     def moved(self, tensor: torch.Tensor) -> torch.Tensor:
         """Queue a copy to the device, in the same memory order: turning it round is quicker there."""
         return tensor.to(self.device, non_blocking=True)

@@ -145,6 +145,10 @@ class TorchExecutor:
         """Return what allocates the memory that crossing tensors are received into, for its segments to read."""
         return aligned_buffer
 
+    def device_memory(self) -> tuple[int, int] | None:
+        """Return the device's free memory and all of it, in bytes; none where it is the machine's."""
+        return None
+
     def stop(self) -> None:
         """End the waits of the pacing, now and from now on."""
         self.pace.stop()

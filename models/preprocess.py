@@ -63,7 +63,7 @@ def as_frame(data: bytes) -> torch.Tensor:
 
 def image_size(data: bytes) -> tuple[int, int]:
     """Read (width, height) from an encoded file's head. Raises `FrameError` as `decode` does."""
-    with _open(data) as image:
+    with open_image(data) as image:
         return image.size
 
 
@@ -74,7 +74,7 @@ def decode(frame: torch.Tensor) -> torch.Tensor:
     `FrameError`, with the reason, for what is no image, a damaged one, or one above `MAX_PIXELS`.
     """
     data = frame.numpy().tobytes()
-    with _open(data) as image:
+    with open_image(data) as image:
         try:
             # Pillow warns when such an image goes to RGB directly; by way of RGBA the colours are the same.
             source = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
@@ -131,7 +131,8 @@ def top_classes(row: torch.Tensor, labels: Sequence[str]) -> tuple[tuple[int, st
     return tuple(found)
 
 
-def _open(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
+    """Open an encoded image, by its head. Raises `FrameError` as `decode` does, for what its head tells."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

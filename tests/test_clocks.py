@@ -11,7 +11,10 @@ PACKAGES = ("common", "models", "edge_daemon", "cloud_daemon")
 TIME_OF_DAY = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 TOLD = {
     "edge_daemon/results.py": "when a frame was answered, for whoever reads the record",
-    "edge_daemon/daemon.py": "when the status was written, for whoever reads it",
+    "edge_daemon/view.py": "when the status was written, for whoever reads it",
+    "cloud_daemon/view.py": "when the status was written, for whoever reads it",
+    "cloud_daemon/frame_tally.py": "when an edge connected, for whoever looks at the page",
+    "edge_daemon/switch_log.py": "when a plan came into force, for whoever looks at the page",
     "common/tls/identity.py": "how long a certificate is still good",
     "cloud_daemon/access.py": "how long a certificate is still good",
     "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",

@@ -18,7 +18,7 @@ from common.graph import ModelGraph
 from common.partition.codings import Codings
 from common.partition.frontier import Frontier
 from common.partition.segment_times import SegmentTimes
-from common.plan import Cut, Mode, Prediction
+from common.plan import Cause, Cut, Mode, Prediction
 
 Array = NDArray[np.float64]
 
@@ -183,6 +183,8 @@ class Decision:
     lower_bound_ms: float
     switched: bool
     reason: str
+    cause: Cause = Cause.FASTER
+    """Why, if it is a switch."""
 
     @property
     def sustainable_fps(self) -> float:
@@ -211,20 +213,22 @@ def decide(
     best = frontier.cut(choice.entry)
     best_says = describe(best, choice.mode, choice.prediction)
     if current is None:
-        return _decision(choice, best, choice.prediction, True, f"first plan: {best_says}")
+        return _decision(choice, best, choice.prediction, True, f"first plan: {best_says}", Cause.FIRST)
     cut, costs = current
     present = costs.predict(cut, conditions)
     if best == cut:
         return _decision(choice, cut, choice.prediction, False, f"still the best: {best_says}")
     if math.isinf(present.link_ms):
-        return _decision(choice, best, choice.prediction, True, f"no link to the cloud: {best_says}")
+        return _decision(
+            choice, best, choice.prediction, True, f"no link to the cloud: {best_says}", Cause.LINK_GONE
+        )
     needs_rate = choice.mode in (Mode.LIGHT, Mode.HEAVY)
     if needs_rate and present.bottleneck_ms > conditions.period_ms:
         reason = (
             f"{cut.label} sustains {fps_of(present.bottleneck_ms):.3g} of "
             f"{conditions.rate_fps:.3g} frames/s: {best_says}"
         )
-        return _decision(choice, best, choice.prediction, True, reason)
+        return _decision(choice, best, choice.prediction, True, reason, Cause.RATE)
     if needs_rate and choice.prediction.bottleneck_ms > (1 - limits.RATE_MARGIN) * conditions.period_ms:
         choice = _with_room(frontier, conditions, choice)
         best = frontier.cut(choice.entry)
@@ -287,7 +291,14 @@ def _saved(best_ms: float, present_ms: float) -> float:
     return 1.0 - best_ms / present_ms if present_ms else 0.0
 
 
-def _decision(choice: Choice, cut: Cut, prediction: Prediction, switched: bool, reason: str) -> Decision:
+def _decision(
+    choice: Choice,
+    cut: Cut,
+    prediction: Prediction,
+    switched: bool,
+    reason: str,
+    cause: Cause = Cause.FASTER,
+) -> Decision:
     return Decision(
         cut=cut,
         mode=choice.mode,
@@ -295,4 +306,5 @@ def _decision(choice: Choice, cut: Cut, prediction: Prediction, switched: bool, 
         lower_bound_ms=choice.lower_bound_ms,
         switched=switched,
         reason=reason,
+        cause=cause,
     )

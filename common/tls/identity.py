@@ -86,3 +86,16 @@ def describe(identity: Identity | None) -> str:
     if identity is None:
         return "INSECURE: neither encrypted nor authenticated"
     return f"TLS 1.3 as {identity.facts.name}"
+
+
+def tls_status(identity: Identity | None, now: float) -> dict[str, Any] | None:
+    """Return what the status says of the channel's protection; none: there is none."""
+    if identity is None:
+        return None
+    facts = identity.facts
+    return {
+        "as": facts.name,
+        "certificate": facts.state(now),
+        "days_left": round(facts.days_left(now), 1),
+        "issuer": facts.issuer,
+    }

@@ -64,6 +64,7 @@ def test_no_record_counts_before_it_is_synced(tmp_path: Path) -> None:
         "CLEAVE_EDGE_CLOUD": f"127.0.0.1:{free_port()}",
         "CLEAVE_EDGE_SAMPLING_FPS": "40",
         "CLEAVE_EDGE_WHEN_DRAINED": "exit",
+        "CLEAVE_EDGE_HTTP": "off",
         "PATH": "/usr/bin:/bin",
     }
     command = ["strace", "-f", "-y", "-s", "1000000", "-e", "trace=write,fsync", "-o", str(trace)]

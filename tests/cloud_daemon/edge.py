@@ -219,6 +219,7 @@ async def cloud(
             await until(lambda: all(edge.ended.done() for edge in running.edges))
             await until(lambda: not server.sessions and not server._greeting)
         await until(lambda: frames.held == 0)  # every place in the queue is given back
+        assert server.tally.in_flight == 0, "every frame that came has its outcome"
     finally:
         frames.compute.stop(timeout_s=1.0)
 

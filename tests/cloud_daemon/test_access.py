@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloud_daemon.access import Access, is_loopback, read_allow_list
+from cloud_daemon.access import Access, read_allow_list
 from cloud_daemon.config import CloudSettings
 from common.errors import ConfigurationError
 from tests.certificates import NOW, files, rack
@@ -79,9 +79,3 @@ def test_a_list_is_names_or_a_file(tmp_path: Path) -> None:
     assert read_allow_list(f"@{path}") == frozenset()
     with pytest.raises(ConfigurationError, match=r"CLEAVE_CLOUD_ALLOW=@.*: No such file"):
         read_allow_list(f"@{tmp_path / 'none'}")
-
-
-def test_only_addresses_and_one_name_are_known_to_be_loopback() -> None:
-    """What another name resolves to can change."""
-    assert is_loopback("LOCALHOST")
-    assert not is_loopback("localhost.example")

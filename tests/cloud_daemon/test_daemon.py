@@ -28,6 +28,7 @@ def settings(tmp_path: Path, address: Address) -> CloudSettings:
             "CLEAVE_CLOUD_STATE_DIR": str(tmp_path),
             "CLEAVE_CLOUD_EXECUTOR": "torch",
             "CLEAVE_CLOUD_INSECURE": "1",
+            "CLEAVE_CLOUD_HTTP": "127.0.0.1:0",
         }
     )
 

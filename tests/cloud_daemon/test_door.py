@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cloud_daemon import door as module
-from cloud_daemon.door import Complaints, Door
+from cloud_daemon.door import Door
 from common.config import Address
 from tests.event_loop import LOOPS, run, until
 
@@ -69,15 +69,3 @@ def test_without_free_descriptors_it_rests_and_goes_on(loop: str, monkeypatch: p
         await asyncio.sleep(0)
 
     run(main(), loop)
-
-
-def test_complaints_do_not_fill_the_disk() -> None:
-    """A thousand in a second are one line; the next line says how many were not written."""
-    now = 0.0
-    complaints = Complaints(lambda: now)
-    with capture_logs() as logged:
-        for _ in range(1000):
-            complaints.say("closed", reason="x")
-        now = module.COMPLAIN_S
-        complaints.say("closed", reason="y")
-    assert [line.get("unsaid_before") for line in logged] == [None, 999]

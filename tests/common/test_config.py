@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config import Address, AddressSetting, PathSetting, Settings, setting
+from common.config import (
+    Address,
+    AddressOrOffSetting,
+    AddressSetting,
+    PathSetting,
+    Settings,
+    is_loopback,
+    setting,
+)
 from common.errors import ConfigurationError
 
 
@@ -226,3 +234,25 @@ def test_settings_cannot_be_changed() -> None:
     """What was validated stays in force."""
     with pytest.raises((ValueError, dataclasses.FrozenInstanceError)):
         load().fps = 3  # type: ignore[misc]
+
+
+def test_an_address_may_be_turned_off() -> None:
+    """`off` where an address may be one; what is in force is printed so that it is read back."""
+    for value in ("off", "127.0.0.1:80", "[::1]:80"):
+        settings = ListenSettings.load({"CLEAVE_EDGE_HTTP": value})
+        assert str(settings.http) == value
+        assert settings.as_environment() == f"CLEAVE_EDGE_HTTP={value}\n"
+    with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_HTTP=never: .*host:port.*`?off`?"):
+        ListenSettings.load({"CLEAVE_EDGE_HTTP": "never"})
+
+
+class ListenSettings(Settings):
+    own_prefix: ClassVar[str] = "CLEAVE_EDGE_"
+    foreign_prefix: ClassVar[str] = "CLEAVE_CLOUD_"
+    http: AddressOrOffSetting = setting("EDGE_HTTP", "off", values="host:port, `off`", help="where")
+
+
+def test_only_addresses_and_one_name_are_known_to_be_loopback() -> None:
+    """What another name resolves to can change."""
+    assert is_loopback("LOCALHOST")
+    assert not is_loopback("localhost.example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -11,7 +12,14 @@ from typing import Any
 import pytest
 import structlog
 
-from common.telemetry import LogFormat, configure_logging
+from common.telemetry import (
+    MOST_EVENTS,
+    MOST_REPEATS,
+    REPEATS_S,
+    LogFormat,
+    SeldomRepeats,
+    configure_logging,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +114,46 @@ def test_on_a_terminal_events_are_readable(
     assert "rack" in line
     with pytest.raises(ValueError, match=r"."):
         json.loads(line)
+
+
+def test_what_repeats_without_end_is_left_out_and_counted() -> None:
+    """Twenty lines in ten seconds, then silence; the first one after them says how many are missing."""
+    now = 0.0
+    seldom = SeldomRepeats(lambda: now)
+    logged = []
+    for number in range(1000):
+        now = number * REPEATS_S / 1000
+        try:
+            logged.append(seldom(None, "warning", {"event": "frame failed", "name": number}))
+        except structlog.DropEvent:
+            continue
+    assert [entry["name"] for entry in logged] == list(range(MOST_REPEATS))
+    now = REPEATS_S
+    assert seldom(None, "warning", {"event": "frame failed"})["left_out_before"] == 1000 - MOST_REPEATS
+    assert "left_out_before" not in seldom(None, "warning", {"event": "frame failed"})
+
+
+def test_a_flood_hides_no_other_event() -> None:
+    """A plan's switch is logged amid a thousand broken frames."""
+    seldom = SeldomRepeats(lambda: 0.0)
+    for _ in range(1000):
+        with contextlib.suppress(structlog.DropEvent):
+            seldom(None, "warning", {"event": "frame failed"})
+    assert seldom(None, "info", {"event": "plan", "epoch": 2}) == {"event": "plan", "epoch": 2}
+
+
+def test_events_that_are_never_the_same_take_no_memory() -> None:
+    """A library that writes a number into each of its messages."""
+    seldom = SeldomRepeats(lambda: 0.0)
+    for number in range(3 * MOST_EVENTS):
+        seldom(None, "warning", {"event": f"took {number} s"})
+    assert len(seldom._seen) <= MOST_EVENTS
+
+
+def test_a_flood_in_the_real_log_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """The limit is part of what the daemons log through."""
+    configure_logging("json", "info", "cleave-edge")
+    log = structlog.get_logger()
+    for number in range(500):
+        log.warning("frame failed", name=f"{number}.jpg")
+    assert len(json_lines(capsys.readouterr().err)) == MOST_REPEATS

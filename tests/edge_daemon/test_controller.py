@@ -33,7 +33,7 @@ def test_the_edge_serves_alone_from_the_start() -> None:
                 assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
                 assert loop.controller.active.parts.head is not None
                 assert not loop.controller.active.uses_cloud
-                assert loop.controller.switches == 0
+                assert loop.controller.switches.count == 0
 
     run(main())
 
@@ -95,7 +95,7 @@ def test_the_cut_follows_the_bandwidth_and_returns() -> None:
                     loop.epochs[2],
                     loop.epochs[4],
                 ]
-                assert loop.controller.switches == 4
+                assert loop.controller.switches.count == 4
 
     run(main())
 
@@ -211,7 +211,7 @@ def test_small_changes_keep_the_cut() -> None:
                 loop.measured(even * 1.02e3)
                 await loop.looked()
                 assert loop.cut == "edge-only", "nor does it return for less"
-                assert loop.controller.switches == 2
+                assert loop.controller.switches.count == 2
 
     run(main())
 

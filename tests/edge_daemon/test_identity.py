@@ -10,8 +10,9 @@ import pytest
 
 from common.errors import ConfigurationError
 from common.tls.certificates import DAY_S
+from common.tls.identity import tls_status
 from edge_daemon.config import EdgeSettings
-from edge_daemon.identity import identity_of, own_name, tls_status
+from edge_daemon.identity import identity_of, own_name
 from tests.certificates import NOW, files, rack
 
 

@@ -1,43 +1,32 @@
-"""Facts about the edge's state as a file for others to read."""
+"""Facts about what the edge's status says of a plan. All of it together: test_view.py."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import math
 
 import pytest
 
-from common.errors import ConfigurationError
-from edge_daemon.status import StatusFile
+from common.json_text import to_json
+from common.plan import Cut, Prediction
+from edge_daemon.status import plan_document
+from tests.edge_daemon.test_switch_log import CLOUD, EDGE, plan
 
 
-def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """A reader that has the old file open still reads the old one: it is never written over."""
-    status = StatusFile(tmp_path / "state")
-    status.write({"epoch": 1})
-    with status.path.open() as reader:
-        status.write({"epoch": 2})
-        assert json.load(reader) == {"epoch": 1}
-    assert json.loads(status.path.read_text()) == {"epoch": 2}
-    assert list(status.path.parent.iterdir()) == [status.path]
+@pytest.mark.parametrize("cut", [EDGE, CLOUD])
+def test_a_plan_is_told_with_its_cut(cut: Cut) -> None:
+    """What crosses is there with its codec; a rate that is not known is no number."""
+    document = plan_document(plan(3, cut, sustainable_fps=math.inf))
+    assert document["cut"] == cut.label
+    assert document["units"] == {"edge": len(cut.edge_units), "cloud": len(cut.cloud_units)}
+    assert document["crossing"] == [{"unit": unit, "codec": "raw"} for unit in cut.crossing]
+    assert json.loads(to_json(document))["sustainable_fps"] is None
 
 
-def test_what_cannot_be_written_is_said_once_and_stops_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A full disk costs the status, not the frames; when there is room again, writing goes on."""
-    status = StatusFile(tmp_path / "state")
-    (tmp_path / "state").rename(tmp_path / "away")
-    status.write({"epoch": 1})
-    status.write({"epoch": 2})
-    assert capsys.readouterr().out.count("status cannot be written") == 1
-    (tmp_path / "away").rename(tmp_path / "state")
-    status.write({"epoch": 3})
-    assert json.loads(status.path.read_text()) == {"epoch": 3}
-
-
-def test_a_directory_that_cannot_be_made_is_the_operators_error(tmp_path: Path) -> None:
-    """The setting is named at the start, before any frame."""
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_STATE_DIR=.*file"):
-        StatusFile(tmp_path / "file" / "state")
+def test_a_prediction_is_told_by_its_parts() -> None:
+    """None where there is none."""
+    predicted = Prediction(edge_ms=5.004, link_ms=7.0, cloud_ms=2.0, latency_ms=14.5)
+    document = plan_document(plan(3, CLOUD, prediction=predicted))
+    assert document["predicted_latency_ms"] == 14.5
+    assert document["predicted_ms"] == {"edge": 5.0, "link": 7.0, "cloud": 2.0}
+    assert plan_document(plan(3, CLOUD))["predicted_ms"] is None

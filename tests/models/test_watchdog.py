@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import HungError
 from models.compute import ComputeThread
-from models.watchdog import watch
+from models.watchdog import alive, watch
 from tests.event_loop import run
 
 
@@ -51,5 +51,24 @@ def test_jobs_that_end_are_no_matter_how_many_there_are() -> None:
         watching.cancel()
         compute.stop(5)
         assert compute.busy_s == 0
+
+    run(main())
+
+
+def test_a_long_computation_is_told_before_it_has_hung() -> None:
+    """`/livez` says so while the daemon still waits; a thread that is done is alive again."""
+
+    async def main() -> None:
+        compute, end = ComputeThread("test"), threading.Event()
+        assert alive(compute, 0.02).well
+        job = compute.submit(end.wait, 20)
+        while alive(compute, 0.02).well:  # noqa: ASYNC110 (the job is another thread's)
+            await asyncio.sleep(0.005)
+        assert "a computation has run for" in alive(compute, 0.02).says
+        assert alive(compute, 300.0).well
+        end.set()
+        await asyncio.wrap_future(job)
+        compute.stop(5)
+        assert alive(compute, 0.02).well
 
     run(main())

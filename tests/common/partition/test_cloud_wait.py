@@ -9,7 +9,7 @@ import pytest
 
 from common.partition.cloud_wait import leaves_for_load, tell_wait
 from common.partition.decide import Conditions, Costs, decide
-from common.plan import Cut, Mode
+from common.plan import Cause, Cut, Mode
 from tests.graphs import Problem, chain_problem
 
 FREE = Conditions(bandwidth_bps=1e9, rtt_ms=1.0, rate_fps=0.1)
@@ -46,7 +46,12 @@ def test_a_busy_cloud_moves_the_cut_to_the_edge_and_back(problem: Problem, rate_
     assert left.switched
     assert not left.cut.cloud_units
     assert leaves_for_load(problem.frontier, busy, left)
-    assert "(the cloud is busy: 500 ms wait)" in tell_wait(problem.frontier, busy, left).reason
+    told = tell_wait(problem.frontier, busy, left, first.cut)
+    assert "(the cloud is busy: 500 ms wait)" in told.reason
+    assert told.cause is Cause.CLOUD_BUSY
+    assert tell_wait(problem.frontier, busy, left, left.cut).cause is left.cause, (
+        "it takes nothing out of the cloud"
+    )
     back = decide(problem.frontier, free, (left.cut, problem_costs(problem, left.cut)))
     assert back.switched
     assert back.cut == first.cut

@@ -1,0 +1,1 @@
+"""What a daemon shows of itself over HTTP: health, metrics, status, and a page."""

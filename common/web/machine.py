@@ -1,0 +1,131 @@
+"""How this machine is: the process, its temperature, and whether it is throttled. Looked at seldom, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+
+from common.web.metric_table import Reading, at, each
+
+LOOK_S = 10.0
+"""Temperatures change slowly, and reading them may start a process."""
+VCGENCMD_TIMEOUT_S = 2.0
+MOST_SENSORS = 16
+
+THROTTLING: Mapping[str, int] = {
+    "undervoltage": 0,
+    "frequency_capped": 1,
+    "throttled": 2,
+    "temperature_limited": 3,
+}
+"""Bits of `vcgencmd get_throttled` that say what is so now (Raspberry Pi documentation, `vcgencmd`)."""
+
+
+class Machine:
+    """Remembers what was found when it was last looked at."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        look: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._look = look or look_at_machine
+        self._due = clock()
+        self._found: dict[str, Any] = {"temperatures_c": {}, "throttling": None}
+        self._process = psutil.Process()
+        self._began = clock()
+
+    async def refresh(self) -> None:
+        """Look again if that is due, off the event loop."""
+        now = self._clock()
+        if now >= self._due:
+            self._due = now + LOOK_S
+            self._found = await asyncio.to_thread(self._look)
+
+    def status(self) -> dict[str, Any]:
+        """Return what is known. For the event loop only."""
+        return {
+            **self._found,
+            "uptime_s": round(self._clock() - self._began, 1),
+            "rss_bytes": self._process.memory_info().rss,
+            "open_files": self._process.num_fds(),
+            "tasks": len(asyncio.all_tasks()),
+            "processors": os.cpu_count(),
+            "load_1_min": round(os.getloadavg()[0], 2),
+        }
+
+
+def look_at_machine() -> dict[str, Any]:
+    """Read temperatures and throttling; what this machine cannot tell is left out."""
+    return {"temperatures_c": read_temperatures(), "throttling": read_throttling()}
+
+
+def read_temperatures() -> dict[str, float]:
+    """Return the highest temperature of each sensor chip, in °C."""
+    sensors: Callable[[], Mapping[str, Any]] = getattr(psutil, "sensors_temperatures", dict)
+    try:
+        chips = sensors()
+    except (OSError, ValueError):  # sysfs files that come and go with their drivers
+        return {}
+    found = {chip: max((entry.current for entry in entries), default=None) for chip, entries in chips.items()}
+    told = [(chip, round(float(value), 1)) for chip, value in found.items() if value is not None]
+    return dict(sorted(told)[:MOST_SENSORS])
+
+
+def read_throttling() -> dict[str, bool] | None:
+    """Ask a Raspberry Pi's firmware whether it slows the processor down now; none on other machines."""
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    try:
+        done = subprocess.run(
+            [command, "get_throttled"],
+            capture_output=True,
+            text=True,
+            timeout=VCGENCMD_TIMEOUT_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_throttled(done.stdout)
+
+
+def parse_throttled(text: str) -> dict[str, bool] | None:
+    """Read `throttled=0x50005`; none for anything else."""
+    name, _, number = text.strip().partition("=")
+    try:
+        bits = int(number, 16)
+    except ValueError:
+        return None
+    return {what: bool(bits >> bit & 1) for what, bit in THROTTLING.items()} if name == "throttled" else None
+
+
+def machine_readings(prefix: str) -> tuple[Reading, ...]:
+    """Return the metrics of a daemon's machine and process, beside those that `ProcessCollector` has."""
+    return (
+        Reading(f"{prefix}_uptime_seconds", "gauge", "Since the daemon began.", at("process", "uptime_s")),
+        Reading(f"{prefix}_asyncio_tasks", "gauge", "Tasks of the event loop.", at("process", "tasks")),
+        Reading(
+            f"{prefix}_temperature_celsius",
+            "gauge",
+            "Highest temperature of each sensor chip; absent where there is none.",
+            each("process", "temperatures_c"),
+            ("chip",),
+        ),
+        Reading(
+            f"{prefix}_throttling",
+            "gauge",
+            "1 where a Raspberry Pi's firmware slows the processor down now; absent on other machines.",
+            each("process", "throttling"),
+            ("what",),
+        ),
+    )

@@ -222,7 +222,8 @@ class Channel(asyncio.BufferedProtocol):
         if not self.done.done():
             self.done.set_result(None)
         listener, self._listener = self._listener, _NOBODY
-        listener.closed(self._error)
+        error, self._error = self._error, None  # its traceback knows this channel
+        listener.closed(error)
 
     def _tick(self) -> None:
         now = time.perf_counter()

@@ -40,7 +40,7 @@ def test_many_edges_at_a_time_each_have_their_own_answers(tmp_path: Path) -> Non
             edge.infers(frame, crossing(SPLIT, jpeg(number)), epoch=number + 1)
             answer, tensor = await edge.answer()
             assert (answer.frame, answer.epoch) == (frame, number + 1)
-            torch.testing.assert_close(tensor, whole(jpeg(number)))
+            torch.testing.assert_close(tensor, whole(jpeg(number)), rtol=1e-4, atol=1e-6)
 
     async def main() -> None:
         async with cloud(tmp_path) as rack:
@@ -117,11 +117,14 @@ def test_connections_leave_nothing_for_the_collector(
     Under uvloop, that is: asyncio's own loop makes circles itself.
     """
     channels: WeakSet[Channel] = WeakSet()
+    count = 0
     make = Channel.__init__
 
     def made(channel: Channel, *arguments: Any) -> None:
+        nonlocal count
         make(channel, *arguments)
         channels.add(channel)
+        count += 1
 
     monkeypatch.setattr(Channel, "__init__", made)
     identity = Identity(rack_files(tmp_path / "tls"), cloud_context) if tls else None
@@ -129,10 +132,11 @@ def test_connections_leave_nothing_for_the_collector(
     async def main() -> None:
         async with cloud(tmp_path, access=Access(identity)) as rack:
             gc.disable()
-            for words in (b"", b"no protocol of ours", *([] if tls else [packed(hello())])):
+            visits = (b"", b"no protocol of ours", *([] if tls else [packed(hello())]))
+            for number, words in enumerate(visits, start=1):
                 with socket.create_connection((rack.address.host, rack.address.port)) as visitor:
                     visitor.sendall(words)
-                    await until(lambda: len(channels) > 0)
+                    await until(lambda number=number: count == number)  # type: ignore[misc]
                 await until(lambda: not channels)
 
     try:

@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system chaos fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs units test-system test-installed chaos fuzz libiperf clean
+.PHONY: install-edge install-cloud uninstall-edge uninstall-cloud
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -16,6 +17,9 @@ help:
 	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
 	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
 	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
+	@echo "make install-edge, make install-cloud   as root: the daemon as a systemd service (docs/install.md); again: upgrade"
+	@echo "make uninstall-edge, uninstall-cloud    as root: remove it; with PURGE=1 settings and state, too"
+	@echo "make test-installed  installs both into a booted Debian in a container and breaks them there (as root; minutes)"
 	@echo "make docs         write docs/configuration.md anew from the settings"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -39,6 +43,9 @@ FUZZ_WORKERS ?= $(shell nproc)
 fuzz: $(VENV)/.dev
 	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state var/fuzz/mutants.json
 
+test-installed: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/installed
+
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
 
@@ -50,13 +57,22 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-check: lint types test
+# What systemd says of the units: no mistake in them, and how far the daemons are shut in.
+units: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/installed/test_units.py
+
+check: lint types units test
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_configuration.py
 
 clean:
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- as services ------------------------------------------------------------------------------------------
+export DESTDIR EXTRAS VARIANTS PURGE
+install-edge install-cloud uninstall-edge uninstall-cloud:
+	@PYTHON="$(PYTHON)" systemd/install.sh $(subst -, ,$@)
 
 # --- set-up ---------------------------------------------------------------------------------------------
 $(VENV)/bin/python:

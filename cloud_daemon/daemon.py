@@ -11,11 +11,13 @@ import structlog
 from cloud_daemon.access import Access
 from cloud_daemon.config import CloudSettings
 from cloud_daemon.frame_runner import FrameRunner
+from cloud_daemon.liveness import frames_seen, status_line
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from common.errors import ConfigurationError
 from common.limits import MIB
 from common.signals import on_hangup, stop_event
+from common.systemd_notify import SystemdNotifier, of_this_process
 from common.wire.receive_ledger import ReceiveLedger
 from models.choose_executor import choose_executor
 from models.compute import ComputeThread
@@ -23,6 +25,7 @@ from models.device import make_executor
 from models.executor import TorchExecutor
 from models.model import Model
 from models.precision import check_precision
+from models.supervised import ComputePulse, keep_informed
 from models.watchdog import watch
 from models.zoo import load_model
 
@@ -34,7 +37,7 @@ async def run(settings: CloudSettings) -> None:
     access = Access.of(settings)  # before the model: what is wrong with it should not take seconds to be told
     torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
-    stop = stop_event()
+    stop, systemd = stop_event(), of_this_process()
     frames = FrameRunner(
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
@@ -53,7 +56,13 @@ async def run(settings: CloudSettings) -> None:
                 ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers()).allocate,
             )
             address = await server.start()
-            on_hangup(server.reload)
+
+            def reload() -> None:
+                systemd.reloading()
+                server.reload()
+                systemd.ready()
+
+            on_hangup(reload)
             announce = log.info if access.identity else log.warning
             announce(
                 "listening for edges",
@@ -63,7 +72,10 @@ async def run(settings: CloudSettings) -> None:
             )
             if access.identity is not None:
                 background.append(tasks.create_task(access.identity.watch()))
+            background.append(tasks.create_task(keep_systemd_informed(systemd, settings, server, frames)))
+            systemd.ready()  # every model has run once, and edges can connect
             await stop.wait()
+            systemd.stopping()
             log.info("stopping", edges=len(server.sessions))
             await server.stop()
             for task in background:
@@ -72,6 +84,19 @@ async def run(settings: CloudSettings) -> None:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)
     log.info("stopped")
+
+
+async def keep_systemd_informed(
+    systemd: SystemdNotifier, settings: CloudSettings, server: CloudServer, frames: FrameRunner
+) -> None:
+    """Tell systemd how the daemon fares, until cancelled."""
+    pulse = ComputePulse(frames.compute, settings.hung_after_s)
+    names = [name for name, _ in settings.served]
+    await keep_informed(
+        systemd,
+        lambda: (pulse.seen(), frames_seen(frames.held, frames.ended, settings.hung_after_s)),
+        lambda: status_line(names, len(server.sessions), frames.ended),
+    )
 
 
 def load_models(settings: CloudSettings) -> list[Model]:

@@ -67,10 +67,10 @@ install_program() {
     (cd "$tree" && cp -R pyproject.toml README.md LICENSE common models edge_daemon cloud_daemon benchmarks "$build/tree")
     pip="$venv/bin/python -m pip --no-input --disable-pip-version-check"
     say "installing torch (several minutes where it must be downloaded)"
-    $pip install --quiet --no-cache-dir -c "$tree/constraints.txt" torch
+    $pip install --quiet --no-cache-dir --use-pep517 -c "$tree/constraints.txt" torch
     $pip wheel --quiet --no-cache-dir --no-deps --wheel-dir "$build" "$build/tree"
     wheel=$(echo "$build"/*.whl)
-    $pip install --quiet --no-cache-dir -c "$tree/constraints.txt" "$wheel${EXTRAS:+[$EXTRAS]}"
+    $pip install --quiet --no-cache-dir --use-pep517 -c "$tree/constraints.txt" "$wheel${EXTRAS:+[$EXTRAS]}"
     # Again, for a tree that has changed under the same version.
     $pip install --quiet --no-cache-dir --no-deps --force-reinstall "$wheel"
     if [ -n "$DESTDIR" ]; then

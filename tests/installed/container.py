@@ -37,7 +37,7 @@ def why_not() -> str | None:
     if missing:
         return f"{', '.join(missing)} missing: apt-get install debootstrap systemd-container util-linux"
     if sys.version_info[:2] != (3, 11):
-        return f"packages are downloaded for Python {PYTHON} of Debian {SUITE}, and this one is {sys.version.split()[0]}"
+        return f"packages are downloaded for Debian {SUITE}'s Python {PYTHON}, and this is {sys.version.split()[0]}"
     return None
 
 
@@ -90,9 +90,27 @@ class Container:
         """Run a shell command; with `check` a status other than 0 is an error that shows what was said."""
         done = subprocess.run(
             [
-                *("nsenter", "--target", str(self._leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--"),
+                *(
+                    "nsenter",
+                    "--target",
+                    str(self._leader),
+                    "--mount",
+                    "--uts",
+                    "--ipc",
+                    "--net",
+                    "--pid",
+                    "--",
+                ),
                 *("/usr/bin/env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-                *("HOME=/root", "LANG=C.UTF-8", "SYSTEMD_COLORS=0", "SYSTEMD_PAGER=cat", "/bin/sh", "-c", command),
+                *(
+                    "HOME=/root",
+                    "LANG=C.UTF-8",
+                    "SYSTEMD_COLORS=0",
+                    "SYSTEMD_PAGER=cat",
+                    "/bin/sh",
+                    "-c",
+                    command,
+                ),
             ],
             capture_output=True,
             text=True,
@@ -170,4 +188,6 @@ def _wait_until_booted(container: Container, log: Path) -> None:
 def _call(*command: str, timeout_s: float) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise AssertionError(
+            f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs units test-system test-installed chaos fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs test-system test-installed chaos fuzz libiperf clean
 .PHONY: install-edge install-cloud uninstall-edge uninstall-cloud
 
 help:
@@ -31,8 +31,9 @@ bench: $(VENV)/.bench libiperf
 
 # Tests that start processes, use all cores or play links have the machine to themselves; the others share it.
 ALONE := tests/benchmarks tests/chaos tests/cloud_daemon tests/fuzz tests/system
+# And those that install into a container are no part of the suite: they take minutes, and root.
 test: $(VENV)/.dev libiperf
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE) tests/installed)
 	$(BIN)/python -m pytest $(ALONE)
 
 test-system: $(VENV)/.dev libiperf
@@ -57,11 +58,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# What systemd says of the units: no mistake in them, and how far the daemons are shut in.
-units: $(VENV)/.dev
-	$(BIN)/python -m pytest -q tests/installed/test_units.py
-
-check: lint types units test
+check: lint types test
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_configuration.py

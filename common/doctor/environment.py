@@ -16,9 +16,9 @@ def parse_environment_file(text: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for line in text.replace("\\\n", "").splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and name.isidentifier():
-            found[name] = _unquoted(value.strip())
+        name, equals, value = line.partition("=")
+        if equals and name.strip().isidentifier():
+            found[name.strip()] = _unquoted(value.strip())
     return found
 
 

@@ -15,6 +15,7 @@ TOLD = {
     "common/tls/identity.py": "how long a certificate is still good",
     "cloud_daemon/access.py": "how long a certificate is still good",
     "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",
+    "common/doctor/machine.py": "whether the clock is right, and certificates are valid by it, for whoever asks",
     "edge_daemon/uplink.py": "whether a certificate has ended, for the log",
     "edge_daemon/source.py": "a file's age at the start, believed until the clock is seen to be set",
 }

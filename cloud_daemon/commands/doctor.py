@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 def look(patient: Patient[CloudSettings]) -> list[Finding]:
     """Look at everything."""
     settings, account = patient.settings, patient.account
+    machine = look_at_machine()
     say_progress("looking at torch and the models")
     runtime = probe_runtime(patient.environment, account, settings.served)
     certificate = _look_at_certificate(settings)
@@ -44,7 +44,7 @@ def look(patient: Patient[CloudSettings]) -> list[Finding]:
         else check_devices(patient.unit, "device", "nvidia", "nvidia", "cloud")
     )
     return [
-        *check_machine(look_at_machine()),
+        *check_machine(machine),
         *check_unit(patient.unit, "cloud"),
         *check_runtime(runtime, device=settings.device, executor=settings.executor, threads=settings.threads),
         *devices,
@@ -52,7 +52,7 @@ def look(patient: Patient[CloudSettings]) -> list[Finding]:
         check_port("port", look_at_port("CLEAVE_CLOUD_LISTEN", settings.listen, patient.unit.pid)),
         check_port("iperf3 port", look_at_port("CLEAVE_CLOUD_IPERF_PORT", iperf, patient.unit.pid)),
         check_filter(_try_filter(patient)),
-        check_certificates(certificate, time.time()) if certificate is not None else _check_open(settings),
+        check_certificates(certificate, machine.now) if certificate is not None else _check_open(settings),
         *_check_list(settings),
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,16 +36,17 @@ def main(arguments: Sequence[str]) -> int:
 def look(patient: Patient[EdgeSettings]) -> list[Finding]:
     """Look at everything, the network last."""
     settings, account = patient.settings, patient.account
+    machine = look_at_machine()
     say_progress("looking at torch and the model")
     runtime = probe_runtime(patient.environment, account, [(settings.model, settings.weights)])
     certificate = _look_at_certificate(settings)
     say_progress("visiting the cloud")
     return [
-        *check_machine(look_at_machine()),
+        *check_machine(machine),
         *check_unit(patient.unit, "edge"),
         *check_runtime(runtime, device=settings.device, executor=settings.executor, threads=settings.threads),
         *_look_at_places(patient),
-        check_certificates(certificate, time.time()) if certificate is not None else _unprotected(settings),
+        check_certificates(certificate, machine.now) if certificate is not None else _unprotected(settings),
         *_visit(settings, certificate, runtime.fingerprints),
     ]
 

@@ -61,6 +61,7 @@ def wheels() -> Path:
     project = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [
         *project["build-system"]["requires"],
+        "wheel",  # what pip builds old-style packages with
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["onnx"],
     ]

@@ -13,10 +13,12 @@ SYSTEMD = Path(__file__).parent.parent.parent / "systemd"
 NOBODY = 65534
 
 
-def script(*arguments: str, user: int | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def script(
+    *arguments: str, environment: dict[str, str] | None = None, user: int | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", str(SYSTEMD / "install.sh"), *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
+        env={"PATH": os.environ["PATH"], **(environment or {})},
         user=user,
         capture_output=True,
         text=True,
@@ -74,7 +76,7 @@ def test_what_is_missing_is_told_before_anything_is_made(
     environment: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     """An interpreter that is not there, a variant that is none."""
-    done = script("install", "edge", DESTDIR=str(tmp_path), **environment)
+    done = script("install", "edge", environment={"DESTDIR": str(tmp_path), **environment})
     assert done.returncode == 1
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []

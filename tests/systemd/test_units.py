@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cloud_daemon.config import CloudSettings
+from common.config import Settings
+from edge_daemon.config import EdgeSettings
+
 SOURCES = Path(__file__).parent.parent.parent / "systemd"
 MOST_EXPOSED = {"cleave-edge": 1.6, "cleave-cloud": 1.5}
 """0 is shut in completely, 10 is as free as root."""
@@ -98,17 +102,14 @@ def test_the_measure_sees_an_open_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("service", MOST_EXPOSED)
 def test_every_setting_in_an_example_is_one(service: str) -> None:
     """Also those that are comments: a typo would end the daemon with 78."""
-    from cloud_daemon.config import CloudSettings
-    from edge_daemon.config import EdgeSettings
-
     role = service.removeprefix("cleave-")
-    kind = {"edge": EdgeSettings, "cloud": CloudSettings}[role]
+    kinds: dict[str, type[Settings]] = {"edge": EdgeSettings, "cloud": CloudSettings}
     text = (SOURCES / f"{role}.env.example").read_text()
     named = dict(re.findall(r"^#? ?(CLEAVE_\w+)=(.*)$", text, re.MULTILINE))
     assert len(named) > 8
     if role == "cloud":
         named["CLEAVE_CLOUD_INSECURE"] = "0"
-    kind.load(named)
+    kinds[role].load(named)
 
 
 def test_what_the_units_must_not_set_is_not_set() -> None:

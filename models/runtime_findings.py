@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.doctor.account import Account
@@ -47,19 +50,24 @@ def probe_runtime(
 ) -> RuntimeFacts:
     """Run the probe as `account`, with the service's environment. `models` are pairs of name and weights."""
     arguments = [word for pair in models for word in pair]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "models.runtime_probe", *arguments],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=PROBE_S,
-            check=False,
-            **account.credentials,
-        )
-    except subprocess.TimeoutExpired as late:
-        said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else ""
-        return read_probe(said, -signal.SIGALRM)
+    with TemporaryDirectory() as scratch:  # torch leaves a directory where temporary files are
+        os.chown(scratch, account.uid, -1)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "models.runtime_probe", *arguments],
+                env={**environment, "TMPDIR": scratch},
+                cwd=Path(
+                    __file__
+                ).parent.parent,  # our own packages, whatever lies where the command is given
+                capture_output=True,
+                text=True,
+                timeout=PROBE_S,
+                check=False,
+                **account.credentials,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else ""
+            return read_probe(said, -signal.SIGALRM)
     return read_probe(done.stdout, done.returncode)
 
 

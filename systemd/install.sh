@@ -30,6 +30,7 @@ opt=$DESTDIR/opt/cleave
 etc=$DESTDIR/etc/cleave
 units=$DESTDIR/usr/local/lib/systemd/system
 sysusers=$DESTDIR/usr/local/lib/sysusers.d
+tmpfiles=$DESTDIR/usr/local/lib/tmpfiles.d
 state=$DESTDIR/var/lib/$service
 link=$DESTDIR/usr/local/bin/$service
 
@@ -80,12 +81,17 @@ install_program() {
 }
 
 install_files() {
-    install -d "$opt/libexec" "$opt/docs" "$units" "$sysusers" "$etc" "$DESTDIR/usr/local/bin"
+    install -d "$opt/libexec" "$opt/docs" "$units" "$sysusers" "$tmpfiles" "$etc" "$DESTDIR/usr/local/bin"
     install -m 0755 "$tree/systemd/hand-over-certificates" "$opt/libexec/"
     install -m 0644 "$tree"/docs/*.md "$opt/docs/"
     install -m 0644 "$tree/systemd/$service.service" "$units/"
     ln -sfn "/opt/cleave/venv/bin/$service" "$link"
     printf 'u %s - "Cleave %s daemon" /var/lib/%s\n' "$service" "$role" "$service" >"$sysusers/$service.conf"
+    {
+        echo "d /var/lib/$service 0750 $service $service -"
+        # What is put there belongs to the daemon's group, whoever puts it.
+        [ "$role" != edge ] || echo "d /var/lib/$service/frames 2770 $service $service -"
+    } >"$tmpfiles/$service.conf"
     install_variants
     # Yours from now on: nothing below is written over.
     [ -e "$etc/$role.env" ] || install -m 0640 "$tree/systemd/$role.env.example" "$etc/$role.env"
@@ -105,23 +111,17 @@ install_variants() {
     done
 }
 
-install_state() {
-    systemd-sysusers "$sysusers/$service.conf"
-    [ -d "$state" ] || install -d -m 0750 -o "$service" -g "$service" "$state"
-    if [ "$role" = edge ] && [ ! -d "$state/frames" ]; then
-        install -d -m 2770 -o "$service" -g "$service" "$state/frames"
-    fi
-}
-
 install_service() {
     check_python
     install_program
     install_files
     if [ -n "$DESTDIR" ]; then
-        say "$service is in $DESTDIR; there, after unpacking: systemd-sysusers, systemctl daemon-reload, enable --now"
+        say "$service is in $DESTDIR. Where it is unpacked: systemd-sysusers && systemd-tmpfiles --create &&"
+        say "    systemctl daemon-reload && systemctl enable $service"
         return
     fi
-    install_state
+    systemd-sysusers "$sysusers/$service.conf"
+    systemd-tmpfiles --create "$tmpfiles/$service.conf"
     systemctl daemon-reload
     systemctl --quiet enable "$service"
     if systemctl --quiet is-active "$service"; then
@@ -138,7 +138,8 @@ uninstall_service() {
     if [ -z "$DESTDIR" ] && [ -e "$units/$service.service" ]; then
         systemctl --quiet disable --now "$service"
     fi
-    rm -rf "$units/$service.service" "$units/$service.service.d" "$link" "$etc/$role.env.example"
+    rm -rf "$units/$service.service" "$units/$service.service.d" "$link" "$etc/$role.env.example" \
+        "$tmpfiles/$service.conf"
     [ -e "$units/cleave-$other.service" ] || rm -rf "$opt"
     if [ -n "$PURGE" ]; then
         rm -rf "$etc/$role.env" "$etc/$role-tls" "$state" "$DESTDIR/etc/systemd/system/$service.service.d"
@@ -148,7 +149,7 @@ uninstall_service() {
     else
         say "kept: $etc/$role.env, $etc/$role-tls, $state and the user $service (make uninstall-$role PURGE=1 removes them)"
     fi
-    rmdir "$units" "${units%/system}" "$sysusers" 2>/dev/null || true
+    rmdir "$units" "${units%/system}" "$sysusers" "$tmpfiles" 2>/dev/null || true
     if [ -z "$DESTDIR" ]; then
         systemctl daemon-reload
         systemctl reset-failed "$service" 2>/dev/null || true

@@ -71,6 +71,7 @@ def check_filter(refused: str) -> Finding:
 def _try_filter(patient: Patient[CloudSettings]) -> str:
     done = subprocess.run(
         [sys.executable, "-c", "from cloud_daemon.peer_filter import *; print(why_not_allowed() or '')"],
+        cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
         timeout=60,

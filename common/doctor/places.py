@@ -37,12 +37,13 @@ class PlaceFacts:
 
 def look_at(setting: str, path: Path, account: Account) -> PlaceFacts:
     """Gather the facts about a path, as `account` sees it."""
-    is_directory = path.is_dir()
-    above = next(place for place in path.parents if place.is_dir())
+    # Not Path.exists and the like: they raise for what lies in a directory that we may not enter.
+    is_directory = os.path.isdir(path)
+    above = next(place for place in path.parents if os.path.isdir(place))
     return PlaceFacts(
         setting=setting,
         path=path,
-        exists=path.exists(),
+        exists=os.path.exists(path),
         is_directory=is_directory,
         readable=account.may("r", path) and (not is_directory or account.may("x", path)),
         writable=account.may("w", path),

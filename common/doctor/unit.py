@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -166,9 +167,7 @@ def check_devices(facts: UnitFacts, what: str, device_class: str, variant: str, 
 def _hidden(facts: UnitFacts, setting: str, path: Path) -> Finding | None:
     if _under(path, _paths(facts["BindPaths"]) + _paths(facts["BindReadOnlyPaths"])):
         return None
-    bind = (
-        f"systemctl edit {facts.name}, add [Service] and BindPaths={path if path.is_dir() else path.parent}"
-    )
+    bind = f"systemctl edit {facts.name}, add [Service] and BindPaths={path if os.path.isdir(path) else path.parent}"
     if facts["ProtectHome"] in ("yes", "tmpfs") and _under(path, HOMES):
         return fail("sandbox", f"{setting}={path}: the unit shows the daemon no home directories", bind)
     if facts["PrivateTmp"] == "yes" and _under(path, PRIVATE):

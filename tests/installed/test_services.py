@@ -152,12 +152,13 @@ def test_a_renewed_certificate_is_in_force_after_a_reload(machine: Container) ->
 
 
 def test_doctor_finds_a_healthy_installation_healthy(machine: Container) -> None:
-    """Each looks as the service's own user; nothing is broken on either side, and the edge is greeted."""
+    """Each looks as the service's own user, and leaves nothing behind; nothing is broken, and the edge is greeted."""
     for service in SERVICES:
-        told = json.loads(machine.says(f"{service} doctor --json", timeout_s=300))
+        told = json.loads(machine.says(f"cd /src && {service} doctor --json", timeout_s=300))
         assert [finding for finding in told["findings"] if finding["verdict"] == "fail"] == []
         parts = {finding["what"]: finding["verdict"] for finding in told["findings"]}
         assert parts["onnxruntime"] == "ok", "the optional part that make install-… asks for"
+    assert "torch" not in machine.says("ls -R /tmp")
     greeting = next(finding for finding in told["findings"] if finding["what"] == "greeting")
     assert "holds the same model; TLS 1.3" in greeting["said"]
 
@@ -167,8 +168,9 @@ def test_kill_9_is_followed_by_a_restart(machine: Container, service: str) -> No
     """A few seconds later it works again, and no frame is lost."""
     before, count = main_pid(machine, service), restarts(machine, service)
     machine.run(f"kill -9 {before}")
-    until("a restart", lambda: restarts(machine, service) == count + 1, 30)
-    until("readiness", lambda: machine.unit(service, "ActiveState") == "active", 120)
+    gone = until("a restart", lambda: restarts(machine, service) == count + 1, 30)
+    ready = until("readiness", lambda: machine.unit(service, "ActiveState") == "active", 120)
+    print(f"{service}: started again {gone:.1f} s after kill -9, ready {ready:.1f} s later")
     assert main_pid(machine, service) not in ("0", before)
     assert all(record["error"] is None for record in answers(machine, 5, 120))
 
@@ -180,7 +182,8 @@ def test_a_stopped_daemon_is_restarted_by_the_watchdog(machine: Container, servi
     machine.run(f"kill -STOP {before}")
     waited = until("a restart", lambda: restarts(machine, service) == count + 1, WATCHDOG_S + 30)
     assert waited > WATCHDOG_S / 3, "so soon it cannot have been the watchdog"
-    until("readiness", lambda: machine.unit(service, "ActiveState") == "active", 120)
+    ready = until("readiness", lambda: machine.unit(service, "ActiveState") == "active", 120)
+    print(f"{service}: started again {waited:.1f} s after SIGSTOP, ready {ready:.1f} s later")
     assert "Watchdog timeout" in machine.says(f"journalctl --no-pager --unit {service}")
     answers(machine, 5, 120)
 

@@ -38,6 +38,11 @@ class RuntimeFacts:
         return self.parts.get(part, {"error": "the probe did not come so far"})
 
     @property
+    def has_gpu(self) -> bool:
+        """Whether torch finds a CUDA device, outside of any sandbox."""
+        return bool(self["torch"].get("cuda_devices"))
+
+    @property
     def fingerprints(self) -> tuple[ModelFingerprint, ...]:
         """Those of the models that could be loaded."""
         return tuple(

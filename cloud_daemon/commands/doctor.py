@@ -38,16 +38,12 @@ def look(patient: Patient[CloudSettings]) -> list[Finding]:
     runtime = probe_runtime(patient.environment, account, settings.served)
     certificate = _look_at_certificate(settings)
     iperf = Address(host=settings.listen.host, port=settings.iperf_port)
-    devices = (
-        []
-        if settings.device != "cuda"
-        else check_devices(patient.unit, "device", "nvidia", "nvidia", "cloud")
-    )
+    wants_gpu = settings.device == "cuda" or (settings.device == "auto" and runtime.has_gpu)
     return [
         *check_machine(machine),
         *check_unit(patient.unit, "cloud"),
         *check_runtime(runtime, device=settings.device, executor=settings.executor, threads=settings.threads),
-        *devices,
+        *(check_devices(patient.unit, "device", "nvidia", "nvidia", "cloud") if wants_gpu else []),
         *_look_at_places(patient),
         check_port("port", look_at_port("CLEAVE_CLOUD_LISTEN", settings.listen, patient.unit.pid)),
         check_port("iperf3 port", look_at_port("CLEAVE_CLOUD_IPERF_PORT", iperf, patient.unit.pid)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,12 +40,14 @@ def look(patient: Patient[EdgeSettings]) -> list[Finding]:
     machine = look_at_machine()
     say_progress("looking at torch and the model")
     runtime = probe_runtime(patient.environment, account, [(settings.model, settings.weights)])
+    wants_gpu = settings.device == "cuda" or (settings.device == "auto" and runtime.has_gpu)
     certificate = _look_at_certificate(settings)
     say_progress("visiting the cloud")
     return [
         *check_machine(machine),
         *check_unit(patient.unit, "edge"),
         *check_runtime(runtime, device=settings.device, executor=settings.executor, threads=settings.threads),
+        *(check_devices(patient.unit, "device", "nvidia", "nvidia", "edge") if wants_gpu else []),
         *_look_at_places(patient),
         check_certificates(certificate, machine.now) if certificate is not None else _unprotected(settings),
         *_visit(settings, certificate, runtime.fingerprints),
@@ -56,11 +59,10 @@ def _look_at_places(patient: Patient[EdgeSettings]) -> list[Finding]:
     reads: dict[str, Path] = {}
     writes = {"CLEAVE_EDGE_STATE_DIR": settings.state_dir}
     found = [check_state(look_at("CLEAVE_EDGE_STATE_DIR", settings.state_dir, account))]
-    # As it was written: a camera is no path.
-    kind, _, place = patient.environment.get("CLEAVE_EDGE_SOURCE", str(settings.source)).partition(":")
-    if kind == "v4l2":
-        found += _look_at_camera(patient, Path(place))
-    elif not place:
+    source = patient.environment.get("CLEAVE_EDGE_SOURCE", "")  # as it was written: a camera is no path
+    if source.startswith("v4l2:"):
+        found += _look_at_camera(patient, Path(source.removeprefix("v4l2:")))
+    elif not re.match(r"\w+:", source):
         reads["CLEAVE_EDGE_SOURCE"] = Path(settings.source)
         found.append(check_frames(look_at("CLEAVE_EDGE_SOURCE", Path(settings.source), account)))
     if settings.results == "-":

@@ -289,6 +289,12 @@ FAULTS: dict[str, tuple[Fault, str, str, str]] = {
         "do not load",
         "force-reinstall",
     ),
+    "a GPU that the unit hides": (
+        having(runtime=runtime(torch={"cuda_build": "13.0", "cuda_devices": 1})),
+        "device",
+        "allows no nvidia devices",
+        "VARIANTS=nvidia",
+    ),
     "no libiperf": (having(runtime=runtime(iperf3={"error": "x"})), "iperf3", "by pings", "libiperf0"),
     "not installed": (having(unit={}), "service", "not installed", "make install-edge"),
     "ended with 78": (

@@ -171,10 +171,21 @@ def _leader(nspawn: subprocess.Popen[bytes], log: Path) -> int:
     while time.monotonic() < deadline:
         if nspawn.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended with {nspawn.returncode}:\n{log.read_text()}")
-        if found := children.read_text().split():
-            return int(found[-1])
+        for child in map(int, children.read_text().split()):
+            if _is_first(child):
+                return child
         time.sleep(0.05)
     raise AssertionError("systemd-nspawn started nothing")
+
+
+def _is_first(pid: int) -> bool:
+    """Say whether a process is number 1 in its own namespace; at first nspawn has children that only prepare."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
+    return len(numbers) > 2 and numbers[-1] == "1" and "\nName:\tsystemd\n" in f"\n{status}"
 
 
 def _wait_until_booted(container: Container, log: Path) -> None:

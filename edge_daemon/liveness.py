@@ -17,7 +17,7 @@ def frames_seen(counts: FrameCounts, trouble: str | None, most_s: float) -> Part
 
 
 def source_seen(looks: int, queue_full: bool, sampling_fps: float, most_s: float) -> PartSeen:
-    """Return how the source is seen: it moves with each look for a frame, of which an idle one has several a second.
+    """Return how the source is seen: it moves with each look for a frame, and an idle one looks each second.
 
     Where the queue is full it waits for the frames' way, and between two frames for the sampling rate.
     """

@@ -80,8 +80,9 @@ def _torchvision() -> dict[str, Any]:
 
 def _onnxruntime() -> dict[str, Any]:
     import onnx
-    import onnxruntime
     import onnxscript
+
+    from models.onnxruntime_silent import onnxruntime
 
     return {"version": onnxruntime.__version__, "export": f"{onnx.__version__}, {onnxscript.__version__}"}
 

@@ -158,7 +158,7 @@ def test_doctor_finds_a_healthy_installation_healthy(machine: Container) -> None
         assert [finding for finding in told["findings"] if finding["verdict"] == "fail"] == []
         parts = {finding["what"]: finding["verdict"] for finding in told["findings"]}
         assert parts["onnxruntime"] == "ok", "the optional part that make install-… asks for"
-    assert "torch" not in machine.says("ls -R /tmp")
+    assert "torch" not in machine.says("ls /tmp")
     greeting = next(finding for finding in told["findings"] if finding["what"] == "greeting")
     assert "holds the same model; TLS 1.3" in greeting["said"]
 

@@ -13,6 +13,7 @@
 #
 # pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, …) say where packages come from, and so which build of torch.
 set -eu
+umask 022 # the daemon's user must be able to read the program, whatever root's own habit is
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
 say() { echo "$*"; }

@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system fuzz libiperf clean
+.PHONY: help demo bench test check lint types docs test-system test-installed fuzz libiperf clean
 .PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera chaos-sinks soak
+.PHONY: install-edge install-cloud uninstall-edge uninstall-cloud
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
@@ -24,6 +25,9 @@ help:
 	@echo "                  make chaos-links CUTS='--cuts 100 --seed 7' does fewer, or some again"
 	@echo "make chaos-camera  an RTSP camera killed twenty times, and stopped, beside a real edge (CAMERA=--gstreamer: theirs)"
 	@echo "make chaos-sinks  the MQTT broker away for a minute, then in turns (needs mosquitto)"
+	@echo "make install-edge, make install-cloud   as root: the daemon as a systemd service (docs/install.md); again: upgrade"
+	@echo "make uninstall-edge, uninstall-cloud    as root: remove it; with PURGE=1 settings and state, too"
+	@echo "make test-installed  installs both into a booted Debian in a container and breaks them there (as root; minutes)"
 	@echo "make docs         write docs/configuration.md anew from the settings, and the table of metrics in docs/seeing.md"
 	@echo "make clean        remove the virtual environment and what was made"
 
@@ -35,8 +39,9 @@ bench: $(VENV)/.bench libiperf
 
 # Tests that start processes, use all cores or play links have the machine to themselves; the others share it.
 ALONE := tests/benchmarks tests/chaos tests/cloud_daemon tests/fuzz tests/system
+# And those that install into a container are no part of the suite: they take minutes, and root.
 test: $(VENV)/.dev libiperf
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE) tests/installed)
 	$(BIN)/python -m pytest $(ALONE)
 
 test-system: $(VENV)/.dev libiperf
@@ -46,6 +51,9 @@ MUTANTS ?= 10000000
 FUZZ_WORKERS ?= $(shell nproc)
 fuzz: $(VENV)/.dev
 	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state var/fuzz/mutants.json
+
+test-installed: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/installed
 
 chaos: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.kill_rounds $(CHAOS)
@@ -86,6 +94,12 @@ docs: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- as services ------------------------------------------------------------------------------------------
+EXTRAS ?= onnx
+export DESTDIR EXTRAS VARIANTS PURGE
+install-edge install-cloud uninstall-edge uninstall-cloud:
+	@PYTHON="$(PYTHON)" systemd/install.sh $(subst -, ,$@)
 
 # --- set-up ---------------------------------------------------------------------------------------------
 $(VENV)/bin/python:

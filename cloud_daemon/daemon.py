@@ -12,6 +12,7 @@ import structlog
 from cloud_daemon.access import Access
 from cloud_daemon.config import CloudSettings
 from cloud_daemon.frame_runner import FrameRunner
+from cloud_daemon.liveness import frames_seen, status_line
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from cloud_daemon.view import CloudView
@@ -20,6 +21,7 @@ from common.heap import settle_heap
 from common.limits import MIB
 from common.signals import on_hangup, stop_event
 from common.status_file import StatusFile
+from common.systemd_notify import SystemdNotifier, of_this_process
 from common.web.server import serving
 from common.web.view import View
 from common.wire.receive_ledger import ReceiveLedger
@@ -29,6 +31,7 @@ from models.device import make_executor
 from models.executor import TorchExecutor
 from models.model import Model
 from models.precision import check_precision
+from models.supervised import ComputePulse, keep_informed
 from models.watchdog import watch
 from models.zoo import load_model
 
@@ -48,7 +51,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
     status = StatusFile(settings.state_dir, "CLEAVE_CLOUD_STATE_DIR")
     torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
-    stop = stop_event()
+    stop, systemd = stop_event(), of_this_process()
     frames = FrameRunner(
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
@@ -72,7 +75,13 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
             view.address = address = await server.start()
             show(view)
             background.append(tasks.create_task(keep_status(view, status)))
-            on_hangup(server.reload)
+
+            def reload() -> None:
+                systemd.reloading()
+                server.reload()
+                systemd.ready()
+
+            on_hangup(reload)
             announce = log.info if access.identity else log.warning
             announce(
                 "listening for edges",
@@ -82,7 +91,10 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
             )
             if access.identity is not None:
                 background.append(tasks.create_task(access.identity.watch()))
+            background.append(tasks.create_task(keep_systemd_informed(systemd, settings, server, frames)))
+            systemd.ready()  # every model has run once, and edges can connect
             await stop.wait()
+            systemd.stopping()
             log.info("stopping", edges=len(server.sessions))
             view.address = None
             await server.stop()
@@ -101,6 +113,19 @@ async def keep_status(view: CloudView, file: StatusFile, interval_s: float = STA
         await view.refresh()
         await asyncio.to_thread(file.write, view.status())
         await asyncio.sleep(interval_s)
+
+
+async def keep_systemd_informed(
+    systemd: SystemdNotifier, settings: CloudSettings, server: CloudServer, frames: FrameRunner
+) -> None:
+    """Tell systemd how the daemon fares, until cancelled."""
+    pulse = ComputePulse(frames.compute, settings.hung_after_s)
+    names = [name for name, _ in settings.served]
+    await keep_informed(
+        systemd,
+        lambda: (pulse.seen(), frames_seen(frames.held, frames.ended, settings.hung_after_s)),
+        lambda: status_line(names, len(server.sessions), frames.ended),
+    )
 
 
 def load_models(settings: CloudSettings) -> list[Model]:

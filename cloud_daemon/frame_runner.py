@@ -75,6 +75,8 @@ class FrameRunner:
         )
         self._lock = threading.Condition()
         self._asked = False
+        self.ended = 0
+        """Frames whose turn has come and gone; the compute thread counts."""
 
     def offer(
         self, edge: str, key: BatchSegment, read: Callable[[], Tensors], deadline: float
@@ -150,6 +152,7 @@ class FrameRunner:
                 ended += [(frame, _late()) for frame in turn.late]
         if turn.batch:
             ended += self._run(turn.batch)
+        self.ended += len(ended)
         _tell(ended)
         self._ask()
 

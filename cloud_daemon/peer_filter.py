@@ -67,6 +67,16 @@ def listening_here() -> Iterator[socket.socket]:
             copy.close()
 
 
+def why_not_allowed() -> str | None:
+    """Try to attach a filter, as this user on this kernel; return why it is refused, or none."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        try:
+            attach(listener, "127.0.0.1")
+        except OSError as error:
+            return error.strerror
+    return None
+
+
 def others_connected(port: int, peer: str) -> list[str]:
     """Return who else is connected to a local TCP port, as the kernel's table tells."""
     allowed = ipaddress.ip_address(peer.partition("%")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -42,6 +43,10 @@ def read_settings(kind: type[Chosen], command: str, arguments: Sequence[str]) ->
 def run_daemon(command: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run a daemon's main coroutine to its end; return the exit code. An error of ours is one line on stderr."""
     status, hung = 0, False
+    if sys.__stderr__ is not None:
+        faulthandler.enable(
+            sys.__stderr__
+        )  # systemd's watchdog ends what hangs by SIGABRT: say where it hung
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main())

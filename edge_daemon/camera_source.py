@@ -27,6 +27,9 @@ class CameraSource:
     `job` makes what the capturing process is told, anew for each; `changed` is called when the state has.
     """
 
+    looks = None
+    """Its process is watched by itself."""
+
     def __init__(
         self,
         progress: SourceProgress,

@@ -15,6 +15,7 @@ from common.heap import settle_heap
 from common.profile import Profile, ProfileStore
 from common.signals import on_hangup, stop_event
 from common.status_file import StatusFile
+from common.systemd_notify import of_this_process
 from common.web.server import serving
 from common.web.view import View
 from common.wire.messages import PROTOCOL, Hello
@@ -28,6 +29,7 @@ from edge_daemon.frame_counts import FrameLedger
 from edge_daemon.identity import identity_of, own_name
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
+from edge_daemon.liveness import frames_seen, source_seen, status_line
 from edge_daemon.observers import Observers
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
@@ -49,6 +51,7 @@ from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
+from models.supervised import ComputePulse, keep_informed
 from models.watchdog import watch
 from models.zoo import load_model
 
@@ -156,6 +159,7 @@ class EdgeDaemon:
             sinks=self._sinks,
         )
         self.observers = Observers(self.view.saw, self._sinks.saw)
+        self._systemd = of_this_process()
 
     async def run(self) -> None:
         """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
@@ -168,14 +172,16 @@ class EdgeDaemon:
                 background.append(tasks.create_task(self._controller.run()))
                 if self._fixed is None or self._fixed.may_use_cloud:
                     background.append(tasks.create_task(self._uplink.run()))
+                on_hangup(self._reload)
                 if self._identity is not None:
-                    on_hangup(self._identity.reload)
                     background.append(tasks.create_task(self._identity.watch()))
                 if self._fixed is None:
                     background.append(tasks.create_task(self._profile()))
                     background.append(tasks.create_task(self._certifier.run()))
                     background.append(tasks.create_task(self._segments.run()))
                 frames = tasks.create_task(self._frames())
+                background.append(tasks.create_task(self._keep_systemd_informed()))
+                self._systemd.ready()  # the edge alone can answer: its plan is prepared, and has run once
                 await frames
                 await self._sinks.drain(DRAIN_S)
                 for task in background:
@@ -201,6 +207,7 @@ class EdgeDaemon:
                 for task in done:
                     task.result()  # a source that failed feeds the pipeline no longer
             if self.stop.is_set():
+                self._systemd.stopping()
                 log.info("stopping", in_flight=self._ledger.counts.in_flight)
                 await asyncio.wait([pipeline], timeout=DRAIN_S)
         finally:
@@ -214,6 +221,30 @@ class EdgeDaemon:
     async def _answer_and_record(self) -> None:
         await self._pipeline.run(self._settings.in_flight, self.stop)
         await self._results.flush()
+
+    def _reload(self) -> None:
+        self._systemd.reloading()
+        if self._identity is not None:
+            self._identity.reload()
+        self._systemd.ready()
+
+    async def _keep_systemd_informed(self) -> None:
+        most_s = self._settings.hung_after_s
+        pulse = ComputePulse(self._compute, most_s)
+        await keep_informed(
+            self._systemd,
+            lambda: (
+                pulse.seen(),
+                frames_seen(self._ledger.counts, self._results.trouble, most_s),
+                source_seen(self._source.looks, self._queue.full(), self._settings.sampling_fps, most_s),
+            ),
+            lambda: status_line(
+                self._controller.active.plan.cut.label,
+                self._uplink.available,
+                self._estimate.bandwidth_bps,
+                self._ledger.counts,
+            ),
+        )
 
     # --- profiles ---------------------------------------------------------------------------------------
     async def _profile(self) -> None:

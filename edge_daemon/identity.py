@@ -19,20 +19,23 @@ def identity_of(settings: EdgeSettings) -> Identity | None:
     """
     if settings.tls is None:
         return None
+    return Identity(
+        TlsFiles(settings.tls, "CLEAVE_EDGE_TLS"), edge_context, lambda facts: check_identity(facts, settings)
+    )
 
-    def check(facts: CertificateFacts) -> None:
-        if not facts.for_edge:
-            raise ConfigurationError(
-                f"CLEAVE_EDGE_TLS={settings.tls}: this is the certificate of the cloud {facts.name}; an edge's is "
-                "issued without --cloud"
-            )
-        if settings.name and settings.name != facts.name:
-            raise ConfigurationError(
-                f"CLEAVE_EDGE_NAME={settings.name}: the certificate in CLEAVE_EDGE_TLS is {facts.name}'s; leave the "
-                "name out, or have a certificate issued to it"
-            )
 
-    return Identity(TlsFiles(settings.tls, "CLEAVE_EDGE_TLS"), edge_context, check)
+def check_identity(facts: CertificateFacts, settings: EdgeSettings) -> None:
+    """Raise `ConfigurationError` when a certificate is none of an edge, or of another edge than the settings name."""
+    if not facts.for_edge:
+        raise ConfigurationError(
+            f"CLEAVE_EDGE_TLS={settings.tls}: this is the certificate of the cloud {facts.name}; an edge's is "
+            "issued without --cloud"
+        )
+    if settings.name and settings.name != facts.name:
+        raise ConfigurationError(
+            f"CLEAVE_EDGE_NAME={settings.name}: the certificate in CLEAVE_EDGE_TLS is {facts.name}'s; leave the "
+            "name out, or have a certificate issued to it"
+        )
 
 
 def own_name(settings: EdgeSettings, identity: Identity | None) -> str:

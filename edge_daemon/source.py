@@ -81,6 +81,8 @@ class DirectorySource:
         self._unripe: dict[ImageFile, float] = {}
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
+        self.looks = 0
+        """How often it has looked for files or taken one: it grows as long as the source is alive."""
 
     def set_rate(self, fps: float) -> None:
         """Take this many frames per second from now on."""
@@ -109,6 +111,7 @@ class DirectorySource:
             if frame is None:  # gone again before it was read: it was never ours
                 continue
             self._taken.add(found)
+            self.looks += 1
             if frame.error is None and not self.first_data.done():
                 self.first_data.set_result(bytes(frame.data))
             self._ledger.note(FrameEvent.SEEN)
@@ -124,6 +127,7 @@ class DirectorySource:
         try:
             while not stop.is_set():
                 ready, unripe = await asyncio.to_thread(self._look)
+                self.looks += 1
                 for found in self._newest(ready) if self._latest_only else ready:
                     yield found
                     if stop.is_set():

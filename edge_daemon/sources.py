@@ -30,6 +30,10 @@ class FrameSource(Protocol):
     """The first image's bytes, to profile with. Never set by a source that gives none."""
 
     @property
+    def looks(self) -> int | None:
+        """How often it has looked for a frame; none for one whose process is watched by itself."""
+
+    @property
     def state(self) -> SourceState: ...
 
     def set_rate(self, fps: float) -> None:

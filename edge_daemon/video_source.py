@@ -29,6 +29,9 @@ class VideoSource:
     played in its own time.
     """
 
+    looks = None
+    """Its process is watched by itself."""
+
     def __init__(
         self,
         path: Path,

@@ -153,7 +153,7 @@ Part = TorchPart | OnnxPart
 
 
 def _session(document: bytes, threads: int) -> Any:
-    import onnxruntime
+    from models.onnxruntime_silent import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

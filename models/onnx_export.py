@@ -29,8 +29,9 @@ def why_not() -> str | None:
     """Return why onnxruntime cannot be used here; none if it can."""
     try:
         import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+
+        from models.onnxruntime_silent import onnxruntime  # noqa: F401
     except ImportError as error:
         return f"{error.name or error} is not installed ({HOW_TO_INSTALL})"
     return None

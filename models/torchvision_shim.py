@@ -39,11 +39,12 @@ def _operators_load(package: Path) -> bool:
     return False
 
 
-def _import_torchvision() -> ModuleType:
+def _import_torchvision() -> tuple[ModuleType, bool]:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ConfigurationError("torchvision is not installed; install it with `pip install torchvision`")
-    if not _operators_load(Path(spec.origin).parent):
+    compiled_operators = _operators_load(Path(spec.origin).parent)
+    if not compiled_operators:
         library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
             name = f"torchvision::{schema.partition('(')[0]}"
@@ -53,7 +54,8 @@ def _import_torchvision() -> ModuleType:
     with warnings.catch_warnings():
         # Frames are decoded by Pillow; torchvision's own image decoder is not used, nor missed.
         warnings.filterwarnings("ignore", message="Failed to load image Python extension")
-        return importlib.import_module("torchvision")
+        return importlib.import_module("torchvision"), compiled_operators
 
 
-torchvision = _import_torchvision()
+torchvision, compiled_operators = _import_torchvision()
+"""The module, and whether its compiled operators could be loaded."""

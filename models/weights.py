@@ -48,12 +48,17 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise ConfigurationError(f"weights {str(path)!r}: {reason}") from error
 
 
+def cached_file(weights: Any) -> Path:
+    """Return where torchvision keeps the file of a weights enum once it is downloaded."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+
+
 def read_default(weights: Any) -> dict[str, torch.Tensor]:
     """Get a torchvision weights enum's tensors from the cache or the network, checked against their hash.
 
     Raises `ConfigurationError` naming the cache file where they cannot be had.
     """
-    expected = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    expected = cached_file(weights)
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (URLError, OSError, RuntimeError, EOFError) as error:

@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,7 @@ from common.errors import ConfigurationError
 from models.model import Model, digest_weights
 from models.preprocess import Preprocessing
 from models.torchvision_shim import torchvision
-from models.weights import initialise, parse_seed
+from models.weights import cached_file, initialise, parse_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ def load_network(name: str, weights: str) -> nn.Module:
     """Load the network alone, as torchvision or its factory builds it: what a traced model is compared with."""
     network, _, _ = _load(name, weights, None)
     return network.eval()
+
+
+def published_weights_file(name: str) -> Path | None:
+    """Return where the published weights of a torchvision classifier lie, or will; none for a user's own model.
+
+    Raises `ConfigurationError` for a name that is none.
+    """
+    return None if ":" in name else cached_file(_default_weights(name))
 
 
 def _load(

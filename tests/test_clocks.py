@@ -18,6 +18,7 @@ TOLD = {
     "common/tls/identity.py": "how long a certificate is still good",
     "cloud_daemon/access.py": "how long a certificate is still good",
     "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",
+    "common/doctor/machine.py": "whether the clock is right, and certificates are valid by it, for whoever asks",
     "edge_daemon/uplink.py": "whether a certificate has ended, for the log",
     "edge_daemon/capture_child.py": "when a camera's frame was captured, for whoever reads its record",
     "edge_daemon/sinks/webhook.py": "when a batch was signed, for whoever refuses old ones",

@@ -18,6 +18,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "profile": Command("edge_daemon.commands.profile", "measure what a model costs on this machine"),
     "verify": Command("edge_daemon.commands.verify", "check that no cut changes a model's answers"),
+    "doctor": Command(
+        "edge_daemon.commands.doctor", "say what is wrong with this installation, and how to mend it"
+    ),
     "pareto": Command("benchmarks.pareto", "run every cut for real on a grid of links"),
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -115,3 +117,17 @@ def test_success_is_zero_and_bugs_are_not_hidden() -> None:
     with pytest.raises(ExceptionGroup) as group:
         run_daemon("cleave-cloud", failing(ZeroDivisionError("bug"), CleaveError("oh")))
     assert group.group_contains(ZeroDivisionError)
+
+
+def test_a_daemon_that_is_aborted_prints_its_stacks() -> None:
+    """As systemd's watchdog ends what hangs: by SIGABRT."""
+    script = (
+        "import os, signal; from common.launch import run_daemon\n"
+        "async def hang(): os.kill(os.getpid(), signal.SIGABRT)\n"
+        "run_daemon('cleave-edge', hang)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Fatal Python error: Aborted" in done.stderr
+    assert "in hang" in done.stderr

@@ -395,3 +395,20 @@ def test_a_clock_that_is_set_makes_no_file_look_whole(
             assert bytes((await source.next()).data) == b"first half, second half" + END
 
     run(main())
+
+
+def test_an_idle_source_still_looks_and_one_that_waits_for_the_queue_does_not(tmp_path: Path) -> None:
+    """`looks` shows that it is alive: it grows without frames, and rests while nobody takes any."""
+
+    async def main() -> None:
+        async with Run(tmp_path, exit_when_drained=False).going() as idle:
+            before = idle.source.looks
+            await until(lambda: idle.source.looks > before + 2)
+        put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+        async with Run(tmp_path, frames_ahead=1).going() as held:
+            await until(lambda: held.queue.full() and held.source.looks == 3)  # a look, and two files taken
+            assert held.source.looks == 3
+            while await held.queue.get() is not None:
+                pass
+
+    run(main())

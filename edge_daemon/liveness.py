@@ -19,8 +19,8 @@ def frames_seen(counts: FrameCounts, trouble: str | None, most_s: float) -> Part
 def source_seen(looks: int | None, queue_full: bool, sampling_fps: float, most_s: float) -> PartSeen:
     """Return how the source is seen: it moves with each look for a frame, and an idle one looks each second.
 
-    Where the queue is full it waits for the frames' way, and between two frames for the sampling rate. A camera's process
-    (`looks` is none) is watched, and started anew, by the daemon itself.
+    Where the queue is full it waits for the frames' way, and between two frames for the sampling rate. A camera's
+    process (`looks` is none) is watched, and started anew, by the daemon itself.
     """
     period_s = 1 / sampling_fps if sampling_fps else 0.0
     return PartSeen(

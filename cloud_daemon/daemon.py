@@ -17,7 +17,7 @@ from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
 from cloud_daemon.view import CloudView
 from common.errors import ConfigurationError
-from common.heap import settle_heap
+from common.heap import keep_heap_tidy, settle_heap
 from common.limits import MIB
 from common.signals import on_hangup, stop_event
 from common.status_file import StatusFile
@@ -72,6 +72,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
             )
             view = CloudView(settings, server, torch_executor, ledger)
             settle_heap()
+            background.append(tasks.create_task(keep_heap_tidy()))
             view.address = address = await server.start()
             show(view)
             background.append(tasks.create_task(keep_status(view, status)))

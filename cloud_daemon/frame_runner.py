@@ -14,7 +14,7 @@ import torch
 
 from cloud_daemon.frame_scheduler import FrameScheduler, Wait
 from common import limits
-from common.errors import CleaveError, LinkError
+from common.errors import CleaveError, LinkError, without_frames
 from models.batch import BatchRun, BatchSegment
 from models.compute import ComputeThread, Patience
 
@@ -186,7 +186,7 @@ def _run(batch: Sequence[QueuedFrame]) -> BatchRun:
         try:
             inputs.append(frame.read())
         except CleaveError as error:
-            inputs.append(error)
+            inputs.append(without_frames(error))
         read_ms.append((time.perf_counter() - began) * 1e3)
     run = batch[0].key.run([one for one in inputs if not isinstance(one, CleaveError)])
     found = iter(zip(run.outcomes, run.alone_ms, strict=True))

@@ -255,6 +255,8 @@ class Session:
             self.served.note()
             self._house.tally.served(Served(event.receive_s * 1e3, done.queue_ms, done.run_ms, done.batch))
             self._answer(infer, event, done)
+        finally:
+            del result  # its error knows this frame of ours, and with it the payload
 
     def _answer(self, infer: Infer, event: Received, done: Ran) -> None:
         entries, chunks = to_wire(self._pool.model.graph, done.outputs)

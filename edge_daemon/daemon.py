@@ -11,7 +11,7 @@ import structlog
 
 from common import limits
 from common.errors import LinkError, LinkLostError, RemoteProtocolError
-from common.heap import settle_heap
+from common.heap import keep_heap_tidy, settle_heap
 from common.profile import Profile, ProfileStore
 from common.signals import on_hangup, stop_event
 from common.status_file import StatusFile
@@ -166,6 +166,7 @@ class EdgeDaemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
+                background.append(tasks.create_task(keep_heap_tidy()))
                 background.append(tasks.create_task(self._sinks.run()))
                 await self._controller.start()
                 self._show(self.view)

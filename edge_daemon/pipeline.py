@@ -165,6 +165,7 @@ class FramePipeline:
                 asked.cancel()
             if finishing is not None:
                 finishing.cancel()
+            del asked  # its error knows this frame of ours, and with it the tensors
         journey.finished_locally(finished.run_ms)
         return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
 

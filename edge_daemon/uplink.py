@@ -148,12 +148,14 @@ class Uplink:
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
                 await self._open(line)
+        except BaseException:
+            line.channel.abandon()
+            raise
+        try:
             line.channel.send(self._hello)
             await self._greeted(line)
         except BaseException:
             line.channel.abort()
-            if not line.channel.is_connected:
-                line.channel.abandon()
             raise
         line.greeted_at = time.perf_counter()
         return line
@@ -272,6 +274,7 @@ class Uplink:
             raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None
         finally:
             line.frames.pop((frame, epoch), None)
+            del reply  # its error knows this frame of ours, and with it the tensors
 
     async def prepare(self, request: Prepare) -> Prepared:
         """Have the cloud make a stage ready. Raises `LinkLostError`."""

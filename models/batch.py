@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 import torch
 
-from common.errors import CleaveError
+from common.errors import CleaveError, without_frames
 from models.agreement import difference
 from models.batch_times import LONGEST_MS, BatchTimes, batch_sizes
 from models.executor import CompiledSegment, Executor
@@ -88,7 +88,7 @@ class BatchSegment:
             try:
                 prepared.append(self._preprocessed(frame))
             except CleaveError as error:
-                prepared.append(error)
+                prepared.append(without_frames(error))
             except (RuntimeError, MemoryError) as error:
                 prepared.append(_failed(error))
             alone_ms.append((time.perf_counter() - began) * 1e3)
@@ -118,7 +118,7 @@ class BatchSegment:
             return [{name: one[name] for name in self.segment.outputs} for one in found]
         except (CleaveError, RuntimeError, MemoryError) as error:
             if len(frames) == 1:
-                return [error if isinstance(error, CleaveError) else _failed(error)]
+                return [without_frames(error) if isinstance(error, CleaveError) else _failed(error)]
             log.warning("a batch failed, its frames run one by one", frames=len(frames), reason=str(error))
             self.times.refuse(len(frames))
             return [outcome for one in frames for outcome in self._separately_if_need_be([one])]

@@ -36,7 +36,10 @@ class ChannelListener(Protocol):
 
 
 class _Nobody:
-    """Listens to a channel that is closed. The real listener would make a circle, kept until the collector comes."""
+    """Listens to a channel that is closed. The real listener would make a circle, kept until the collector comes.
+
+    So would the transport: under TLS it keeps the channel, and 60 to 80 kB of buffers.
+    """
 
     def heard(self, event: Received) -> None: ...
     def closed(self, error: LinkError | None) -> None: ...
@@ -53,6 +56,7 @@ class Channel(asyncio.BufferedProtocol):
         self.connection = Connection(role, time.perf_counter(), allocate)
         self._listener = listener
         self._transport: asyncio.Transport | None = None
+        self._was_connected = False
         self._paced: PacedWriter | None = None
         self._closing = False
         self._writable = asyncio.Event()
@@ -74,7 +78,7 @@ class Channel(asyncio.BufferedProtocol):
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection, or was one: from `connection_made` on."""
-        return self._transport is not None
+        return self._was_connected
 
     @property
     def _ending(self) -> bool:
@@ -144,8 +148,13 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def abandon(self) -> None:
-        """Take note that there will never be a connection: the listener hears nothing any more."""
+        """Take note that connecting has failed: the listener hears nothing any more.
+
+        Cancelled at its last moment it may have told of a connection, the end of which nobody tells.
+        """
         self._listener = _NOBODY
+        self.abort()
+        self._let_go()
 
     def close(self) -> None:
         """Close once what is unsent has been sent."""
@@ -160,6 +169,7 @@ class Channel(asyncio.BufferedProtocol):
     # --- what asyncio calls -----------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        self._was_connected = True
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -213,8 +223,6 @@ class Channel(asyncio.BufferedProtocol):
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._writable.set()
         self.connection.state = State.CLOSED
         if self._error is None and exc is not None and not self._closing:
@@ -222,8 +230,17 @@ class Channel(asyncio.BufferedProtocol):
         if not self.done.done():
             self.done.set_result(None)
         listener, self._listener = self._listener, _NOBODY
-        error, self._error = self._error, None  # its traceback knows this channel
+        # An error knows the frames it came through, and they this channel.
+        error, self._error = self._error, None
         listener.closed(error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Refer to nothing any more that refers to this channel."""
+        self._transport, self._paced = None, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _tick(self) -> None:
         now = time.perf_counter()

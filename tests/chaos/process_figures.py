@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 PROC = Path("/proc")
 
@@ -36,7 +37,7 @@ def look(pid: int) -> Figures:
     )
 
 
-def rss_bytes(pid: int) -> int:
+def rss_bytes(pid: int | Literal["self"]) -> int:
     """Return what is resident, at little cost to the process."""
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -22,8 +23,9 @@ from common.tls.contexts import cloud_context
 from common.tls.identity import Identity
 from common.wire import transport
 from common.wire.connection import Role
-from common.wire.messages import Drain, Ping, Pong
+from common.wire.messages import Drain, Ping, Pong, Welcome
 from common.wire.transport import Channel
+from tests.certificates import contexts
 from tests.certificates import rack as rack_files
 from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
 from tests.common.wire.samples import packed
@@ -108,6 +110,19 @@ def test_whenever_a_connection_without_a_greeting_is_closed_its_channel_hears_of
     run(main(), loop)
 
 
+async def comes_and_goes(address: Address, context: ssl.SSLContext) -> None:
+    """Be an edge that greets under TLS, is welcomed, and leaves."""
+    edge = Edge()
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(
+        lambda: edge.channel, address.host, address.port, ssl=context, server_hostname="127.0.0.1"
+    )
+    edge.say(hello())
+    await edge.hears(Welcome)
+    edge.channel.abort()
+    await edge.ended
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_connections_leave_nothing_for_the_collector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
@@ -137,6 +152,9 @@ def test_connections_leave_nothing_for_the_collector(
                 with socket.create_connection((rack.address.host, rack.address.port)) as visitor:
                     visitor.sendall(words)
                     await until(lambda number=number: count == number)  # type: ignore[misc]
+                await until(lambda: not channels)
+            if tls:
+                await comes_and_goes(rack.address, contexts()[1])
                 await until(lambda: not channels)
 
     try:

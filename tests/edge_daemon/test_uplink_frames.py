@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from common import limits
@@ -340,6 +342,29 @@ def test_a_cloud_that_breaks_the_protocol_is_left_and_tried_anew(message: Welcom
             transport.write(packed(message))
             await until(lambda: len(cloud.sessions) == 2 and line_.available)
             assert heard.downs[0] in ("Welcome from the CLOUD in OPEN", "Pong 99 answers no ping")
+
+    run(main())
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_frame_that_was_lost_leaves_nothing_for_the_collector() -> None:
+    """Its error knows where it was raised, and what was held there: the tensors, megabytes of them."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            tensor = np.zeros(5, np.uint8)
+            seen = weakref.ref(tensor)
+            asked = asyncio.ensure_future(
+                line_.infer(1, 1, ENTRIES, [tensor.data], patience_s=20.0, longest_s=40.0)
+            )
+            del tensor
+            await until(lambda: len(cloud.session.all(Infer)) == 1)
+            assert seen() is not None
+            cloud.session.channel.abort()
+            await asyncio.wait([asked])
+            assert isinstance(asked.exception(), LinkLostError)
+            del asked
+            await until(lambda: seen() is None)
 
     run(main())
 

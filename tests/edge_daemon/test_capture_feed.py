@@ -87,7 +87,9 @@ def test_the_period_passes_between_two_frames(monkeypatch: pytest.MonkeyPatch) -
         for index in range(4):
             await until(lambda: process.asked == index + 1)  # noqa: B023
             process.say(shot(index))
-        assert time.monotonic() - began >= 3 * 0.05
+        assert (
+            time.monotonic() - began >= 3 * 0.05 - 0.01
+        )  # the loop's timers may be early by their resolution
         process.say(GONE)
         await feed.ended
 

@@ -130,6 +130,7 @@ def test_without_onnxruntime_auto_is_torch_and_asking_for_it_is_an_error(
 ) -> None:
     """An optional package that is missing stops nobody who did not ask for it."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "models.onnxruntime_silent", raising=False)
     torch_executor = TorchExecutor()
     assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
     with pytest.raises(ConfigurationError, match="not installed"):

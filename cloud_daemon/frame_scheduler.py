@@ -21,6 +21,11 @@ EXPECTED_S = 1.0
 SMOOTHING = 0.2
 """Weight of the newest frame in an edge's cost per frame."""
 
+MOST_TIMES_USUAL = 8.0
+"""A frame is charged no more than so many times what its edge's took lately: beyond that the machine stood still.
+Charged in full, 0.2 s would keep one of 64 edges from its turn until all the others have had as much each: 13 s.
+A tail that has become dearer is charged in full within a few frames."""
+
 UNKNOWN_S = 0.001
 """What a frame is taken to cost before any has run: something, so that edges take turns from the first batch on."""
 
@@ -198,9 +203,11 @@ class FrameScheduler(Generic[Scheduled]):
             if edge is None:
                 continue
             own = running.of(name)
-            edge.served_s += run_s * own / count
+            usual_s = edge.frame_s or self._frame_s()
+            frame_s = min(run_s / count, MOST_TIMES_USUAL * usual_s) if usual_s else run_s / count
+            edge.served_s += frame_s * own
             edge.busy_s += run_s * own / count
-            edge.frame_s += (run_s / count - edge.frame_s) * (SMOOTHING if edge.frame_s else 1.0)
+            edge.frame_s += (frame_s - edge.frame_s) * (SMOOTHING if edge.frame_s else 1.0)
             edge.others_at_last_s = self._others_s(name, now)
         return held_s
 

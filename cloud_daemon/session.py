@@ -233,6 +233,8 @@ class Session:
             self.channel.abort(error)
         except Exception as error:  # a bug, or the machine: it ends this session, not the daemon
             self._broke(error)
+        finally:
+            del result  # as in `_tell`, which it called
 
     def _tell(self, infer: Infer, event: Received, result: asyncio.Future[Ran]) -> None:
         try:

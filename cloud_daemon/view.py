@@ -16,6 +16,7 @@ from cloud_daemon.session import Session
 from cloud_daemon.status import CloudState, EdgeAtCloud, ServedModel, status_document
 from common import limits
 from common.config import Address
+from common.number_ring import NumberRing
 from common.rate import Rate
 from common.tls.identity import tls_status
 from common.web.machine import Machine
@@ -49,7 +50,7 @@ class CloudView:
         self._busy: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)])
         self._gpu: dict[str, int] | None = None
         self._gpu_due = 0.0
-        self._points: deque[tuple[int, float, int, float]] = deque(maxlen=POINTS)
+        self._points = NumberRing(4, POINTS)
         self.address: Address | None = None
         """Where edges connect, once they can."""
         server.tally.observers += [self._metrics.saw, lambda _: self._answered.note(time.monotonic())]
@@ -82,19 +83,21 @@ class CloudView:
         return registry_of(READINGS, status)
 
     def first(self) -> dict[str, Any]:
-        return {"points": [*self._points], "now": time.time()}
+        return {"points": [_point(row) for row in self._points], "now": time.time()}
 
     def news(self) -> dict[str, Any]:
         self.note_point()
-        return {"points": [*self._points][-1:], "now": time.time()}
+        latest = self._points.latest
+        return {"points": [_point(latest)] if latest is not None else [], "now": time.time()}
 
     # --- what it gathers --------------------------------------------------------------------------------
     def note_point(self) -> None:
         """Add (Unix second, load, frames waiting, answers a second) to what the page's curves show of the past."""
         now, clock = time.time(), time.monotonic()
-        if not self._points or self._points[-1][0] != int(now):
+        latest = self._points.latest
+        if latest is None or latest[0] != int(now):
             waiting, answered = self._server.frames.waiting, self._answered.per_second(clock)
-            self._points.append((int(now), round(self._load(clock), 3), waiting, round(answered, 2)))
+            self._points.append(int(now), round(self._load(clock), 3), waiting, round(answered, 2))
 
     def _load(self, clock: float) -> float:
         """Share of the last seconds for which frames were computed."""
@@ -165,3 +168,8 @@ def edge_at(session: Session, clock: float) -> EdgeAtCloud:
         per_second=session.served.rate.per_second(clock),
         in_flight=session.in_flight,
     )
+
+
+def _point(row: tuple[float, ...]) -> tuple[int, float, int, float]:
+    at, load, waiting, answered = row
+    return int(at), load, int(waiting), answered

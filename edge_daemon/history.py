@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from common.number_ring import NumberRing
 from common.rate import Rate
 from edge_daemon.results import FrameRecord
 
@@ -77,21 +78,15 @@ class FrameTimes:
         }
 
 
-@dataclass(slots=True)
-class _Second:
-    at: int
-    frames: int = 0
-    sum_ms: float = 0.0
-    most_ms: float = 0.0
-
-
 class History:
     """Remembers frames as they come, and bandwidths as they are told. `clock` is monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seconds: deque[_Second] = deque(maxlen=SECONDS)
-        self._bandwidths: deque[tuple[int, float]] = deque(maxlen=SECONDS)
+        self._seconds = NumberRing(4, SECONDS)
+        """Unix second, frames answered in it, the sum of what they took, and the most, in ms."""
+        self._bandwidths = NumberRing(2, SECONDS)
+        """Unix second, bit/s."""
         self._answered = Rate(clock())
         self.frames: deque[FrameTimes] = deque(maxlen=FRAMES)
         self.seen = 0
@@ -105,17 +100,18 @@ class History:
             return
         self._answered.note(self._clock())
         second, took_ms = int(record.answered_at), record.durations.total_ms
-        if not self._seconds or self._seconds[-1].at != second:
-            self._seconds.append(_Second(second))
-        latest = self._seconds[-1]
-        latest.frames += 1
-        latest.sum_ms += took_ms
-        latest.most_ms = max(latest.most_ms, took_ms)
+        latest = self._seconds.latest
+        if latest is None or latest[0] != second:
+            self._seconds.append(second, 1, took_ms, took_ms)
+        else:
+            _, frames, sum_ms, most_ms = latest
+            self._seconds.replace_latest(second, frames + 1, sum_ms + took_ms, max(most_ms, took_ms))
 
     def saw_bandwidth(self, at: float, bps: float | None) -> None:
         """Take note of what the link is believed to carry at `at`, in Unix seconds; none: there is no link: 0."""
-        if not self._bandwidths or self._bandwidths[-1][0] != int(at):
-            self._bandwidths.append((int(at), bps or 0.0))
+        latest = self._bandwidths.latest
+        if latest is None or latest[0] != int(at):
+            self._bandwidths.append(int(at), bps or 0.0)
 
     def new_frames(self, since: int) -> list[FrameTimes]:
         """Return the frames after the first `since` ones, as far as they are remembered."""
@@ -125,14 +121,14 @@ class History:
     def latencies(self, since: int = 0) -> list[tuple[int, float, float]]:
         """Return (Unix second, mean, worst) in ms of each second from `since` on in which frames were answered."""
         return [
-            (second.at, round(second.sum_ms / second.frames, 2), round(second.most_ms, 2))
-            for second in self._seconds
-            if second.at >= since
+            (int(at), round(sum_ms / frames, 2), round(most_ms, 2))
+            for at, frames, sum_ms, most_ms in self._seconds
+            if at >= since
         ]
 
     def bandwidths(self, since: int = 0) -> list[tuple[int, float]]:
         """Return (Unix second, bit/s) as they were told from `since` on."""
-        return [one for one in self._bandwidths if one[0] >= since]
+        return [(int(at), bps) for at, bps in self._bandwidths if at >= since]
 
     def recent(self) -> dict[str, Any]:
         """Return what the status says of the latest frames."""

@@ -119,4 +119,5 @@ class ComputeThread:
                 return
             self._job_began = time.perf_counter()
             job()
+            del job  # and what it was asked with and gave: the next one may be long in coming
             self._job_began = None

@@ -100,6 +100,41 @@ def test_fair_shares_are_of_time_and_not_of_frames() -> None:
     assert rack.served["quick"] == pytest.approx(4 * rack.served["slow"], rel=0.1)
 
 
+@pytest.mark.parametrize("most", [1, 8])
+def test_a_stall_of_the_machine_is_not_charged_to_the_edge_that_met_it(most: int) -> None:
+    """Two seconds in one batch cost nobody more than a dozen frames of 64 edges each, not two seconds of each."""
+    rack, key = Rack(scheduler()), Key(most)
+    edges = [f"edge {number}" for number in range(64)]
+    for edge in edges:
+        rack.offer(Frame(edge, key))
+    for _ in range(128):
+        rack.turn()
+    rack.turn(took_s=2.0)
+    stalled_at, last = rack.now, dict.fromkeys(edges, rack.now)
+    longest_s = 0.0
+    while rack.now < stalled_at + 150.0:
+        for frame in rack.turn():
+            longest_s = max(longest_s, rack.now - last[frame.edge])
+            last[frame.edge] = rack.now
+    assert longest_s < 12 * FRAME_S * len(edges)
+
+
+def test_frames_that_have_become_dearer_are_charged_in_full_soon() -> None:
+    """A hundred times dearer, and still no more than half of the time goes to them."""
+    rack = Rack(scheduler())
+    cost_s = {"dearer": FRAME_S, "same": FRAME_S}
+    used_s = {"dearer": 0.0, "same": 0.0}
+    for edge in cost_s:
+        rack.offer(Frame(edge))
+    for number in range(10_000):
+        if number == 100:
+            cost_s["dearer"] *= 100
+        edge = min(rack.queue._edges.items(), key=lambda e: (e[1].served_s, e[1].waiting[0].at))[0]
+        assert rack.turn(cost_s[edge])[0].edge == edge
+        used_s[edge] += cost_s[edge]
+    assert used_s["dearer"] == pytest.approx(used_s["same"], rel=0.1)
+
+
 def test_a_modest_edge_is_served_next_under_a_saturating_one() -> None:
     """Whoever sends now and then waits for the frame that runs, and for no queue."""
     rack = Rack(scheduler())

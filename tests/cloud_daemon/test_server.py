@@ -19,15 +19,18 @@ from cloud_daemon.server import CloudServer
 from common import limits
 from common.config import Address
 from common.errors import ConfigurationError
+from common.plan import Cut
 from common.tls.contexts import cloud_context
 from common.tls.identity import Identity
 from common.wire import transport
 from common.wire.connection import Role
-from common.wire.messages import Drain, Ping, Pong, Welcome
+from common.wire.messages import Drain, Failed, Ping, Pong, Welcome
+from common.wire.receive_ledger import ReceiveLedger
 from common.wire.transport import Channel
+from models.executor import TorchExecutor
 from tests.certificates import contexts
 from tests.certificates import rack as rack_files
-from tests.cloud_daemon.edge import SPLIT, Blocked, Edge, cloud, crossing, hello, whole
+from tests.cloud_daemon.edge import GRAPH, SPLIT, Blocked, Edge, cloud, crossing, hello, whole
 from tests.common.wire.samples import packed
 from tests.event_loop import LOOPS, run, until
 from tests.tiny_model import jpeg
@@ -161,6 +164,25 @@ def test_connections_leave_nothing_for_the_collector(
         run(main())
     finally:
         gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_frames_at_fault_leave_nothing_for_the_collector(tmp_path: Path) -> None:
+    """Until their payloads are gone they count in the ledger: frames that are no images would fill it."""
+    executor = TorchExecutor()
+    ledger = ReceiveLedger(limits.MIB, executor.receive_buffers())
+    executor.receive_buffers = lambda: ledger.allocate  # type: ignore[method-assign]
+
+    async def main() -> None:
+        async with cloud(tmp_path, executor=executor) as rack:
+            edge = await rack.greeted()
+            await edge.prepares(Cut.cloud_only(GRAPH))
+            for data in (b"no image", jpeg()[:200]):
+                edge.infers(1, {"frame": torch.tensor(list(data), dtype=torch.uint8)})
+                assert (await edge.hears(Failed)).frame_at_fault
+                await until(lambda: ledger.held_bytes == 0)
+
+    run(main())
 
 
 def test_a_silent_connection_is_closed_at_its_deadline(

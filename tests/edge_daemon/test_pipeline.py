@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -179,6 +180,24 @@ def test_a_frame_that_the_cloud_lets_down_is_finished_on_the_edge(cut: Cut, way:
                 assert record.durations.head_ms is not None
             assert line.ledger.counts.answered == 3
             assert line.pipeline.let_down == {LET_DOWN_KIND[way]: 3}
+
+    run(main())
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("cut", [CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
+def test_a_frame_that_the_cloud_let_down_leaves_nothing_for_the_collector(cut: Cut) -> None:
+    """The cloud's error knows where it was raised, and the frame is held there."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(cut), LET_DOWN["answer torn"](tiny))
+            frame = frame_of(0, jpeg(0))
+            seen = weakref.ref(frame.data.obj)
+            await line.give([frame])
+            assert line.records.pop().ran == "edge after cloud"
+            del frame
+            await until(lambda: seen() is None)
 
     run(main())
 

@@ -266,7 +266,7 @@ def test_over_tls_the_receiver_must_be_trusted(tmp_path: Path, trusted: bool) ->
     ca = files(tmp_path / "edge", "porch").directory / "ca.pem"
     if not trusted:
         ca.write_bytes(authority("another house").own.certificate_pem)
-    server = contexts()[0]
+    server = contexts("receiver")[0]  # one of its own: it is changed
     server.verify_mode = 0  # type: ignore[assignment] # a webhook's receiver asks for no certificate
 
     async def main() -> None:

@@ -37,8 +37,8 @@ def run(main: Coroutine[Any, Any, None], loop: str = "uvloop") -> None:
 
 async def _limited(main: Coroutine[Any, Any, None]) -> None:
     await asyncio.wait_for(main, LIMIT_S)
-    for _ in range(3):
-        await asyncio.sleep(0)  # what was closed at the end is closed then
+    for _ in range(20):
+        await asyncio.sleep(0)  # what was closed at the end is closed then, under TLS too
 
 
 async def until(condition: Callable[[], bool]) -> None:

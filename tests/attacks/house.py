@@ -90,7 +90,7 @@ class House:
             self.good.infers(number, tensors)
             answer, tensor = await self.good.answer()
             assert answer.frame == number
-            torch.testing.assert_close(tensor, right)
+            torch.testing.assert_close(tensor, right, rtol=1e-4, atol=1e-6)  # as batches may differ
             self.answered += 1
             await asyncio.sleep(0.001)
 

@@ -96,8 +96,7 @@ clean:
 	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- as services ------------------------------------------------------------------------------------------
-EXTRAS ?= onnx
-export DESTDIR EXTRAS VARIANTS PURGE
+export DESTDIR VARIANTS PURGE
 install-edge install-cloud uninstall-edge uninstall-cloud:
 	@PYTHON="$(PYTHON)" systemd/install.sh $(subst -, ,$@)
 

@@ -6,7 +6,7 @@
 #
 # From the environment (make passes them on):
 #   VARIANTS="camera nvidia"  devices the unit may use (systemd/cleave-*.service.d); `none` takes them away again
-#   EXTRAS=onnx               optional parts of the program, as in pyproject.toml
+#   EXTRAS=onnx               optional parts of the program, as in pyproject.toml; unset: all that the role can use
 #   PYTHON=python3            the interpreter to build on
 #   DESTDIR=/some/root        install there (an image, a package): nothing is started, no user is made
 #   PURGE=1                   uninstall: settings, certificates, state, frames, results and the user, too
@@ -23,7 +23,10 @@ action=$1 role=$2
 case $action in install | uninstall) ;; *) fail "$action: expected install or uninstall" ;; esac
 case $role in edge) other=cloud ;; cloud) other=edge ;; *) fail "$role: expected edge or cloud" ;; esac
 
-PYTHON=${PYTHON:-python3} EXTRAS=${EXTRAS-onnx} VARIANTS=${VARIANTS-} PURGE=${PURGE-}
+# What is asked for by a setting later (a camera, a broker) should not need another installation.
+case $role in edge) useful=onnx,camera,mqtt ;; cloud) useful=onnx ;; esac
+
+PYTHON=${PYTHON:-python3} EXTRAS=${EXTRAS-$useful} VARIANTS=${VARIANTS-} PURGE=${PURGE-}
 DESTDIR=${DESTDIR-}
 tree=$(cd "$(dirname "$0")/.." && pwd)
 service=cleave-$role
@@ -83,7 +86,7 @@ install_program() {
 
 install_files() {
     install -d "$opt/libexec" "$opt/docs" "$units" "$sysusers" "$tmpfiles" "$etc" "$DESTDIR/usr/local/bin"
-    install -m 0755 "$tree/systemd/hand-over-certificates" "$opt/libexec/"
+    install -m 0755 "$tree/systemd/hand-over-credentials" "$opt/libexec/"
     install -m 0644 "$tree"/docs/*.md "$opt/docs/"
     install -m 0644 "$tree/systemd/$service.service" "$units/"
     ln -sfn "/opt/cleave/venv/bin/$service" "$link"
@@ -97,7 +100,9 @@ install_files() {
     # Yours from now on: nothing below is written over.
     [ -e "$etc/$role.env" ] || install -m 0640 "$tree/systemd/$role.env.example" "$etc/$role.env"
     install -m 0640 "$tree/systemd/$role.env.example" "$etc/$role.env.example"
-    [ -d "$etc/$role-tls" ] || install -d -m 0700 "$etc/$role-tls"
+    for directory in "$etc/$role-tls" "$etc/$role-secrets"; do
+        [ -d "$directory" ] || install -d -m 0700 "$directory"
+    done
 }
 
 install_variants() {
@@ -143,12 +148,13 @@ uninstall_service() {
         "$tmpfiles/$service.conf"
     [ -e "$units/cleave-$other.service" ] || rm -rf "$opt"
     if [ -n "$PURGE" ]; then
-        rm -rf "$etc/$role.env" "$etc/$role-tls" "$state" "$DESTDIR/etc/systemd/system/$service.service.d"
+        rm -rf "$etc/$role.env" "$etc/$role-tls" "$etc/$role-secrets" "$state" "$DESTDIR/etc/systemd/system/$service.service.d"
         if [ -z "$DESTDIR" ] && id "$service" >/dev/null 2>&1; then userdel "$service"; fi
         rm -f "$sysusers/$service.conf"
         rmdir "$etc" 2>/dev/null || true
     else
-        say "kept: $etc/$role.env, $etc/$role-tls, $state and the user $service (make uninstall-$role PURGE=1 removes them)"
+        say "kept: $etc/$role.env, $role-tls and $role-secrets beside it, $state and the user $service"
+        say "(make uninstall-$role PURGE=1 removes them)"
     fi
     rmdir "$units" "${units%/system}" "$sysusers" "$tmpfiles" 2>/dev/null || true
     if [ -z "$DESTDIR" ]; then

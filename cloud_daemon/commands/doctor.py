@@ -14,16 +14,12 @@ from common.doctor.certificates import TlsSeen, check_certificates, look_at_cert
 from common.doctor.command import Patient, examine, say_progress
 from common.doctor.finding import Finding, fail, ok, warn
 from common.doctor.machine import check_machine, look_at_machine
+from common.doctor.page import check_page
 from common.doctor.places import check_state, check_weights, look_at
 from common.doctor.ports import check_port, look_at_port
 from common.doctor.unit import check_devices, check_sandbox, check_unit
 from common.errors import ConfigurationError
 from models.runtime_findings import check_runtime, probe_runtime
-
-HANDED_OVER = Path("/run/cleave-cloud/tls")
-"""Where the unit puts what is in KEPT; it is there only while the service runs."""
-KEPT = Path("/etc/cleave/cloud-tls")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return the exit status."""
@@ -47,6 +43,7 @@ def look(patient: Patient[CloudSettings]) -> list[Finding]:
         *_look_at_places(patient),
         check_port("port", look_at_port("CLEAVE_CLOUD_LISTEN", settings.listen, patient.unit.pid)),
         check_port("iperf3 port", look_at_port("CLEAVE_CLOUD_IPERF_PORT", iperf, patient.unit.pid)),
+        check_page("cloud", settings.http, settings.http_token, "CLEAVE_CLOUD_HTTP", patient.unit.pid),
         check_filter(_try_filter(patient)),
         check_certificates(certificate, machine.now) if certificate is not None else _check_open(settings),
         *_check_list(settings),
@@ -89,8 +86,7 @@ def _look_at_places(patient: Patient[CloudSettings]) -> list[Finding]:
 def _look_at_certificate(settings: CloudSettings) -> TlsSeen | None:
     if settings.tls is None:
         return None
-    directory = KEPT if settings.tls == HANDED_OVER else settings.tls
-    return look_at_certificates("CLEAVE_CLOUD_TLS", directory, check_role)
+    return look_at_certificates("CLEAVE_CLOUD_TLS", settings.tls, check_role)
 
 
 def _check_open(settings: CloudSettings) -> Finding:
@@ -105,7 +101,8 @@ def _check_open(settings: CloudSettings) -> Finding:
         return warn(
             "certificate",
             f"none, and CLEAVE_CLOUD_INSECURE=1: whoever reaches {settings.listen} may use this cloud",
-            f"cleave-cloud pki issue NAME --cloud --host ADDRESS --out {KEPT}, and CLEAVE_CLOUD_TLS={HANDED_OVER}",
+            "cleave-cloud pki issue NAME --cloud --host ADDRESS --out /etc/cleave/cloud-tls, and "
+            "CLEAVE_CLOUD_TLS=/run/cleave-cloud/tls",
         )
     return ok("certificate", "none is needed: only this machine reaches the cloud")
 

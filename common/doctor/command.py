@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from common.command_line import OneLineParser, run
 from common.config import Settings
 from common.doctor.account import Account, account_to_check
-from common.doctor.environment import read_environment_file, service_environment
+from common.doctor.environment import as_kept, read_environment_file, service_environment
 from common.doctor.finding import Finding, as_document, exit_status, fail, report
 from common.doctor.unit import UnitFacts, look_at_unit
 from common.errors import ConfigurationError
@@ -57,7 +57,7 @@ def examine(
         where, environment = _environment(chosen.env_file, Path(f"/etc/cleave/{role}.env"), unit)
         account = account_to_check(unit["User"] or f"cleave-{role}", unit["SupplementaryGroups"].split())
         try:
-            settings = kind.load(environment)
+            settings = kind.load(as_kept(environment, role))
         except ConfigurationError as error:
             findings = [_wrong_setting(line, where) for line in str(error).splitlines()]
         else:

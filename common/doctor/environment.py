@@ -45,6 +45,18 @@ def service_environment(
     return {**kept, **unit, **file}
 
 
+def as_kept(environment: Mapping[str, str], role: str) -> dict[str, str]:
+    """Return the environment with the places that a unit hands certificates and secrets over at replaced by those
+    where root keeps them: the former are there only while the service runs.
+    """
+    return {
+        name: value.replace(f"/run/cleave-{role}/tls", f"/etc/cleave/{role}-tls").replace(
+            f"/run/cleave-{role}/secrets", f"/etc/cleave/{role}-secrets"
+        )
+        for name, value in environment.items()
+    }
+
+
 def _unquoted(value: str) -> str:
     for quote in "\"'":
         if len(value) >= 2 and value[0] == value[-1] == quote:

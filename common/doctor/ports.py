@@ -58,7 +58,7 @@ def check_port(what: str, facts: PortFacts) -> Finding:
         return fail(
             what,
             f"{said} is in use by {facts.holder or 'another program (as root its name can be told)'}",
-            f"end that program, or set {facts.setting} to another port (and the edges' settings to the same)",
+            f"end that program, or set {facts.setting} to another port (and who connects there to the same)",
         )
     if facts.error == errno.EADDRNOTAVAIL:
         return fail(

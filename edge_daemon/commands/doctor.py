@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from common import limits
@@ -11,6 +11,7 @@ from common.doctor.certificates import TlsSeen, check_certificates, look_at_cert
 from common.doctor.command import Patient, examine, say_progress
 from common.doctor.finding import Finding, fail, ok, warn
 from common.doctor.machine import check_machine, look_at_machine
+from common.doctor.page import check_page
 from common.doctor.places import check_frames, check_results, check_state, check_weights, look_at
 from common.doctor.unit import check_devices, check_sandbox, check_unit
 from common.errors import ConfigurationError
@@ -21,13 +22,10 @@ from common.wire.messages import PROTOCOL, Hello
 from edge_daemon.cloud_contact import check_cloud, visit
 from edge_daemon.config import EdgeSettings
 from edge_daemon.identity import check_identity, own_name
+from edge_daemon.sinks.sinks import check_sinks
 from edge_daemon.source_address import SourceKind
+from edge_daemon.sources import check_source
 from models.runtime_findings import check_runtime, probe_runtime
-
-HANDED_OVER = Path("/run/cleave-edge/tls")
-"""Where the unit puts what is in KEPT; it is there only while the service runs."""
-KEPT = Path("/etc/cleave/edge-tls")
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return the exit status."""
@@ -49,6 +47,8 @@ def look(patient: Patient[EdgeSettings]) -> list[Finding]:
         *check_runtime(runtime, device=settings.device, executor=settings.executor, threads=settings.threads),
         *(check_devices(patient.unit, "device", "nvidia", "nvidia", "edge") if wants_gpu else []),
         *_look_at_places(patient),
+        check_page("edge", settings.http, settings.http_token, "CLEAVE_EDGE_HTTP", patient.unit.pid),
+        *_check_inputs_and_outputs(settings),
         check_certificates(certificate, machine.now) if certificate is not None else _unprotected(settings),
         *_visit(settings, certificate, runtime.fingerprints),
     ]
@@ -76,6 +76,32 @@ def _look_at_places(patient: Patient[EdgeSettings]) -> list[Finding]:
         reads["CLEAVE_WEIGHTS"] = Path(settings.weights)
         found.append(check_weights(look_at("CLEAVE_WEIGHTS", Path(settings.weights), account)))
     return [*found, *check_sandbox(patient.unit, reads, writes)]
+
+
+def _check_inputs_and_outputs(settings: EdgeSettings) -> list[Finding]:
+    """Judge source and sinks as the daemon itself does when it starts."""
+    found: list[Finding] = []
+    directory = settings.source.kind is SourceKind.PATH and not settings.source.path.is_file()
+    if not directory:  # which has been looked at
+        found.append(_as_at_the_start("source", lambda: check_source(settings), str(settings.source)))
+    sinks = {"MQTT": settings.mqtt, "webhook": settings.webhook, "annotated": settings.annotated}
+    named = ", ".join(f"{name} {sink}" for name, sink in sinks.items() if sink is not None)
+    if named:
+        found.append(_as_at_the_start("sinks", lambda: check_sinks(settings), named))
+    return found
+
+
+def _as_at_the_start(what: str, check: Callable[[], None], healthy: str) -> Finding:
+    try:
+        check()
+    except ConfigurationError as error:
+        return fail(
+            what,
+            str(error),
+            "mend what the line names; packages come with `make install-edge` (EXTRAS=onnx,camera,mqtt), and secrets "
+            "lie in /etc/cleave/edge-secrets",
+        )
+    return ok(what, healthy)
 
 
 def _look_at_camera(patient: Patient[EdgeSettings], device: Path) -> list[Finding]:
@@ -108,8 +134,7 @@ def check_camera(device: Path, exists: bool, usable: bool, user: str) -> Finding
 def _look_at_certificate(settings: EdgeSettings) -> TlsSeen | None:
     if settings.tls is None:
         return None
-    directory = KEPT if settings.tls == HANDED_OVER else settings.tls
-    return look_at_certificates("CLEAVE_EDGE_TLS", directory, lambda facts: check_identity(facts, settings))
+    return look_at_certificates("CLEAVE_EDGE_TLS", settings.tls, lambda facts: check_identity(facts, settings))
 
 
 def _unprotected(settings: EdgeSettings) -> Finding:
@@ -117,7 +142,7 @@ def _unprotected(settings: EdgeSettings) -> Finding:
         "certificate",
         f"none: everybody between here and {settings.cloud} can read the frames and change the answers",
         "cleave-cloud pki issue NAME --out DIR on the cloud, its files to /etc/cleave/edge-tls, and "
-        f"CLEAVE_EDGE_TLS={HANDED_OVER}",
+        "CLEAVE_EDGE_TLS=/run/cleave-edge/tls",
     )
 
 

@@ -2,6 +2,7 @@
 
 import { Chart } from "/assets/chart.js";
 import { $, drawing, element, fillPairs, follow, formats, machinePairs, notice, show } from "/assets/live.js";
+import { fillSinks, fillSource } from "/assets/ends.js";
 import { Gantt } from "/assets/gantt.js";
 import { Units } from "/assets/units.js";
 
@@ -95,7 +96,9 @@ function listSwitches() {
 }
 
 function tellRest(status) {
-  const { frames, link, results } = status;
+  const { frames, link } = status;
+  fillSource($("source"), status);
+  fillSinks($("sinks"), status);
   $("dropped").textContent = formats.count(frames.dropped_stale + frames.dropped_unrecorded);
   const places = ["waiting", "in_flight", "recording", "answered", "failed", "dropped_stale", "dropped_unrecorded", "left"];
   fillPairs($("counts"), [["seen", formats.count(frames.seen)], ...places.map((name) => [`${name === "waiting" ? "= " : "+ "}${name.replaceAll("_", " ")}`, formats.count(frames[name])])]);
@@ -112,7 +115,7 @@ function tellRest(status) {
     ["sent", Object.entries(status.sent_bytes).map(([codec, bytes]) => `${formats.bytes(bytes)} ${codec}`).join(", ") || "–"],
     ["than profiled", `edge ${formats.times(status.slower_than_profiled.edge)}, cloud ${formats.times(status.slower_than_profiled.cloud)}`],
   ]);
-  fillPairs($("machine"), [...machinePairs(status.process), ["results", results.path], ["delivery", results.delivery]]);
+  fillPairs($("machine"), machinePairs(status.process));
 }
 
 let pictured = null;
@@ -165,9 +168,13 @@ function listAlternatives({ alternatives, plan, recent }) {
   $("alternatives").replaceChildren(...(rows.length ? rows : [element("p", { class: "empty" }, "Not known while there is no link, or before both devices are profiled.")]));
 }
 
-function notices({ weights, results, link, plan, sampling_fps: rate, process, profiled }) {
+function notices({ weights, results, source, sinks, link, plan, sampling_fps: rate, process, profiled }) {
   const lines = [];
   if (results.trouble) lines.push([`Results cannot be written: ${results.trouble}`]);
+  if (source.condition === "waiting" && source.last_error) lines.push([`The source gives no frames: ${source.last_error}`]);
+  for (const { name, connected, last_error: error, spooled_records: waiting } of sinks) {
+    if (!connected && error) lines.push([`${name} is away (${error}); ${formats.count(waiting)} records wait for it.`]);
+  }
   if (plan.mode === "overloaded") lines.push([`Overloaded: ${formats.fps(rate)} are to be taken, ${formats.fps(plan.sustainable_fps)} can be answered.`]);
   if (!link.available && plan.mode !== "pinned") lines.push([`No link to the cloud${link.last_error ? ` (${link.last_error})` : ""}: the edge answers alone.`]);
   if (link.tls && link.tls.certificate !== "valid") lines.push([`This edge's certificate is ${link.tls.certificate}: ${formats.days(link.tls.days_left)} left.`]);

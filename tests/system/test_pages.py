@@ -141,6 +141,14 @@ async def the_edges_page(site: Site, edge: Edge) -> None:
     causes = await page.value("[...document.querySelectorAll('#switches .badge')].map((b) => b.textContent)")
     assert causes == ["fixed", "start"]
 
+    pairs = await page.value("[...document.querySelectorAll('#source dd')].map((d) => d.textContent)")
+    source = (await site.status(site.edge_url))["source"]
+    assert pairs[0] == source["name"]
+    assert pairs[1].startswith(source["condition"])
+    sinks = await page.value("[...document.querySelectorAll('#sinks tr')].map((r) => r.dataset.sink)")
+    assert sinks == ["results"]
+    assert await page.value("document.querySelector('#sinks .number').textContent") == "5"
+
     edge.offer([site.evil])
     await page.until("document.querySelector('[data-path=\"frames.answered\"]').dataset.raw === '6'")
     await page.until("document.getElementById('latest').dataset.frame === '5'")

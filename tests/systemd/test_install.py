@@ -86,7 +86,7 @@ def hand_over(runtime: Path, *source: Path, credentials: Path | None = None) -> 
     environment = {"PATH": os.environ["PATH"]}
     if credentials is not None:
         environment["CREDENTIALS_DIRECTORY"] = str(credentials)
-    command = ["sh", str(SYSTEMD / "hand-over-certificates"), str(runtime), *map(str, source)]
+    command = ["sh", str(SYSTEMD / "hand-over-credentials"), str(runtime), *map(str, source)]
     subprocess.run(command, env=environment, check=True, timeout=30)
 
 
@@ -119,7 +119,7 @@ def test_without_certificates_there_is_an_empty_directory(tmp_path: Path) -> Non
 
 def test_the_scripts_are_plain_shell() -> None:
     """The shell of a small system can read them; shellcheck, where it is installed, finds nothing."""
-    for name in ("install.sh", "hand-over-certificates"):
+    for name in ("install.sh", "hand-over-credentials"):
         subprocess.run(["sh", "-n", str(SYSTEMD / name)], check=True, timeout=30)
         assert os.access(SYSTEMD / name, os.X_OK)
         if shutil.which("shellcheck"):

@@ -34,7 +34,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def unit(directory: Path, service: str, *variants: str) -> Path:
     """Lay a unit out as it is installed, with the programs it calls in `directory`."""
-    for program in ("venv/bin/cleave-edge", "venv/bin/cleave-cloud", "libexec/hand-over-certificates"):
+    for program in ("venv/bin/cleave-edge", "venv/bin/cleave-cloud", "libexec/hand-over-credentials"):
         path = directory / "opt" / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o755)

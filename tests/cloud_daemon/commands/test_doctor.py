@@ -38,6 +38,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         "CLEAVE_MODEL": "resnet18",
         "CLEAVE_CLOUD_LISTEN": f"127.0.0.1:{free_port()}",
         "CLEAVE_CLOUD_IPERF_PORT": str(free_port()),
+        "CLEAVE_CLOUD_HTTP": f"127.0.0.1:{free_port()}",
         "CLEAVE_CLOUD_STATE_DIR": str(tmp_path / "state"),
         "CLEAVE_CLOUD_TLS": str(rack(tmp_path / "tls").directory),
         "CLEAVE_CLOUD_ALLOW": f"@{tmp_path}/edges",
@@ -87,6 +88,8 @@ def held() -> Iterator[int]:
             "in use by",
             "IPERF_PORT",
         ),
+        (lambda s, held: s.update(CLEAVE_CLOUD_HTTP=f"127.0.0.1:{held}"), "page", "in use by", "CLOUD_HTTP"),
+        (lambda s, held: s.update(CLEAVE_CLOUD_HTTP_TOKEN="/nothing"), "page", "No such file", "openssl"),
         (
             lambda s, held: s.update(CLEAVE_CLOUD_LISTEN="192.0.2.1:7400"),
             "port",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.doctor.environment import (
+    as_kept,
     parse_environment_file,
     parse_unit_environment,
     read_environment_file,
@@ -54,6 +55,20 @@ def test_the_file_counts_more_than_the_unit_and_nothing_else_comes_in() -> None:
         {"A": "file"},
     )
     assert environment == {"PATH": "/bin", "A": "file", "B": "unit"}
+
+
+def test_what_the_unit_hands_over_is_looked_at_where_it_is_kept() -> None:
+    """Certificates and secrets alike, also behind the @ of a file that holds a URL; other paths stay."""
+    environment = {
+        "CLEAVE_EDGE_TLS": "/run/cleave-edge/tls",
+        "CLEAVE_EDGE_WEBHOOK": "@/run/cleave-edge/secrets/webhook-url",
+        "CLEAVE_EDGE_RESULTS": "/run/cleave-edge/results",
+    }
+    assert as_kept(environment, "edge") == {
+        "CLEAVE_EDGE_TLS": "/etc/cleave/edge-tls",
+        "CLEAVE_EDGE_WEBHOOK": "@/etc/cleave/edge-secrets/webhook-url",
+        "CLEAVE_EDGE_RESULTS": "/run/cleave-edge/results",
+    }
 
 
 def test_a_file_that_cannot_be_read_is_the_operators_error(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from common.wire.messages import Refused
 from edge_daemon.commands import doctor
 from models.runtime_findings import RuntimeFacts
 from tests.certificates import NOW, authority, files, rack
+from tests.cloud_daemon.edge import free_port
 from tests.common.doctor.test_machine import HEALTHY as HEALTHY_MACHINE
 from tests.common.doctor.test_unit import RUNNING
 from tests.edge_daemon.fake_cloud import FakeCloud, FakeSession
@@ -105,6 +106,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         "CLEAVE_EDGE_STATE_DIR": str(tmp_path / "state"),
         "CLEAVE_EDGE_CLOUD": f"127.0.0.1:{cloud.port}",
         "CLEAVE_EDGE_TLS": str(tmp_path / "tls"),
+        "CLEAVE_EDGE_HTTP": f"127.0.0.1:{free_port()}",
     }
     # The unit's own temporary directory would hide this one.
     made = Installation(
@@ -140,6 +142,7 @@ def test_a_healthy_installation_is_healthy(
     assert looked_at >= {
         *("Python", "clock", "memory", "heat", "service", "torch", "device", "torchvision", "onnxruntime"),
         *("iperf3", "model", "state", "frames", "results", "sandbox", "certificate", "cloud", "greeting"),
+        "page",
     }
 
 
@@ -185,6 +188,23 @@ def _of_another_authority(installation: Installation) -> None:
     (installation.tls / "ca.pem").write_bytes(authority("another house").own.certificate_pem)
 
 
+def _page_port_in_use(installation: Installation) -> None:
+    # The cloud's own port: whatever is there listens already.
+    installation.settings["CLEAVE_EDGE_HTTP"] = f"127.0.0.1:{installation.cloud.port}"
+
+
+def _token_for_anybody(installation: Installation) -> None:
+    token = installation.home / "token"
+    token.write_text("a token of many characters")
+    token.chmod(0o644)
+    installation.settings["CLEAVE_EDGE_HTTP_TOKEN"] = str(token)
+
+
+def _broker_without_login(installation: Installation) -> None:
+    installation.settings["CLEAVE_EDGE_MQTT"] = "mqtt://broker.example"
+    installation.settings["CLEAVE_EDGE_MQTT_LOGIN"] = "/run/cleave-edge/secrets/mqtt"
+
+
 def _refused(kind: str, reason: str) -> Fault:
     def plant(installation: Installation) -> None:
         installation.cloud.cloud.refusal = Refused(kind=kind, reason=reason)
@@ -217,6 +237,28 @@ FAULTS: dict[str, tuple[Fault, str, str, str]] = {
         "name a file",
     ),
     "disk full": (having(free_mb=3), "results", "3 MB free", "make room"),
+    "page's port in use": (_page_port_in_use, "page", "in use by", "CLEAVE_EDGE_HTTP"),
+    "page for everybody": (
+        setting("CLEAVE_EDGE_HTTP", "0.0.0.0:7480"),
+        "page",
+        "without CLEAVE_EDGE_HTTP_TOKEN",
+        "openssl rand",
+    ),
+    "token for anybody": (_token_for_anybody, "page", "by anybody", "readable for root only"),
+    "broker's login missing": (
+        _broker_without_login,
+        "sinks",
+        "/etc/cleave/edge-secrets/mqtt: No such file",
+        "/etc/cleave/edge-secrets",
+    ),
+    "camera's password missing": (
+        lambda at: at.settings.update(
+            CLEAVE_EDGE_SOURCE="rtsp://camera.example/1", CLEAVE_EDGE_SOURCE_CREDENTIALS="/nothing"
+        ),
+        "source",
+        "/nothing",
+        "mend what the line names",
+    ),
     "weights gone": (
         setting("CLEAVE_WEIGHTS", "{home}/w.safetensors"),
         "weights",

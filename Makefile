@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo bench test check lint types docs test-system test-installed fuzz libiperf clean
+.PHONY: help demo setup bench test check lint types docs test-system test-installed fuzz libiperf clean
 .PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera chaos-sinks soak
 .PHONY: install-edge install-cloud uninstall-edge uninstall-cloud
 
 help:
 	@echo "make demo         the pair at work: a weak edge, a cloud, a network that changes (3 minutes)"
+	@echo "make setup        both daemons with all their optional parts in .venv, to try them by hand (README.md)"
 	@echo "make bench        all benchmarks, written to docs/benchmarks.md (as root, on a quiet machine; an hour)"
 	@echo "                  make bench BENCH=--resume goes on where a run stopped; BENCH=--help shows what can be chosen"
 	@echo "make test         the test suite"
@@ -33,6 +34,8 @@ help:
 
 demo: $(VENV)/.demo libiperf
 	$(BIN)/python -m benchmarks.demo
+
+setup: $(VENV)/.setup libiperf
 
 bench: $(VENV)/.bench libiperf
 	$(BIN)/python -m benchmarks.bench $(BENCH)
@@ -116,13 +119,17 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
 	@touch $@
 
+$(VENV)/.setup: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[camera,mqtt,onnx]'
+	@touch $@
+
 $(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/.demo $(VENV)/.bench
+	@touch $@ $(VENV)/.setup $(VENV)/.demo $(VENV)/.bench
 
 # The iperf3 binding needs the C library. Without it everything runs, measuring by long pings instead.
 libiperf: | $(VENV)/bin/python

@@ -22,6 +22,8 @@ TREE = Path(__file__).parent.parent.parent
 KEPT = TREE / "var" / "installed"
 SUITE = "bookworm"
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "libiperf0", "make", "procps")
+EXTRAS = ("camera", "mqtt", "onnx")
+"""What the installation takes of the optional parts, where nothing else is said (systemd/install.sh)."""
 PYTHON = "3.11"
 """What this Debian's python3 is: the packages are downloaded for it."""
 NEEDED = ("debootstrap", "systemd-nspawn", "nsenter")
@@ -64,7 +66,7 @@ def wheels() -> Path:
         *project["build-system"]["requires"],
         "wheel",  # what pip builds old-style packages with
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["onnx"],
+        *(wanted for extra in EXTRAS for wanted in project["project"]["optional-dependencies"][extra]),
     ]
     constraints = TREE / "constraints.txt"
     digest = hashlib.sha256("\n".join([*wanted, constraints.read_text()]).encode()).hexdigest()[:12]

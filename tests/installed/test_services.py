@@ -151,6 +151,23 @@ def test_a_renewed_certificate_is_in_force_after_a_reload(machine: Container) ->
     assert "key" not in machine.says(f"tr '\\0' '\\n' < /proc/{before}/environ").lower()
 
 
+def test_a_password_is_handed_over_and_nobody_else_can_read_it(machine: Container) -> None:
+    """Root keeps it; the daemon has a copy at the start, and the new one after a reload."""
+    kept, handed = "/etc/cleave/edge-secrets", "/run/cleave-edge/secrets/page"
+    machine.run(f"umask 077; openssl rand -hex 24 > {kept}/page || echo 0123456789abcdef0123 > {kept}/page")
+    change(machine, "edge.env", CLEAVE_EDGE_HTTP_TOKEN=handed)
+    machine.run("systemctl restart cleave-edge", timeout_s=300)
+    assert machine.says(f"stat -c '%U %a' {kept}") == "root 700"
+    assert machine.says(f"stat -L -c '%U %a' {handed}") == "cleave-edge 400"
+    assert machine.run(f"cmp {kept}/page {handed}").returncode == 0
+    page = "import urllib.request as r; r.urlopen(r.Request('http://127.0.0.1:7480/status', headers=H))"
+    told = machine.says(f"""python3 -c "H={{'Authorization': 'Bearer '+open('{handed}').read().strip()}}; {page}; print('in')" """)
+    assert told == "in"
+    assert "401" in machine.run(f'python3 -c "H={{}}; {page}"', check=False).stderr
+    machine.run(f"umask 077; echo another-token-0123456789 > {kept}/page && systemctl reload cleave-edge")
+    until("the new one", lambda: "another" in machine.says(f"cat {handed}"), 20)
+
+
 def test_doctor_finds_a_healthy_installation_healthy(machine: Container) -> None:
     """Each looks as the service's own user, and leaves nothing behind; nothing is broken, and the edge is greeted."""
     for service in SERVICES:

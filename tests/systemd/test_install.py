@@ -90,31 +90,39 @@ def hand_over(runtime: Path, *source: Path, credentials: Path | None = None) -> 
     subprocess.run(command, env=environment, check=True, timeout=30)
 
 
-def test_certificates_come_from_systemd_at_the_start_and_from_root_later(tmp_path: Path) -> None:
+CREDENTIALS = {"tls": ("cert.pem", "key.pem", "ca.pem"), "secrets": ("camera", "mqtt")}
+
+
+def test_credentials_come_from_systemd_at_the_start_and_from_root_later(tmp_path: Path) -> None:
     """First as links to systemd's copies; on reload as files that only the runtime directory's owner may read."""
-    runtime, credentials, kept = (tmp_path / name for name in ("runtime", "credentials", "kept"))
-    for directory in (runtime, credentials, kept):
+    runtime, credentials = (tmp_path / name for name in ("runtime", "credentials"))
+    for directory in (runtime, credentials):
         directory.mkdir()
-    for name in ("cert.pem", "key.pem", "ca.pem"):
-        (credentials / f"tls_{name}").write_text(f"old {name}")
-        (kept / name).write_text(f"new {name}")
+    for kind, names in CREDENTIALS.items():
+        (tmp_path / f"edge-{kind}").mkdir()
+        for name in names:
+            (credentials / f"{kind}_{name}").write_text(f"old {name}")
+            (tmp_path / f"edge-{kind}" / name).write_text(f"new {name}")
     hand_over(runtime, credentials=credentials)
     assert (runtime / "tls" / "key.pem").read_text() == "old key.pem"
-    first = (runtime / "tls").resolve()
-    hand_over(runtime, kept)
-    assert {path.name: path.read_text() for path in (runtime / "tls").iterdir()} == {
-        name: f"new {name}" for name in ("cert.pem", "key.pem", "ca.pem")
-    }
-    assert (runtime / "tls" / "key.pem").stat().st_mode & 0o777 == 0o400
-    assert (runtime / "tls").resolve().stat().st_mode & 0o777 == 0o700
-    assert not first.exists()
-    assert sorted(path.name for path in runtime.iterdir()) == ["tls", (runtime / "tls").resolve().name]
+    first = [(runtime / kind).resolve() for kind in CREDENTIALS]
+    hand_over(runtime, tmp_path / "edge")
+    for kind, names in CREDENTIALS.items():
+        handed = runtime / kind
+        assert {path.name: path.read_text() for path in handed.iterdir()} == {
+            name: f"new {name}" for name in names
+        }
+        assert {path.stat().st_mode & 0o777 for path in handed.iterdir()} == {0o400}
+        assert handed.resolve().stat().st_mode & 0o777 == 0o700
+    assert not any(directory.exists() for directory in first)
+    assert {path.name.partition(".")[0] for path in runtime.iterdir()} == set(CREDENTIALS)
+    assert len(list(runtime.iterdir())) == 2 * len(CREDENTIALS)
 
 
-def test_without_certificates_there_is_an_empty_directory(tmp_path: Path) -> None:
+def test_without_credentials_there_are_empty_directories(tmp_path: Path) -> None:
     """The daemon then says which file is missing, where its setting asks for one."""
     hand_over(tmp_path)
-    assert list((tmp_path / "tls").iterdir()) == []
+    assert [list((tmp_path / kind).iterdir()) for kind in CREDENTIALS] == [[], []]
 
 
 def test_the_scripts_are_plain_shell() -> None:

@@ -16,7 +16,7 @@ help:
 	@echo "make test         the test suite"
 	@echo "make check        ruff, mypy --strict, then the test suite: what CI runs"
 	@echo "make test-system  only the tests that run real daemon processes"
-	@echo "make fuzz         damaged conversations by the million: make fuzz MUTANTS=100000000 goes on where it stopped"
+	@echo "make fuzz         damaged conversations, a hundred million: goes on where it was stopped (tests/fuzz/progress.json)"
 	@echo "make chaos        kill -9 of edge, cloud and both, a hundred rounds each (a quarter of an hour on a free core)"
 	@echo "                  make chaos CHAOS='--rounds 10 --seed 7' does fewer, or some again"
 	@echo "make soak         half an hour under faults: memory, descriptors, tasks, latencies (on a quiet machine)"
@@ -50,10 +50,10 @@ test: $(VENV)/.dev libiperf
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system
 
-MUTANTS ?= 10000000
+MUTANTS ?= 100000000
 FUZZ_WORKERS ?= $(shell nproc)
 fuzz: $(VENV)/.dev
-	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state var/fuzz/mutants.json
+	nice -n 19 $(BIN)/python -m tests.fuzz.run --mutants $(MUTANTS) --workers $(FUZZ_WORKERS) --state tests/fuzz/progress.json
 
 test-installed: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/installed

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
 from cloud_daemon.frame_tally import EdgeTally, FrameTally, Outcome, Served
 from cloud_daemon.greeting import refusal, unwelcome
-from cloud_daemon.probe_turns import TURN_S, ProbeTurns
-from cloud_daemon.tail import Tail, TailPool
+from cloud_daemon.probe_turns import ProbeTurns
+from cloud_daemon.session_requests import Requests
+from cloud_daemon.tail import TailPool
 from common import limits
 from common.errors import (
     CleaveError,
     FrameError,
     LinkError,
     LinkLostError,
-    PlanError,
-    ProbeError,
-    RemoteProtocolError,
 )
-from common.plan import Output, Stage
 from common.profile import ModelFingerprint
 from common.tls.certificates import name_in
 from common.wire.connection import Received, Role
@@ -39,20 +35,14 @@ from common.wire.messages import (
     Failed,
     Hello,
     Infer,
-    MeasureReply,
     MeasureRequest,
     Message,
     Ping,
     Pong,
     Prepare,
-    Prepared,
-    ProbeDenied,
-    ProbeGrant,
     ProbeRequest,
-    ProfileReply,
     ProfileRequest,
     Refused,
-    StageMessage,
     Welcome,
     printable,
 )
@@ -60,8 +50,6 @@ from common.wire.transport import Channel
 from models.crossing import to_wire
 
 log = structlog.get_logger()
-
-Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class House(Protocol):
@@ -90,10 +78,9 @@ class Session:
         self.number = number
         self.edge = "unknown"
         self.channel = Channel(Role.CLOUD, self, house.allocate)
-        self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._in_flight: set[Received] = set()
         self._chosen: TailPool | None = None
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests: Requests | None = None
         self._log = log.bind(session=number)
         self.greeted = False
         self.served = EdgeTally()
@@ -114,6 +101,12 @@ class Session:
         assert self._chosen is not None
         return self._chosen
 
+    @property
+    def _asked_for(self) -> Requests:
+        """What the edge has asked for beside frames; there is such from the greeting on."""
+        assert self._requests is not None
+        return self._requests
+
     # --- what the channel calls -------------------------------------------------------------------------
     def heard(self, event: Received) -> None:
         match event.message:
@@ -133,22 +126,17 @@ class Session:
                 )
             case Hello() as hello:
                 self._greet(hello)
-            case Prepare() as prepare:
-                self._request(partial(self._prepare, prepare))
-            case MeasureRequest() as request:
-                self._request(partial(self._measure, request))
-            case ProfileRequest():
-                self._request(partial(self._profile, event.payload))
-            case ProbeRequest():
-                self._request(self._probe)
+            case Prepare() | MeasureRequest() | ProfileRequest() | ProbeRequest() as request:
+                self._asked_for.begin(request, event.payload)
             case Drain() | Pong():
                 pass
             case Bye(reason=reason):
                 self._log.debug("edge says bye", reason=reason)
 
     def closed(self, error: LinkError | None) -> None:
-        for request in self._requests:
-            request.cancel()
+        if self._requests is not None:
+            self._requests.cancel()
+            self._requests = None  # they know this session: in a circle both would wait for the collector
         for event in [*self._in_flight]:
             self._leave(event, Outcome.EDGE_GONE)
         self._house.frames.gone(self.number)
@@ -172,6 +160,16 @@ class Session:
             self._say(refused)
             return
         self._chosen = self._house.pools[hello.fingerprint]
+        self._requests = Requests(
+            pool=self._chosen,
+            worker=self._house.name,
+            turns=self._house.turns,
+            tasks=self._house.tasks,
+            peer_host=self.channel.peer_host,
+            say=self._say,
+            failed=self._failed,
+            log=self._log,
+        )
         self.greeted = True
         self._say(
             Welcome(
@@ -187,7 +185,7 @@ class Session:
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
         tally = self._house.tally
-        tail = self._tails.get(infer.epoch)
+        tail = self._asked_for.tails.get(infer.epoch)
         if tail is None:
             tally.turned_away(infer.tensors, Outcome.NOT_PREPARED)
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")
@@ -229,10 +227,8 @@ class Session:
             return
         try:
             self._tell(infer, event, result)
-        except LinkError as error:
-            self.channel.abort(error)
-        except Exception as error:  # a bug, or the machine: it ends this session, not the daemon
-            self._broke(error)
+        except Exception as error:
+            self._failed(error)
         finally:
             del result  # as in `_tell`, which it called
 
@@ -288,93 +284,15 @@ class Session:
             )
         )
 
-    # --- plans, profiles, probes ------------------------------------------------------------------------
-    async def _prepare(self, prepare: Prepare) -> None:
-        started = time.perf_counter()
-        try:
-            stage = self._stage(prepare)
-            tail = await self._pool.prepare(stage)
-        except CleaveError as error:
-            self._log.warning("plan refused", epoch=prepare.epoch, reason=str(error))
-            self._say(Prepared(epoch=prepare.epoch, ready=False, reason=printable(error), prepare_ms=0))
-            return
-        self._tails[prepare.epoch] = tail
-        self._tails.move_to_end(prepare.epoch)  # prepared again, it is as young as any
-        while len(self._tails) > limits.MAX_PREPARED_EPOCHS:
-            self._tails.popitem(last=False)
-        prepare_ms = (time.perf_counter() - started) * 1e3
-        self._log.info("plan ready", epoch=prepare.epoch, units=len(stage.units), inputs=list(stage.inputs))
-        self._say(Prepared(epoch=prepare.epoch, ready=True, reason="", prepare_ms=prepare_ms))
+    def _failed(self, error: Exception) -> None:
+        """End this session, not the daemon: for the link's sake, or for that of a bug, or the machine."""
+        if not isinstance(error, LinkError):
+            self._log.exception("session failed")
+            error = LinkLostError(f"{type(error).__name__}: {error}")
+        self.channel.abort(error)
 
-    async def _measure(self, request: MeasureRequest) -> None:
-        try:
-            stage_ms, whole_ms = await self._pool.measure(self._stage(request))
-        except CleaveError as error:
-            self._log.warning("stage not measured", reason=str(error))
-            reason = printable(error)
-            self._say(
-                MeasureReply(number=request.number, measured=False, reason=reason, stage_ms=0, whole_ms=0)
-            )
-            return
-        self._say(
-            MeasureReply(
-                number=request.number, measured=True, reason="", stage_ms=stage_ms, whole_ms=whole_ms
-            )
-        )
-
-    def _stage(self, asked: StageMessage) -> Stage:
-        names = self._pool.model.graph.names
-        if not asked.outputs:
-            raise PlanError("the stage hands nothing on")
-        for index in (*asked.units, *asked.inputs, *(unit for unit, _ in asked.outputs)):
-            if index >= len(names):
-                raise PlanError(f"unit {index} is not in the graph: it has {len(names)}")
-        return Stage(
-            worker=self._house.name,
-            units=tuple(names[i] for i in asked.units),
-            inputs=tuple(names[i] for i in asked.inputs),
-            outputs=tuple(Output(names[i], destination) for i, destination in asked.outputs),
-        )
-
-    async def _profile(self, frame: memoryview) -> None:
-        profile = await self._pool.profile(bytes(frame))
-        self._say(ProfileReply(), [profile.to_json().encode()])
-
-    async def _probe(self) -> None:
-        try:
-            async with self._house.turns.turn(self.channel.peer_host) as server:
-                self._say(ProbeGrant(port=self._house.turns.port, seconds=TURN_S))
-                async with asyncio.timeout(TURN_S):
-                    await server.wait()
-        except TimeoutError:
-            self._log.info("bandwidth test took too long, its turn is over", seconds=TURN_S)
-        except ProbeError as error:
-            self._say(ProbeDenied(reason=printable(error)))
-
-    # --- requests ------------------------------------------------------------------------------------------
-    def _request(self, work: Work) -> None:
-        """Begin something an edge asked for that is no frame. An honest edge has few of these at a time."""
-        if len(self._requests) >= limits.MAX_REQUESTS:
-            raise RemoteProtocolError(f"more than {limits.MAX_REQUESTS} requests at a time")
-        request = self._house.tasks.create_task(self._guard(work))
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
-
-    async def _guard(self, work: Work) -> None:
-        """Do what was asked for; what goes wrong in it ends this session, not the daemon."""
-        try:
-            await work()
-        except LinkError as error:
-            self.channel.abort(error)
-        except Exception as error:  # a bug, or the machine (out of memory): the other sessions go on
-            self._broke(error)
-
-    def _broke(self, error: Exception) -> None:
-        self._log.exception("session failed")
-        self.channel.abort(LinkLostError(f"{type(error).__name__}: {error}"))
-
-    def _say(self, message: Message, chunks: list[memoryview | bytes] | None = None) -> None:
+    def _say(self, message: Message, chunks: Sequence[memoryview | bytes] = ()) -> None:
         if self.channel.is_open or isinstance(message, Welcome | Refused):
-            self.channel.send(message, chunks or ())
+            self.channel.send(message, chunks)
         if self.channel.unsent_bytes > limits.MAX_UNSENT_BYTES:
             self.channel.abort(LinkLostError(f"the edge leaves {self.channel.unsent_bytes} bytes unread"))

@@ -19,13 +19,13 @@ import structlog
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from common.errors import CleaveError, LinkError
+from common.errors import LinkError
 from common.partition.cloud_wait import leaves_for_load, tell_wait
 from common.partition.decide import Conditions, Decision, decide
 from common.partition.frontier import Frontier
 from common.plan import Cause, Cut, Mode, Plan, stages_of
 from common.profile import Profile
-from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
+from edge_daemon.active_plan import ActivePlan
 from edge_daemon.alternatives import Alternative, alternatives
 from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
@@ -34,7 +34,8 @@ from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.patience import Progress
-from edge_daemon.plan_log import tell_decision, tell_plan
+from edge_daemon.plan_log import tell_decision
+from edge_daemon.plan_switcher import PlanSwitcher
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
 from edge_daemon.switch_log import SwitchLog
@@ -61,7 +62,7 @@ def hold_off_s(let_downs: int) -> float:
 
 
 class Controller:
-    """Owns the active plan. Everything happens on the event loop; `active` changes between two frames."""
+    """Decides which plan runs, from what others tell it. Everything happens on the event loop."""
 
     def __init__(
         self,
@@ -82,8 +83,6 @@ class Controller:
     ) -> None:
         self._fixed = fixed
         self._model = model
-        self._stages = stages
-        self._compute = compute
         self._uplink = uplink
         self._estimate = estimate
         self._load = load
@@ -94,29 +93,28 @@ class Controller:
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
-        self._whole = Cut.edge_only(model.graph)
         self._woken_at = 0.0
-        self._epoch = 0
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
-        self._edge_only: EdgeParts | None = None
-        self._active: ActivePlan | None = None
+        self._plans = PlanSwitcher(model.graph, stages, compute, uplink, changed)
         self._cloud_let_down = False
         self._let_downs: list[float] = []
         self._cloud_again_at = 0.0
         self.alternatives: tuple[Alternative, ...] = ()
         """What the cuts would take by the last decision; none since the link went."""
-        self.switches = SwitchLog()
 
     @property
     def active(self) -> ActivePlan:
         """The plan frames run under. There is one from `start()` on."""
-        assert self._active is not None
-        return self._active
+        return self._plans.active
 
     @property
     def started(self) -> bool:
         """Whether frames can be answered: an inference has run, and there is a plan."""
-        return self._active is not None
+        return self._plans.started
+
+    @property
+    def switches(self) -> SwitchLog:
+        return self._plans.switches
 
     # --- what others tell the controller ----------------------------------------------------------------
     def link_up(self) -> None:
@@ -133,7 +131,7 @@ class Controller:
             now = time.monotonic()
             self._let_downs = [at for at in self._let_downs if now - at < LET_DOWNS_KEPT_S] + [now]
             self._cloud_again_at = now + hold_off_s(len(self._let_downs))
-            self._run_edge_only(f"the cloud is gone ({reason})", Cause.LINK_GONE)
+            self._plans.run_edge_only(self._mode_alone, f"the cloud is gone ({reason})", Cause.LINK_GONE)
         self._wake.set()
 
     def saw_frame(self, nbytes: int) -> None:
@@ -199,9 +197,14 @@ class Controller:
     # --- the loop ---------------------------------------------------------------------------------------
     async def start(self) -> None:
         """Prepare the edge-only plan, so that frames can run whatever else happens."""
-        cut = Cut.edge_only(self._model.graph)
-        self._edge_only = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
-        self._run_edge_only("the edge alone, until the cloud is there", Cause.START)
+        await self._plans.start(self._mode_alone, "the edge alone, until the cloud is there")
+
+    @property
+    def _mode_alone(self) -> Mode:
+        """What to call a plan without the cloud that nobody has decided on."""
+        if self._fixed is not None:
+            return Mode.PINNED
+        return Mode.LIGHT if self.has_profiles else Mode.STARTING
 
     async def run(self) -> None:
         """Decide each interval, and when something has happened, until cancelled."""
@@ -231,7 +234,7 @@ class Controller:
         if self._fixed is not None:
             cut = self._fixed.cut()
             if self._uplink.available or not cut.cloud_units:
-                await self._use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN", Cause.FIXED)
+                await self._plans.use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN", Cause.FIXED)
         elif not self._uplink.available or time.monotonic() < self._cloud_again_at:
             await self._consider_rate_without_cloud()
         elif not self.has_profiles:
@@ -239,7 +242,7 @@ class Controller:
                 return
             cut = Cut.cloud_only(self._model.graph)
             reason = "profiling; the cloud computes meanwhile"
-            await self._use(cut, Mode.STARTING, reason, Cause.PROFILING)
+            await self._plans.use(cut, Mode.STARTING, reason, Cause.PROFILING)
         else:
             await self._prober.measure_if_needed(self.active.uses_cloud)
             if self._estimate.bandwidth_bps is not None and self._uplink.available:
@@ -266,17 +269,16 @@ class Controller:
         if scales := str(self.scales):
             decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
-            await self._switch(decision.cut, self._plan(decision, bandwidth_bps))
+            await self._plans.switch(self._plan(decision, bandwidth_bps))
         else:
-            parts = self.active.parts
-            self._active = ActivePlan(replace(self._plan(decision, bandwidth_bps), epoch=before.epoch), parts)
+            self._plans.renew(self._plan(decision, bandwidth_bps))
         tell_decision(before, decision, bandwidth_bps, self._rate_fps)
         self._wish(conditions, decision)
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""
-        whole_ms = self._cost_model.costs(self._whole).edge_ms
+        whole_ms = self._cost_model.costs(self._plans.whole).edge_ms
         return affordable(candidates(frontier, conditions), whole_ms)
 
     def _wish(self, conditions: Conditions, decision: Decision) -> None:
@@ -309,8 +311,7 @@ class Controller:
             return
         before = self.active.plan
         decision = decide(self._cost_model.frontier(), self._conditions(0.0))
-        plan = replace(self._plan(decision, None), epoch=before.epoch, reason=before.reason)
-        self._active = ActivePlan(plan, self.active.parts)
+        self._plans.renew(replace(self._plan(decision, None), reason=before.reason))
         tell_decision(before, decision, 0.0, self._rate_fps)
 
     def _plan(self, decision: Decision, bandwidth_bps: float | None) -> Plan:
@@ -326,54 +327,5 @@ class Controller:
             lower_bound_ms=decision.lower_bound_ms,
             sustainable_fps=decision.sustainable_fps,
             bandwidth_bps=bandwidth_bps,
-            edge_only_ms=self._cost_model.costs(self._whole).edge_ms * self.scales.edge,
+            edge_only_ms=self._cost_model.costs(self._plans.whole).edge_ms * self.scales.edge,
         )
-
-    # --- switching --------------------------------------------------------------------------------------
-    async def _use(self, cut: Cut, mode: Mode, reason: str, cause: Cause) -> None:
-        """Run `cut`, without a decision."""
-        if self.active.plan.cut != cut:
-            stages = stages_of(cut, self._model.graph.sink)
-            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason, cause=cause)
-            await self._switch(cut, plan)
-
-    async def _switch(self, cut: Cut, plan: Plan) -> None:
-        """Prepare both sides, then let the next frame use the plan. Frames in flight finish under their own."""
-        if not cut.cloud_units:
-            self._run_edge_only(plan.reason, plan.cause, plan)
-            return
-        try:
-            parts = await prepare_parts(cut, self._model.graph, self._stages, self._compute)
-        except (CleaveError, RuntimeError) as error:  # of the executor, or of the machine
-            log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=str(error))
-            return
-        self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
-        plan = replace(plan, epoch=self._epoch)
-        session = self._uplink.cloud
-        prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._model.graph))
-        if not prepared.ready:
-            log.error(
-                "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
-            )
-        elif self._uplink.available and self._uplink.cloud is session:  # another one has not prepared it
-            self._adopt(ActivePlan(plan, parts))
-
-    def _run_edge_only(self, reason: str, cause: Cause, plan: Plan | None = None) -> None:
-        assert self._edge_only is not None
-        cut = Cut.edge_only(self._model.graph)
-        if plan is None:
-            mode = Mode.LIGHT if self.has_profiles else Mode.STARTING
-            if self._fixed is not None:
-                mode = Mode.PINNED
-            stages = stages_of(cut, self._model.graph.sink)
-            plan = Plan(epoch=0, mode=mode, cut=cut, stages=stages, reason=reason, cause=cause)
-        self._epoch += 1
-        self._adopt(ActivePlan(replace(plan, epoch=self._epoch), self._edge_only))
-
-    def _adopt(self, active: ActivePlan) -> None:
-        before = self._active
-        self._active = active
-        cut_before = before.plan.cut if before else None
-        self.switches.note(active.plan, cut_before)
-        tell_plan(active.plan, cut_before)
-        self._changed()

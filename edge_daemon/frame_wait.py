@@ -6,7 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from edge_daemon.line import Line, Reply
+from edge_daemon.frames_away import Reply
+from edge_daemon.line import Line
 
 LOOKS = 4
 """Times that a frame is looked after while it waits as long as is usual."""
@@ -42,7 +43,7 @@ async def heard_while_it_moves(
     delivered, moved_at = 0, time.perf_counter()
     while not reply.done():
         await asyncio.wait({reply}, timeout=patience_s / LOOKS)
-        progress, now = line.progress(*frame), time.perf_counter()
+        progress, now = line.frames.progress(*frame), time.perf_counter()
         if reply.done() or progress is None:
             break
         if progress.outstanding_bytes and progress.delivered_bytes > delivered:

@@ -38,8 +38,8 @@ from common.wire.messages import (
 )
 from common.wire.transport import Channel
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
+from edge_daemon.frames_away import CloudBusyError, CloudFailedError, CloudLateError, FramesAway
 from edge_daemon.link_estimate import BandwidthSample, goodput
-from edge_daemon.patience import Progress
 
 log = structlog.get_logger()
 
@@ -55,51 +55,6 @@ ANSWER_TIMEOUT_S = 30.0
 
 MOST_UNSENT_BYTES = 256 * 1024
 """A suspected line with more than this unsent is given up: whatever came next would wait behind dead bytes."""
-
-
-class CloudBusyError(LinkError):
-    """The cloud did not take the frame."""
-
-    kind = "busy"
-
-
-class CloudFailedError(LinkError):
-    """The cloud could not run the frame, through no fault of the frame."""
-
-    kind = "failed"
-
-
-class CloudLateError(LinkError):
-    """The link or the cloud is slower than planned with: the edge has the answer sooner."""
-
-    kind = "late"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A frame's answer, its payload, and its round trip from handing over to arriving, in ms.
-
-    `alone`: no other frame of this edge was on its way meanwhile, so that it waited for none.
-    """
-
-    answer: Answer
-    payload: memoryview
-    round_trip_ms: float
-    alone: bool = True
-
-
-@dataclass(slots=True)
-class WaitingFrame:
-    """A frame that was handed over at `started` and waits for its answer.
-
-    `confirmed` bytes of the stream had arrived by then; its own last one is `sent_to`, once it was sent.
-    """
-
-    started: float
-    reply: asyncio.Future[Reply]
-    alone: bool
-    confirmed: int
-    sent_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +104,7 @@ class Line:
         self.welcome: Welcome | None = None
         self.refused = False
         self.why = "the cloud closed the connection"
-        self.frames: dict[tuple[int, int], WaitingFrame] = {}
+        self.frames = FramesAway(self.channel)
         self.prepares: dict[int, asyncio.Future[Prepared]] = {}
         self.probes: dict[int, asyncio.Future[None]] = {}
         self.profile: asyncio.Future[memoryview] | None = None
@@ -178,52 +133,6 @@ class Line:
         except TimeoutError:
             raise LinkLostError(f"no answer to {type(message).__name__} within {timeout_s:g} s") from None
 
-    def expect(self, frame: int, epoch: int) -> asyncio.Future[Reply]:
-        """Begin to wait for a frame's answer."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        for other in self.frames.values():
-            other.alone = False
-        self.frames[frame, epoch] = WaitingFrame(
-            time.perf_counter(), reply, alone=not self.frames, confirmed=self.channel.confirmed_bytes
-        )
-        return reply
-
-    def sent(self, frame: int, epoch: int) -> None:
-        """Take note that the frame's message was handed to the channel just now."""
-        self.frames[frame, epoch].sent_to = self.channel.bytes_out
-
-    def progress(self, frame: int, epoch: int) -> Progress | None:
-        """Say what has arrived since a frame was handed over, and what is left up to its last byte."""
-        waiting = self.frames.get((frame, epoch))
-        if waiting is None or waiting.sent_to is None:
-            return None
-        confirmed = self.channel.confirmed_bytes
-        return Progress(
-            delivered_bytes=max(confirmed - waiting.confirmed, 0),
-            outstanding_bytes=max(waiting.sent_to - confirmed, 0),
-            waited_s=time.perf_counter() - waiting.started,
-        )
-
-    def ahead(self) -> Progress | None:
-        """Say how the frame that has waited longest has come on, and what is left of all bytes on this line.
-
-        None where no frame waits.
-        """
-        oldest = min(self.frames.values(), key=lambda waiting: waiting.started, default=None)
-        if oldest is None:
-            return None
-        outstanding = self.channel.outstanding_bytes
-        return Progress(
-            delivered_bytes=max(self.channel.bytes_out - outstanding - oldest.confirmed, 0),
-            outstanding_bytes=outstanding,
-            waited_s=time.perf_counter() - oldest.started,
-        )
-
-    def longest_wait_s(self) -> float:
-        """How long the frame that waits for its answer longest has waited; 0 if none does."""
-        now = time.perf_counter()
-        return max((now - waiting.started for waiting in self.frames.values()), default=0.0)
-
     @property
     def is_closed(self) -> bool:
         return self.channel.done.done()
@@ -251,7 +160,7 @@ class Line:
         """
         now = time.perf_counter()
         self._overdue_in_a_row += 1
-        heard_since = self.channel.connection.silent_for(now) < now - self.frames[frame, epoch].started
+        heard_since = self.channel.connection.silent_for(now) < now - self.frames.started(frame, epoch)
         if heard_since and self._overdue_in_a_row == 1:
             return CloudLateError(reason)
         self.suspect(reason)
@@ -269,7 +178,7 @@ class Line:
 
     def fail(self, error: CleaveError) -> None:
         """Tell everybody who waits on this line."""
-        waiting: list[asyncio.Future[object]] = [waiting.reply for waiting in self.frames.values()]  # type: ignore[misc]
+        waiting: list[asyncio.Future[object]] = [*self.frames.replies()]  # type: ignore[list-item]
         waiting += [*self.prepares.values(), *self.probes.values(), *self.measures.values()]  # type: ignore[list-item]
         waiting += [future for future in (self.profile, self.grant) if future is not None]  # type: ignore[misc]
         for future in waiting:
@@ -338,13 +247,10 @@ class Line:
         if sample is not None:
             self._owner.events.measured(sample)
         self._owner.events.waited(AnsweredWait(answer.others_ms, time.monotonic()))
-        waiting = self.frames.get((answer.frame, answer.epoch))
-        if waiting is None or waiting.reply.done():
+        if self.frames.answered(answer, event):
+            self._overdue_in_a_row = 0
+        else:
             self._owner.counts.stale_answers += 1
-            return
-        self._overdue_in_a_row = 0
-        round_trip_ms = (event.at - waiting.started) * 1e3
-        waiting.reply.set_result(Reply(answer, event.payload, round_trip_ms, waiting.alone))
 
     def _ponged(self, pong: Pong, event: Received) -> None:
         seconds = self.channel.connection.round_trip_s(pong, event.at)
@@ -359,11 +265,8 @@ class Line:
         _set(probe, None)
 
     def _reply_frame(self, frame: int, epoch: int, error: CleaveError) -> None:
-        waiting = self.frames.get((frame, epoch))
-        if waiting is None or waiting.reply.done():
+        if not self.frames.failed(frame, epoch, error):
             self._owner.counts.stale_answers += 1
-            return
-        waiting.reply.set_exception(error)
 
 
 def _set(future: asyncio.Future[Replied] | None, value: Replied) -> None:

@@ -28,7 +28,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
-from edge_daemon.line import CloudLateError
+from edge_daemon.frames_away import CloudLateError
 from edge_daemon.patience import (
     hedge_s,
     is_worth_hedging,

@@ -39,7 +39,8 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.attempts import Attempts
 from edge_daemon.attempts import end as end_attempts
 from edge_daemon.frame_wait import has_room, heard_while_it_moves
-from edge_daemon.line import CloudLateError, Line, Reply, UplinkCounts, UplinkEvents
+from edge_daemon.frames_away import CloudLateError, Reply
+from edge_daemon.line import Line, UplinkCounts, UplinkEvents
 from edge_daemon.patience import Progress
 
 log = structlog.get_logger()
@@ -72,15 +73,15 @@ class Uplink:
     @property
     def longest_wait_s(self) -> float:
         """How long the frame that waits for its answer longest has waited; 0 if none does."""
-        return self._line.longest_wait_s() if self._line is not None else 0.0
+        return self._line.frames.longest_wait_s() if self._line is not None else 0.0
 
     def progress(self, frame: int, epoch: int) -> Progress | None:
         """Say how far a frame has come that waits for its answer; none where it does not, or was not sent yet."""
-        return self._line.progress(frame, epoch) if self._line is not None else None
+        return self._line.frames.progress(frame, epoch) if self._line is not None else None
 
     def ahead(self) -> Progress | None:
         """Say what a frame that is sent now would wait behind; none where no frame waits."""
-        return self._line.ahead() if self._line is not None else None
+        return self._line.frames.ahead() if self._line is not None else None
 
     @property
     def cloud(self) -> Welcome | None:
@@ -258,13 +259,13 @@ class Uplink:
         """
         line = self._require()
         infer = Infer(frame=frame, epoch=epoch, deadline_ms=longest_s * 1e3, tensors=entries)
-        reply = line.expect(frame, epoch)
+        reply = line.frames.expect(frame, epoch)
         try:
             async with asyncio.timeout(longest_s):
                 moved = line.channel.is_writable or await has_room(line, reply, patience_s)
                 if moved:
                     line.channel.send(infer, chunks)
-                    line.sent(frame, epoch)
+                    line.frames.sent(frame, epoch)
                     moved = await heard_while_it_moves(line, reply, (frame, epoch), patience_s)
                 if not moved:
                     reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
@@ -273,7 +274,7 @@ class Uplink:
         except TimeoutError:
             raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None
         finally:
-            line.frames.pop((frame, epoch), None)
+            line.frames.forget(frame, epoch)
             del reply  # its error knows this frame of ours, and with it the tensors
 
     async def prepare(self, request: Prepare) -> Prepared:

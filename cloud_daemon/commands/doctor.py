@@ -21,6 +21,7 @@ from common.doctor.unit import check_devices, check_sandbox, check_unit
 from common.errors import ConfigurationError
 from models.runtime_findings import check_runtime, probe_runtime
 
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return the exit status."""
     return examine("cloud", CloudSettings, arguments, look)

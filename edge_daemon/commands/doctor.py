@@ -27,6 +27,7 @@ from edge_daemon.source_address import SourceKind
 from edge_daemon.sources import check_source
 from models.runtime_findings import check_runtime, probe_runtime
 
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return the exit status."""
     return examine("edge", EdgeSettings, arguments, look)
@@ -134,7 +135,9 @@ def check_camera(device: Path, exists: bool, usable: bool, user: str) -> Finding
 def _look_at_certificate(settings: EdgeSettings) -> TlsSeen | None:
     if settings.tls is None:
         return None
-    return look_at_certificates("CLEAVE_EDGE_TLS", settings.tls, lambda facts: check_identity(facts, settings))
+    return look_at_certificates(
+        "CLEAVE_EDGE_TLS", settings.tls, lambda facts: check_identity(facts, settings)
+    )
 
 
 def _unprotected(settings: EdgeSettings) -> Finding:

@@ -38,7 +38,7 @@ ALL_IN_THE_CLOUD = Cut.cloud_only(GRAPH)
 def together(rack: Cloud, monkeypatch: pytest.MonkeyPatch, most: int = 4) -> None:
     """Have frames run together whenever several are there, whatever this machine measures just now."""
     for session in rack.server.sessions:
-        for tail in session._tails.values():
+        for tail in session._asked_for.tails.values():
             monkeypatch.setattr(tail.compiled, "best", lambda available: min(available, most))
 
 

@@ -333,7 +333,7 @@ def test_a_tail_that_fails_fails_its_frame(tmp_path: Path, monkeypatch: pytest.M
             edge = await rack.greeted()
             await edge.prepares()
             (session,) = rack.server.sessions
-            compiled = session._tails[1].compiled
+            compiled = session._asked_for.tails[1].compiled
 
             def broken(*_: object) -> Any:
                 raise RuntimeError("CUDA out of memory\nline two")

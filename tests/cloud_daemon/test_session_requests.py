@@ -312,7 +312,7 @@ def test_a_turn_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             edge.say(ProbeRequest())
             await edge.event(ProbeGrant)
             (session,) = rack.server.sessions
-            await until(lambda: not session._requests)
+            await until(lambda: not session._asked_for.running)
             assert turns == ["begun"]
             edge.say(Ping(number=1))
             await edge.hears(Pong)

@@ -16,7 +16,7 @@ from common.wire.messages import Answer
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, prepare_parts
 from edge_daemon.frame import Frame, ImageFile
-from edge_daemon.line import Reply
+from edge_daemon.frames_away import Reply
 from models.compute import ComputeThread
 from models.crossing import from_wire, to_wire
 from models.executor import TorchExecutor

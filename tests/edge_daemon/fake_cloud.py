@@ -30,7 +30,8 @@ from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from edge_daemon import attempts, line
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
-from edge_daemon.line import Reply, UplinkEvents
+from edge_daemon.frames_away import Reply
+from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import BandwidthSample
 from edge_daemon.uplink import Uplink
 from tests.event_loop import until

@@ -14,7 +14,7 @@ from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame import Frame, LosslessFrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
-from edge_daemon.line import Reply
+from edge_daemon.frames_away import Reply
 from edge_daemon.patience import Progress
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.results import FrameRecord

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
 from common.plan import Cut
 from common.wire.tensors import TensorEntry
-from edge_daemon.line import CloudBusyError, CloudFailedError, Reply
+from edge_daemon.frames_away import CloudBusyError, CloudFailedError, Reply
 from edge_daemon.results import FrameRecord
 from tests.edge_daemon.bench import Bench, bench, frame_of
 from tests.edge_daemon.pipeline_line import (

@@ -15,7 +15,7 @@ from common.plan import Cut, Mode
 from common.wire.tensors import TensorEntry
 from edge_daemon import active_plan
 from edge_daemon.active_plan import ActivePlan
-from edge_daemon.line import Reply
+from edge_daemon.frames_away import Reply
 from edge_daemon.patience import Progress
 from models.executor import CompiledSegment
 from models.segment import Segment

@@ -27,7 +27,7 @@ from common.wire.messages import (
 from edge_daemon import line
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.frame_wait import LOOKS
-from edge_daemon.line import CloudBusyError, CloudFailedError, CloudLateError
+from edge_daemon.frames_away import CloudBusyError, CloudFailedError, CloudLateError
 from edge_daemon.patience import Progress
 from tests.common.wire.samples import packed
 from tests.edge_daemon.fake_cloud import (

@@ -65,6 +65,8 @@ def test_every_make_target_that_is_named_is_one(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(" ".join(re.findall(r"^([a-z][a-z -]*):", makefile, re.MULTILINE)).split())
     named = set(
-        re.findall(r"(?:`|^ +|sudo )make ([a-z][a-z-]*[a-z])(?![a-z…-])", document.read_text(encoding="utf-8"), re.M)
+        re.findall(
+            r"(?:`|^ +|sudo )make ([a-z][a-z-]*[a-z])(?![a-z…-])", document.read_text(encoding="utf-8"), re.M
+        )
     )
     assert named <= targets

@@ -1,8 +1,8 @@
 """Run mutants by the million: `python -m tests.fuzz.run --mutants 100000000 --state FILE`.
 
 Each block of 1,000 is one piece of work; what is done is kept in the state file, so that a later run goes on where
-this one was stopped, also on another machine (`make fuzz` keeps it in the repository). The first mutant that breaks an
-invariant ends the run, with its number and its bytes.
+this one was stopped, also on another machine (`make fuzz` keeps it in the repository). The first mutant that breaks
+an invariant ends the run, with its number and its bytes.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class ModelMismatchError(ConfigurationError):
 
 
 class ModelError(CleaveError):
-    """A model that cannot be loaded, traced or cut."""
+    """A model that cannot be loaded, traced or cut (exit 78: it cannot the next time, either)."""
 
 
 class PlanError(CleaveError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from common.config import PREFIX, Settings
-from common.errors import EXIT_CONFIGURATION, CleaveError, ConfigurationError, HungError
+from common.errors import EXIT_CONFIGURATION, CleaveError, ConfigurationError, HungError, ModelError
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
@@ -50,7 +50,10 @@ def run_daemon(command: str, main: Callable[[], Coroutine[Any, Any, None]]) -> i
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main())
-    except* ConfigurationError as group:
+    except* (
+        ConfigurationError,
+        ModelError,
+    ) as group:  # a model that cannot be traced will not be next time, either
         _say(command, group)
         status = EXIT_CONFIGURATION
     except* HungError as group:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, TextIO
 
 import structlog
 
@@ -38,6 +39,8 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
         shared.append(_name_daemon(daemon))
         shared.append(structlog.processors.format_exc_info)
         shared.append(structlog.processors.JSONRenderer(ensure_ascii=False))
+        if goes_to_journal(sys.stderr, os.environ):
+            shared.append(_prefix_priority)
     threshold = getattr(logging, level.upper())
     structlog.configure(
         processors=shared,
@@ -56,6 +59,27 @@ def _name_daemon(daemon: str) -> structlog.typing.Processor:
         return event
 
     return add
+
+
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""syslog's (RFC 5424), by our levels."""
+
+
+def goes_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Say whether a stream is the journal's, as systemd tells in JOURNAL_STREAM (systemd.exec(5)).
+
+    A child that was started with another stderr inherits the variable, so device and inode are compared.
+    """
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _prefix_priority(logger: structlog.typing.WrappedLogger, method: str, event: str) -> str:
+    """Put a line's priority before it, which the journal takes off: `journalctl -p warning` then finds it."""
+    return f"<{PRIORITIES.get(method, PRIORITIES['error'])}>{event}"
 
 
 class SeldomRepeats:

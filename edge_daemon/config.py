@@ -168,7 +168,7 @@ class EdgeSettings(DaemonSettings):
         values="mqtt[s]://host[:port][/prefix]",
         hidden=True,
         help="broker that is told of every record, see docs/sinks.md: topics `PREFIX/EDGE/result`, `…/status` and "
-        "`…/state`, with the prefix `cleave` if none is given. Needs `cleave-dnn[mqtt]`",
+        "`…/state`, with the prefix `cleave` if none is given. Needs the package aiomqtt",
     )
     mqtt_login: PathSetting | None = setting(
         "EDGE_MQTT_LOGIN",

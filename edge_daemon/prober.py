@@ -48,7 +48,7 @@ class Prober:
         self._interval_s = interval_s
         self._traffic = True
         self._complaint: str | None = None
-        self._tested_at: float | None = None
+        self._tried_at: float | None = None
 
     def saw_traffic(self) -> None:
         """Take note that frames are flowing: without any, nothing needs to be known."""
@@ -69,11 +69,13 @@ class Prober:
             return
         self._traffic = False
         bandwidth_bps = self._estimate.bandwidth_bps
-        tested = self._tested_at is not None and time.perf_counter() - self._tested_at < IPERF_EVERY_S
-        if bandwidth_bps is not None and (uses_cloud or tested):
+        tried = self._tried_at is not None and time.perf_counter() - self._tried_at < IPERF_EVERY_S
+        if bandwidth_bps is not None and (uses_cloud or tried):
             # Frames on the link, too short to tell, would be held up by a second of iperf3.
             await self._uplink.probe_by_ping(ping_bytes(bandwidth_bps))
             return
+        # A test that fails may have waited for seconds, behind a firewall say: it is not tried at each look either.
+        self._tried_at = time.perf_counter()
         try:
             grant = await self._uplink.probe_turn()
             bps = await measure_bandwidth(self._host, grant.port)
@@ -84,6 +86,5 @@ class Prober:
             await self._uplink.probe_by_ping()
             return
         self._complaint = None
-        self._tested_at = time.perf_counter()
         self._estimate.add(BandwidthSample(bps, time.perf_counter(), "iperf3"))
         log.debug("bandwidth measured", bandwidth=format_bandwidth(bps))

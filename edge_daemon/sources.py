@@ -94,7 +94,9 @@ def check_packages(kind: SourceKind) -> None:
                 "environment made with --system-site-packages"
             )
     elif importlib.util.find_spec("av") is None:
-        raise ConfigurationError("cameras, streams and videos need PyAV: pip install 'cleave-dnn[camera]'")
+        raise ConfigurationError(
+            "cameras, streams and videos need PyAV: `make setup` or `make install-edge` bring it, or pip install av"
+        )
 
 
 def open_source(

@@ -22,7 +22,7 @@ from common.files import write_atomically
 from models.model import Model
 
 FORMAT = "values are called unit:NAME, batches of any size"
-HOW_TO_INSTALL = "pip install 'cleave-dnn[onnx]'"
+HOW_TO_INSTALL = "`make setup` or `make install-…` bring it, or pip install onnxruntime onnx onnxscript"
 
 
 def why_not() -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from common.doctor.finding import Finding, fail, ok, warn
+from common.pi_firmware import read_throttled
 
 OLDEST_PYTHON = (3, 11)
 DAY_S = 86_400.0
@@ -21,7 +22,6 @@ MUCH_SWAPPED_MB = 200
 HOT_C = 80.0
 """Where a Raspberry Pi begins to slow down."""
 
-PI_FIRMWARE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 UNDER_VOLTAGE, CAPPED, THROTTLED, HEAT_LIMIT = 0x1, 0x2, 0x4, 0x8
 """Bits of what a Raspberry Pi's firmware tells of now; 16 bits further, of any time since it was switched on."""
 
@@ -53,7 +53,7 @@ def look_at_machine() -> MachineFacts:
         available_mb=memory.available // 2**20,
         swapped_mb=swap.used // 2**20,
         temperature_c=_hottest_c(),
-        throttled=_throttled(),
+        throttled=read_throttled(),
     )
 
 
@@ -158,10 +158,3 @@ def _hottest_c() -> float | None:
     except (AttributeError, OSError):
         return None
     return max((one.current for sensor in told.values() for one in sensor), default=None)
-
-
-def _throttled() -> int | None:
-    try:
-        return int(PI_FIRMWARE.read_text().strip(), 16)
-    except (OSError, ValueError):
-        return None

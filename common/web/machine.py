@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
 
+from common.pi_firmware import read_throttled, throttling_of
 from common.web.metric_table import Reading, at, each
 
 LOOK_S = 10.0
 """Temperatures change slowly, and reading them may start a process."""
-VCGENCMD_TIMEOUT_S = 2.0
 MOST_SENSORS = 16
-
-THROTTLING: Mapping[str, int] = {
-    "undervoltage": 0,
-    "frequency_capped": 1,
-    "throttled": 2,
-    "temperature_limited": 3,
-}
-"""Bits of `vcgencmd get_throttled` that say what is so now (Raspberry Pi documentation, `vcgencmd`)."""
 
 
 class Machine:
@@ -65,7 +55,11 @@ class Machine:
 
 def look_at_machine() -> dict[str, Any]:
     """Read temperatures and throttling; what this machine cannot tell is left out."""
-    return {"temperatures_c": read_temperatures(), "throttling": read_throttling()}
+    bits = read_throttled()
+    return {
+        "temperatures_c": read_temperatures(),
+        "throttling": None if bits is None else throttling_of(bits),
+    }
 
 
 def read_temperatures() -> dict[str, float]:
@@ -78,35 +72,6 @@ def read_temperatures() -> dict[str, float]:
     found = {chip: max((entry.current for entry in entries), default=None) for chip, entries in chips.items()}
     told = [(chip, round(float(value), 1)) for chip, value in found.items() if value is not None]
     return dict(sorted(told)[:MOST_SENSORS])
-
-
-def read_throttling() -> dict[str, bool] | None:
-    """Ask a Raspberry Pi's firmware whether it slows the processor down now; none on other machines."""
-    command = shutil.which("vcgencmd")
-    if command is None:
-        return None
-    try:
-        done = subprocess.run(
-            [command, "get_throttled"],
-            capture_output=True,
-            text=True,
-            timeout=VCGENCMD_TIMEOUT_S,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return parse_throttled(done.stdout)
-
-
-def parse_throttled(text: str) -> dict[str, bool] | None:
-    """Read `throttled=0x50005`; none for anything else."""
-    name, _, number = text.strip().partition("=")
-    try:
-        bits = int(number, 16)
-    except ValueError:
-        return None
-    return {what: bool(bits >> bit & 1) for what, bit in THROTTLING.items()} if name == "throttled" else None
 
 
 def machine_readings(prefix: str) -> tuple[Reading, ...]:

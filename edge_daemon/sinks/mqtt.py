@@ -34,7 +34,8 @@ try:
     import aiomqtt
 except ImportError as error:
     raise ConfigurationError(
-        "CLEAVE_EDGE_MQTT needs the package aiomqtt, which is not installed: pip install 'cleave-dnn[mqtt]'"
+        "CLEAVE_EDGE_MQTT needs the package aiomqtt, which is not installed: `make setup` or `make install-edge` "
+        "bring it, or pip install aiomqtt"
     ) from error
 
 log = structlog.get_logger()

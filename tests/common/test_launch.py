@@ -16,6 +16,7 @@ from common.errors import (
     ConfigurationError,
     FrameError,
     LinkLostError,
+    ModelError,
     ModelMismatchError,
 )
 from common.launch import read_settings, run_daemon
@@ -94,6 +95,7 @@ def failing(*errors: Exception) -> Callable[[], Coroutine[Any, Any, None]]:
     [
         ([ConfigurationError("wrong")], 78),
         ([ModelMismatchError("other")], 78),
+        ([ModelError("untraceable")], 78),
         ([CleaveError("oh")], 1),
         ([LinkLostError("gone")], 1),
         ([FrameError("odd"), ConfigurationError("wrong"), LinkLostError("gone")], 78),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from common.telemetry import (
     LogFormat,
     SeldomRepeats,
     configure_logging,
+    goes_to_journal,
 )
 
 
@@ -58,6 +62,31 @@ def test_away_from_a_terminal_each_event_is_a_json_object(
         "reason": "línea\nsecond",
     }
     assert second["event"] == "link suspected"
+
+
+def test_the_journal_is_told_each_lines_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the prefix off, and `journalctl -p warning` finds what it should."""
+    with (tmp_path / "journal").open("w+") as journal:
+        found = os.fstat(journal.fileno())
+        monkeypatch.setattr(sys, "stderr", journal)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        configure_logging("json", "info", "cleave-edge")
+        log = structlog.get_logger()
+        log.info("plan")
+        log.warning("link suspected")
+        log.error("frame failed")
+        journal.seek(0)
+        lines = journal.read().splitlines()
+    assert [line[:3] for line in lines] == ["<6>", "<4>", "<3>"]
+    assert [json.loads(line[3:])["event"] for line in lines] == ["plan", "link suspected", "frame failed"]
+
+
+def test_another_stream_than_the_journals_gets_no_prefix(tmp_path: Path) -> None:
+    """A child with its own stderr inherits the variable: lines there stay JSON."""
+    with (tmp_path / "file").open("w") as file:
+        assert not goes_to_journal(file, {"JOURNAL_STREAM": "8:1"})
+        assert not goes_to_journal(file, {})
+    assert not goes_to_journal(io.StringIO(), {"JOURNAL_STREAM": "8:1"})
 
 
 @pytest.mark.parametrize(

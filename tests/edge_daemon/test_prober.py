@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import cast
 
 import pytest
@@ -118,6 +119,34 @@ def test_an_edge_that_computes_alone_is_spared_the_start_of_a_test_at_each_look(
         found.saw_traffic()
         await found.measure_if_needed(False)
         assert (uplink.turns, uplink.pings) == (2, 3)
+
+    run(main())
+
+
+def test_a_test_that_fails_is_not_tried_at_each_look_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a firewall that swallows it a test takes seconds, in which nothing is planned."""
+    asked = 0
+
+    async def fail(host: str, port: int) -> float:
+        nonlocal asked
+        asked += 1
+        raise ProbeError("iperf3: no answer within 8 s")
+
+    monkeypatch.setattr(module, "measure_bandwidth", fail)
+    monkeypatch.setattr(module, "LEAST_PAUSE_S", 0.0)
+    uplink, estimate = FakeUplink(), LinkEstimate()
+    found = prober(estimate, uplink)
+
+    async def main() -> None:
+        for _ in range(4):
+            found.saw_traffic()
+            await found.measure_if_needed(False)
+            estimate.add(BandwidthSample(8e6, time.perf_counter(), "ping"))
+        assert (asked, uplink.pings) == (1, 4)
+        monkeypatch.setattr(module, "IPERF_EVERY_S", 0.0)
+        found.saw_traffic()
+        await found.measure_if_needed(False)
+        assert asked == 2
 
     run(main())
 

@@ -38,9 +38,8 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
     else:
         shared.append(_name_daemon(daemon))
         shared.append(structlog.processors.format_exc_info)
-        shared.append(structlog.processors.JSONRenderer(ensure_ascii=False))
-        if goes_to_journal(sys.stderr, os.environ):
-            shared.append(_prefix_priority)
+        render = structlog.processors.JSONRenderer(ensure_ascii=False)
+        shared.append(_with_priority(render) if goes_to_journal(sys.stderr, os.environ) else render)
     threshold = getattr(logging, level.upper())
     structlog.configure(
         processors=shared,
@@ -77,9 +76,16 @@ def goes_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def _prefix_priority(logger: structlog.typing.WrappedLogger, method: str, event: str) -> str:
-    """Put a line's priority before it, which the journal takes off: `journalctl -p warning` then finds it."""
-    return f"<{PRIORITIES.get(method, PRIORITIES['error'])}>{event}"
+def _with_priority(render: structlog.processors.JSONRenderer) -> structlog.typing.Processor:
+    """Put its priority before each line, which the journal takes off: `journalctl -p warning` then finds it."""
+
+    def rendered(
+        logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+    ) -> str:
+        level = PRIORITIES.get(str(event.get("level")), PRIORITIES["error"])
+        return f"<{level}>{render(logger, method, event)!s}"
+
+    return rendered
 
 
 class SeldomRepeats:

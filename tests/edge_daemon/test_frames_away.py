@@ -46,7 +46,7 @@ def test_an_answer_goes_to_its_frame_once() -> None:
         assert not away.answered(*answer(8, 1))
         assert not reply.done()
         assert away.answered(*answer(7, 1))
-        assert (await reply).payload == b"x"
+        assert bytes((await reply).payload) == b"x"
         assert not away.answered(*answer(7, 1))
 
     on_the_loop(scenario)

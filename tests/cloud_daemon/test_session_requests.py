@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloud_daemon import session as module
+from cloud_daemon import session_requests as module
 from common import limits
 from common.errors import ProbeError
 from common.plan import Cut

@@ -83,7 +83,7 @@ def test_what_cannot_be_is_refused(source: str, settings: dict[str, str], reason
 
 
 @pytest.mark.parametrize(
-    ("source", "package"), [(RTSP, r"cleave-dnn\[camera\]"), ("picamera:0", "python3-picamera2")]
+    ("source", "package"), [(RTSP, r"pip install av"), ("picamera:0", "python3-picamera2")]
 )
 def test_a_missing_package_is_told_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, source: str, package: str

@@ -24,7 +24,7 @@ from common.wire.messages import (
     Pong,
     Welcome,
 )
-from edge_daemon import line
+from edge_daemon import frames_away, line
 from edge_daemon.cloud_load import AnsweredWait, ExpectedWait
 from edge_daemon.frame_wait import LOOKS
 from edge_daemon.frames_away import CloudBusyError, CloudFailedError, CloudLateError
@@ -183,7 +183,7 @@ def test_a_frame_whose_bytes_go_on_arriving_is_waited_for(monkeypatch: pytest.Mo
 
     async def main() -> None:
         async with connected() as (cloud, line_, heard):
-            monkeypatch.setattr(line.Line, "progress", further)
+            monkeypatch.setattr(frames_away.FramesAway, "progress", further)
             waiting = asyncio.ensure_future(
                 line_.infer(1, 1, ENTRIES, [b"12345"], patience_s=0.02, longest_s=20.0)
             )

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo setup bench test check lint types docs test-system test-installed fuzz libiperf clean
+.PHONY: help demo setup pictures bench test check lint types docs test-system test-installed fuzz libiperf clean
 .PHONY: chaos chaos-links chaos-reader chaos-crowd chaos-camera chaos-sinks soak
 .PHONY: install-edge install-cloud uninstall-edge uninstall-cloud
 
@@ -30,6 +30,7 @@ help:
 	@echo "make uninstall-edge, uninstall-cloud    as root: remove it; with PURGE=1 settings and state, too"
 	@echo "make test-installed  installs both into a booted Debian in a container and breaks them there (as root; minutes)"
 	@echo "make docs         write docs/configuration.md anew from the settings, and the table of metrics in docs/seeing.md"
+	@echo "make pictures     the pictures of the pages in docs/pictures anew (needs chromium and mosquitto)"
 	@echo "make clean        remove the virtual environment and what was made"
 
 demo: $(VENV)/.demo libiperf
@@ -90,6 +91,9 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint types test
+
+pictures: $(VENV)/.dev libiperf
+	$(BIN)/python -m tests.system.take_pictures
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_configuration.py

@@ -41,7 +41,7 @@ from tests.chaos.soak_verdict import (
     table,
 )
 from tests.chaos.steadiness import warm_up_s
-from tests.chaos.task_report import ask_for_tasks
+from tests.chaos.task_report import ask
 from tests.chaos.tiny_pair import tracebacks
 
 LOOK_S = 2.0
@@ -123,9 +123,10 @@ class Soak:
     def _rest(self) -> None:
         """Count what daemons hold at a quiet moment, and take the results away."""
         for name, daemon in self.site.daemons.items():
-            tasks = ask_for_tasks(daemon.pid, self.site.tasks_file(name)) if daemon.running else None
-            if tasks is not None:
-                self.courses[name].rests.append(Rest(self.now, look(daemon.pid).descriptors, tasks))
+            told = ask(daemon.pid, self.site.tasks_file(name)) if daemon.running else None
+            if told is not None:
+                descriptors = look(daemon.pid).descriptors
+                self.courses[name].rests.append(Rest(self.now, descriptors, told.tasks, told.blocks))
         for edge in EDGES:
             self.site.rotate(edge)
 

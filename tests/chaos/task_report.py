@@ -1,4 +1,4 @@
-"""A forked daemon tells how many asyncio tasks it has, when asked by a signal."""
+"""A forked daemon tells how many asyncio tasks it has, and how many of Python's blocks, when asked by a signal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import gc
 import json
 import os
 import signal
+import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a daemon has: its tasks by what they run, and the blocks of memory that Python's small objects take."""
+
+    tasks: Mapping[str, int]
+    blocks: int
 
 
 def report_tasks(path: Path, *, collect: bool = False) -> None:
@@ -31,21 +42,27 @@ def report_tasks(path: Path, *, collect: bool = False) -> None:
             return
         named = Counter(getattr(task.get_coro(), "__qualname__", "?") for task in tasks)
         scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(dict(sorted(named.items()))))
+        told = {"tasks": dict(sorted(named.items())), "blocks": sys.getallocatedblocks()}
+        scratch.write_text(json.dumps(told))
         scratch.replace(path)
 
     signal.signal(signal.SIGUSR1, report)
 
 
-def ask_for_tasks(pid: int, path: Path, timeout_s: float = 5.0) -> dict[str, int] | None:
-    """Return the tasks of a process that reports them to `path`; none where it does not in time."""
+def ask_for_tasks(pid: int, path: Path, timeout_s: float = 5.0) -> Mapping[str, int] | None:
+    """Return the tasks of a process that reports to `path`; none where it does not in time."""
+    told = ask(pid, path, timeout_s)
+    return told.tasks if told is not None else None
+
+
+def ask(pid: int, path: Path, timeout_s: float = 5.0) -> Told | None:
+    """Return what a process reports to `path`; none where it does not in time."""
     path.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
-            tasks: dict[str, int] = json.loads(path.read_text())
-            return tasks
+            return Told(**json.loads(path.read_text()))
         except FileNotFoundError:
             time.sleep(0.01)
     return None

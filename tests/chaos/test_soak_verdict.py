@@ -36,7 +36,7 @@ def course(
         late = at > 1200
         if at % 60 == 0:
             tasks = {"lane": 4, "watch": 1 + (more_tasks if late else 0)}
-            one.rests.append(Rest(float(at), 20 + (more_descriptors if late else 0), tasks))
+            one.rests.append(Rest(float(at), 20 + (more_descriptors if late else 0), tasks, 500_000 + at))
         for part in range(4):
             ended = at + part / 4
             ms = rng.uniform(5, 10) * (slower if late else 1.0)
@@ -51,6 +51,8 @@ def test_a_steady_daemon_misses_nothing() -> None:
     assert row.rss is not None
     assert abs(row.rss.per_hour) < 0.5
     assert (row.descriptors, row.tasks) == ((20.0, 20.0), (5.0, 5.0))
+    assert row.blocks is not None
+    assert 500_000 < row.blocks[0] < row.blocks[1] < 501_800
     assert row.p99_drift == pytest.approx(0.0, abs=0.05)
 
 

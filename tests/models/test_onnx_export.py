@@ -81,5 +81,5 @@ def test_what_is_not_installed_is_named_with_what_to_do(
     """Without the package there is one line that says how to get it."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "models.onnxruntime_silent", raising=False)
-    with pytest.raises(ConfigurationError, match=r"onnxruntime is not installed \(pip install"):
+    with pytest.raises(ConfigurationError, match=r"onnxruntime is not installed \(`make setup`"):
         load_or_export(model, tmp_path)

@@ -45,8 +45,8 @@ bench: $(VENV)/.bench libiperf
 ALONE := tests/benchmarks tests/chaos tests/cloud_daemon tests/fuzz tests/system
 # And those that install into a container are no part of the suite: they take minutes, and root.
 test: $(VENV)/.dev libiperf
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE) tests/installed)
-	$(BIN)/python -m pytest $(ALONE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 $(addprefix --ignore=,$(ALONE) tests/installed)
+	$(BIN)/python -m pytest $(ALONE) --durations=25
 
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system

@@ -18,7 +18,7 @@ export function fillSource(list, { source, sampling, results }) {
 export function fillSinks(body, { results, sinks, frames }) {
   const written = frames.answered + frames.failed;
   const rows = [
-    row("results", results.path === "-" ? "stdout" : results.path, results.trouble ?? "written", written, null, results.trouble),
+    row("results", results.trouble ? "not written" : "written", results.trouble ?? (results.path === "-" ? "stdout" : results.path), written, null, results.trouble),
     ...sinks.map((sink) => row(sink.name, sink.connected ? "connected" : "away", told(sink), sink.sent, sink.spooled_records, !sink.connected)),
   ];
   body.replaceChildren(...rows);

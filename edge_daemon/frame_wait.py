@@ -36,11 +36,12 @@ async def has_room(line: Line, reply: asyncio.Future[Reply], patience_s: float) 
 async def heard_while_it_moves(
     line: Line, reply: asyncio.Future[Reply], frame: tuple[int, int], patience_s: float
 ) -> bool:
-    """Wait for a frame's answer until, for `patience_s`, none of its bytes has arrived; say whether it came.
+    """Wait for a frame's answer until, for `patience_s`, none of its bytes has arrived and no frame before it was
+    answered; say whether it came.
 
     Looks a few times meanwhile: what has arrived whole by the first look does not prolong the wait.
     """
-    delivered, moved_at = 0, time.perf_counter()
+    delivered, answers, moved_at = 0, line.frames.answers, time.perf_counter()
     while not reply.done():
         await asyncio.wait({reply}, timeout=patience_s / LOOKS)
         progress, now = line.frames.progress(*frame), time.perf_counter()
@@ -48,6 +49,8 @@ async def heard_while_it_moves(
             break
         if progress.outstanding_bytes and progress.delivered_bytes > delivered:
             delivered, moved_at = progress.delivered_bytes, now
+        if line.frames.answers > answers:  # the cloud has come to those behind it
+            answers, moved_at = line.frames.answers, now
         if now - moved_at >= patience_s:
             return False
     return True

@@ -75,6 +75,8 @@ class FramesAway:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._waiting: dict[tuple[int, int], WaitingFrame] = {}
+        self.answers = 0
+        """Answers that somebody waited for, since the line was made."""
 
     def expect(self, frame: int, epoch: int) -> asyncio.Future[Reply]:
         """Begin to wait for a frame's answer."""
@@ -135,6 +137,7 @@ class FramesAway:
         waiting = self._still((answer.frame, answer.epoch))
         if waiting is None:
             return False
+        self.answers += 1
         round_trip_ms = (event.at - waiting.started) * 1e3
         waiting.reply.set_result(Reply(answer, event.payload, round_trip_ms, waiting.alone))
         return True

@@ -76,8 +76,9 @@ def longest_s(plan: Plan) -> float:
     return patience_s(plan) + (rest_ms / 1e3 if math.isfinite(rest_ms) else 0.0)
 
 
-def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None) -> bool:
-    """Say whether a frame of `nbytes` is answered sooner by the cloud than by an edge that begins the rest now.
+def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None, edge_wait_s: float = 0.0) -> bool:
+    """Say whether a frame of `nbytes` is answered sooner by the cloud than by an edge that begins the rest as soon as
+    it can, after `edge_wait_s`.
 
     `ahead`: how the frame that has waited longest has come on, and what is left of all bytes on the line. At the
     planned bandwidth, or at the pace that this frame has shown if it is late by it. Only under light load: under a
@@ -94,7 +95,17 @@ def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None) -> bool:
         return not math.isfinite(rest_ms)
     on_link_ms = (ahead.outstanding_bytes + nbytes) * 8e3 / bps
     beyond_ms = prediction.latency_ms - prediction.edge_ms - prediction.link_ms
-    return on_link_ms + max(beyond_ms, 0.0) <= rest_ms
+    return on_link_ms + max(beyond_ms, 0.0) <= edge_wait_s * 1e3 + rest_ms
+
+
+def edge_wait_s(plan: Plan, busy_s: float, waiting: int) -> float:
+    """Return how long an edge that has `waiting` frames' rests to compute, and has been at one for `busy_s` (0: at
+    none), takes until it is free; infinite where that is not known.
+    """
+    rest_s = _rest_ms(plan) / 1e3
+    if not math.isfinite(rest_s):
+        return math.inf if busy_s or waiting else 0.0
+    return waiting * rest_s + (max(rest_s - busy_s, 0.0) if busy_s else 0.0)
 
 
 def late_s(plan: Plan) -> float:

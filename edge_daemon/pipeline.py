@@ -30,6 +30,7 @@ from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.frames_away import CloudLateError
 from edge_daemon.patience import (
+    edge_wait_s,
     hedge_s,
     is_worth_hedging,
     is_worth_sending,
@@ -201,8 +202,7 @@ class FramePipeline:
             raise sent.error
         plan, graph = journey.active.plan, self._model.graph
         nbytes = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
-        if self._compute.idle:
-            self._raise_if_better_not_sent(plan, nbytes)
+        self._raise_if_better_not_sent(plan, nbytes)
         journey.bytes_up = nbytes
         for entry in sent.entries:
             unit = graph.units[entry.unit].name
@@ -226,11 +226,12 @@ class FramePipeline:
         return from_wire(graph, check_answer(graph, answer.tensors), reply.payload)[graph.sink]
 
     def _raise_if_better_not_sent(self, plan: Plan, nbytes: int) -> None:
-        """Raise `CloudLateError` where an edge that has time has a frame of `nbytes` ready before the cloud would."""
-        if self._uplink.longest_wait_s > late_s(plan):
+        """Raise `CloudLateError` where the edge has a frame of `nbytes` ready before the cloud would."""
+        if self._compute.idle and self._uplink.longest_wait_s > late_s(plan):
             raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         ahead = self._uplink.ahead()
-        if not is_worth_sending(plan, nbytes, ahead):
+        wait_s = edge_wait_s(plan, self._compute.busy_s, self._compute.waiting)
+        if not is_worth_sending(plan, nbytes, ahead, wait_s):
             assert ahead is not None
             raise CloudLateError(f"{ahead.outstanding_bytes} bytes are on the link before this frame's")
 

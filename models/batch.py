@@ -11,7 +11,7 @@ tensors' first dimension, which is verified before it is relied on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -141,33 +141,37 @@ class BatchSegment:
     def learn(self) -> Iterator[None]:
         """Verify that a batch gives what its frames give alone, then measure the sizes, in bounded steps.
 
-        Until it has been verified frames run one by one, and after it has failed.
+        Until it has been verified frames run one by one, and after it has failed. Frames that come meanwhile wait for
+        a step, so each is one run of the network; where two frames would take too long at once, nothing is verified.
         """
         if self._together is None:
             return
-        examples = [self._example(seed) for seed in range(self._sizes[-1])]
-        self._together.warm(self._joined(self._together, examples[:1]))
+        self._together.warm(self._joined(self._together, self._examples(1)))
         yield
         if len(self._sizes) == 1:
             return
-        apart = self._apart(examples[:2])
-        yield
+        if self.times.ms(1) is None:  # no frame has come meanwhile
+            self._measure(1)
+            yield
+        if self._too_long(2):
+            log.info(
+                "frames run one by one, two at once would take too long", ms=round(self.times.ms(1) or 0.0, 1)
+            )
+            return
+        apart = yield from self._verified()
         if not apart <= self._executor.tolerance:
             log.warning("batches compute something else, frames run one by one", difference=f"{apart:.1e}")
             return
         warm = {1}
         for _ in range(ROUNDS):
             for size in self._sizes:
-                before = self.times.ms(size // 2)
-                if before is not None and 2 * before > LONGEST_MS:
+                if self._too_long(size):
                     break
                 if size not in warm:
-                    self._together.warm(self._joined(self._together, examples[:size]))
+                    self._together.warm(self._joined(self._together, self._examples(size)))
                     warm.add(size)
                     yield
-                began = time.perf_counter()
-                self._network(examples[:size])
-                self.times.add(size, (time.perf_counter() - began) * 1e3)
+                self._measure(size)
                 yield
         measured = {size: ms for size in self._sizes if (ms := self.times.ms(size)) is not None}
         log.info(
@@ -177,13 +181,29 @@ class BatchSegment:
             best=self.best(self._sizes[-1]),
         )
 
-    def _apart(self, examples: Sequence[Tensors]) -> float:
+    def _measure(self, size: int) -> None:
+        examples = self._examples(size)
+        began = time.perf_counter()
+        self._network(examples)
+        self.times.add(size, (time.perf_counter() - began) * 1e3)
+
+    def _too_long(self, size: int) -> bool:
+        """Whether so many frames would, by what half of them took, take longer than a batch may."""
+        before = self.times.ms(size // 2)
+        return before is not None and 2 * before > LONGEST_MS
+
+    def _verified(self) -> Generator[None, None, float]:
         """Return how far two frames in a batch are from the same two alone; infinite where they cannot be one."""
         assert self._together is not None
         compared = [name for name in self._together.segment.outputs if name != self._model.graph.sink]
+        examples = self._examples(2)
         try:
             batch = self._network(examples)
-            alone = [self._network([one])[0] for one in examples]
+            yield
+            alone = []
+            for one in examples:
+                alone += self._network([one])
+                yield
         except (CleaveError, RuntimeError, MemoryError) as error:
             log.info("no batches of this segment", units=len(self.segment.units), reason=str(error)[:300])
             return float("inf")
@@ -191,6 +211,10 @@ class BatchSegment:
             (difference(a[name], b[name]) for a, b in zip(alone, batch, strict=True) for name in compared),
             default=0.0,
         )
+
+    def _examples(self, count: int) -> list[Tensors]:
+        """Return inputs of the network's part for so many frames, the same ones each time."""
+        return [self._example(seed) for seed in range(count)]
 
     def _example(self, seed: int) -> Tensors:
         """Make inputs of the network's part, others for each seed."""

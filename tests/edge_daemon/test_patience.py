@@ -9,6 +9,7 @@ import pytest
 from common.plan import Cut, Mode, Plan, Prediction, stages_of
 from edge_daemon.patience import (
     Progress,
+    edge_wait_s,
     hedge_s,
     is_worth_hedging,
     is_worth_sending,
@@ -139,6 +140,26 @@ def test_no_frame_is_sent_behind_bytes_that_take_longer_than_the_edge(
     and its own take 490 ms and the cloud 50; 10 kB and its own 440."""
     times = (0.0, 30.0, 50.0, 80.0)
     assert is_worth_sending(plan(times, edge_only_ms=500.0, bandwidth_bps=50e6), 185_000, ahead) is worth
+
+
+@pytest.mark.parametrize(("wait_s", "worth"), [(0.0, False), (0.1, True), (math.inf, True)])
+def test_an_edge_that_is_busy_takes_longer(wait_s: float, worth: bool) -> None:
+    """The cloud would have the answer in 540 ms, the edge in 500 once it is free."""
+    times = (0.0, 30.0, 50.0, 80.0)
+    known = plan(times, edge_only_ms=500.0, bandwidth_bps=50e6)
+    assert is_worth_sending(known, 185_000, Progress(125_000, 60_000, 0.25), wait_s) is worth
+
+
+def test_how_long_an_edge_is_busy_is_known_by_its_frames() -> None:
+    """Each takes what the edge takes for the cloud's part, the present one what is left of that."""
+    times = (10.0, 30.0, 50.0, 90.0)
+    known = plan(times, edge_only_ms=510.0)
+    assert edge_wait_s(known, 0.0, 0) == 0.0
+    assert edge_wait_s(known, 0.2, 0) == pytest.approx(0.3)
+    assert edge_wait_s(known, 0.2, 2) == pytest.approx(1.3)
+    assert edge_wait_s(known, 9.0, 0) == 0.0
+    assert edge_wait_s(plan(times), 0.0, 0) == 0.0
+    assert edge_wait_s(plan(times), 0.1, 0) == math.inf
 
 
 def test_frames_wait_in_line_where_that_is_the_plan_or_nothing_is_known() -> None:

@@ -99,6 +99,46 @@ def test_batches_are_verified_before_they_are_used(
     assert all(together.times.ms(size) is not None for size in (1, 2, 4))
 
 
+def test_what_is_too_slow_for_two_at_once_is_not_tried_with_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames of a new plan would wait behind that: a network of 350 ms would be held up for three times as long."""
+    monkeypatch.setattr(batch, "LONGEST_MS", 0.0)
+    model = tiny_model()
+    together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]))
+    network, ran = together._network, []
+
+    def counted(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        ran.append(len(frames))
+        return network(frames)
+
+    monkeypatch.setattr(together, "_network", counted)
+    list(together.learn())
+    assert ran == [1]
+    assert together.best(4) == 1
+    assert "two at once would take too long" in capsys.readouterr().out
+
+
+def test_each_step_of_learning_runs_the_network_once(
+    model: Model, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that comes meanwhile waits for no more than that."""
+    monkeypatch.setattr(batch, "LONGEST_MS", float("inf"))
+    together = tail(model, executor, cuts(model)[4])
+    network, ran = together._network, []
+
+    def counted(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        ran.append(len(frames))
+        return network(frames)
+
+    monkeypatch.setattr(together, "_network", counted)
+    before = 0
+    for _ in together.learn():
+        assert len(ran) - before <= 1
+        before = len(ran)
+    assert set(ran) == {1, 2, 4}
+
+
 def test_what_computes_something_else_together_runs_one_by_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

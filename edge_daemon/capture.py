@@ -36,6 +36,7 @@ class CaptureProcess:
         self._reader = reader
         self._writer = writer
         self._last_words = b""
+        self._said_all = asyncio.Event()
         self.pid = process.pid
 
     def ask(self) -> None:
@@ -60,6 +61,7 @@ class CaptureProcess:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.CAPTURE_ENDING_S):
                 await self._process.wait()
+                await self._said_all.wait()  # what it wrote last may not be read yet
         lines = self._last_words.decode(errors="replace").strip().splitlines()
         said = f": {hide_secrets(lines[-1])[:200]}" if lines else ""
         return f"the capturing process ended with status {self._process.returncode}{said}"
@@ -69,6 +71,7 @@ class CaptureProcess:
         assert self._process.stderr is not None
         while said := await self._process.stderr.read(4096):
             self._last_words = (self._last_words + said)[-LAST_WORDS_BYTES:]
+        self._said_all.set()
 
     async def end(self) -> None:
         """Kill the process and wait for its end. A driver may hold it; then there will be no second one beside it."""

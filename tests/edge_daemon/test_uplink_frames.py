@@ -172,44 +172,23 @@ def test_an_overdue_answer_suspects_the_line_until_it_is_heard_again() -> None:
     run(main())
 
 
-def test_a_frame_is_waited_for_while_those_before_it_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cloud that has several of this edge's frames takes its time for each, and is not silent."""
+@pytest.mark.parametrize("moves", ["its bytes arrive", "those before it are answered"])
+def test_a_frame_is_waited_for_while_something_moves(moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow link is no dead one, and a cloud that has several of this edge's frames is not silent: patience begins
+    anew with whatever has arrived, and with each answer."""
     looks = 0
 
-    def another_is_answered(away: frames_away.FramesAway, *_: object) -> Progress:
+    def moved(away: frames_away.FramesAway, *_: object) -> Progress:
         nonlocal looks
         looks += 1
+        if moves == "its bytes arrive":
+            return Progress(delivered_bytes=looks, outstanding_bytes=1, waited_s=0.1)
         away.answers += 1
         return Progress(delivered_bytes=5, outstanding_bytes=0, waited_s=0.1)
 
     async def main() -> None:
         async with connected() as (cloud, line_, heard):
-            monkeypatch.setattr(frames_away.FramesAway, "progress", another_is_answered)
-            waiting = asyncio.ensure_future(
-                line_.infer(4, 1, ENTRIES, [b"12345"], patience_s=0.02, longest_s=20.0)
-            )
-            await until(lambda: looks >= 3 * LOOKS and len(cloud.session.all(Infer)) == 1)
-            (asked,) = cloud.session.all(Infer)
-            assert isinstance(asked, Infer)
-            cloud.session.channel.send(answer_to(asked))
-            assert (await waiting).answer.frame == 4
-            assert heard.downs == []
-
-    run(main())
-
-
-def test_a_frame_whose_bytes_go_on_arriving_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow link is no dead one: patience begins anew with whatever has arrived."""
-    looks = 0
-
-    def further(*_: object) -> Progress:
-        nonlocal looks
-        looks += 1
-        return Progress(delivered_bytes=looks, outstanding_bytes=1, waited_s=0.1)
-
-    async def main() -> None:
-        async with connected() as (cloud, line_, heard):
-            monkeypatch.setattr(frames_away.FramesAway, "progress", further)
+            monkeypatch.setattr(frames_away.FramesAway, "progress", moved)
             waiting = asyncio.ensure_future(
                 line_.infer(1, 1, ENTRIES, [b"12345"], patience_s=0.02, longest_s=20.0)
             )

@@ -50,11 +50,8 @@ def run_daemon(command: str, main: Callable[[], Coroutine[Any, Any, None]]) -> i
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(main())
-    except* (
-        ConfigurationError,
-        ModelError,
-    ) as group:  # a model that cannot be traced will not be next time, either
-        _say(command, group)
+    except* (ConfigurationError, ModelError) as group:
+        _say(command, group)  # a model that cannot be traced will not be the next time, either
         status = EXIT_CONFIGURATION
     except* HungError as group:
         _say(command, group)

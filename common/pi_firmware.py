@@ -35,6 +35,11 @@ def throttling_of(bits: int) -> dict[str, bool]:
     return {what: bool(bits >> bit & 1) for what, bit in THROTTLING.items()}
 
 
+def throttling_since_boot(bits: int) -> dict[str, bool]:
+    """Say of each kind of throttling whether it has been so since the machine was switched on."""
+    return throttling_of(bits >> SINCE_BOOT)
+
+
 def parse_vcgencmd(text: str) -> int | None:
     """Read `throttled=0x50005`; none for anything else."""
     name, _, number = text.strip().partition("=")

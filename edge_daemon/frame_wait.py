@@ -49,7 +49,7 @@ async def heard_while_it_moves(
             break
         if progress.outstanding_bytes and progress.delivered_bytes > delivered:
             delivered, moved_at = progress.delivered_bytes, now
-        if line.frames.answers > answers:  # the cloud has come to those behind it
+        if line.frames.answers > answers:  # the cloud has done with one before it
             answers, moved_at = line.frames.answers, now
         if now - moved_at >= patience_s:
             return False

@@ -98,7 +98,7 @@ def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None, edge_wait_
     return on_link_ms + max(beyond_ms, 0.0) <= edge_wait_s * 1e3 + rest_ms
 
 
-def edge_wait_s(plan: Plan, busy_s: float, waiting: int) -> float:
+def edge_free_in_s(plan: Plan, busy_s: float, waiting: int) -> float:
     """Return how long an edge that has `waiting` frames' rests to compute, and has been at one for `busy_s` (0: at
     none), takes until it is free; infinite where that is not known.
     """

@@ -30,7 +30,7 @@ from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.frames_away import CloudLateError
 from edge_daemon.patience import (
-    edge_wait_s,
+    edge_free_in_s,
     hedge_s,
     is_worth_hedging,
     is_worth_sending,
@@ -230,7 +230,7 @@ class FramePipeline:
         if self._compute.idle and self._uplink.longest_wait_s > late_s(plan):
             raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
         ahead = self._uplink.ahead()
-        wait_s = edge_wait_s(plan, self._compute.busy_s, self._compute.waiting)
+        wait_s = edge_free_in_s(plan, self._compute.busy_s, self._compute.waiting)
         if not is_worth_sending(plan, nbytes, ahead, wait_s):
             assert ahead is not None
             raise CloudLateError(f"{ahead.outstanding_bytes} bytes are on the link before this frame's")

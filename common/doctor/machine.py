@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from common.doctor.finding import Finding, fail, ok, warn
-from common.pi_firmware import read_throttled
+from common.pi_firmware import read_throttled, throttling_of, throttling_since_boot
 
 OLDEST_PYTHON = (3, 11)
 DAY_S = 86_400.0
@@ -21,9 +21,6 @@ LEAST_MEMORY_MB = 700
 MUCH_SWAPPED_MB = 200
 HOT_C = 80.0
 """Where a Raspberry Pi begins to slow down."""
-
-UNDER_VOLTAGE, CAPPED, THROTTLED, HEAT_LIMIT = 0x1, 0x2, 0x4, 0x8
-"""Bits of what a Raspberry Pi's firmware tells of now; 16 bits further, of any time since it was switched on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +111,18 @@ def _check_memory(facts: MachineFacts) -> Finding:
 
 
 def _check_heat(facts: MachineFacts) -> list[Finding]:
-    if facts.throttled is not None and facts.throttled & (UNDER_VOLTAGE | UNDER_VOLTAGE << 16):
-        when = "now" if facts.throttled & UNDER_VOLTAGE else "since it was switched on"
+    bits = facts.throttled or 0
+    now = throttling_of(bits)
+    if now.pop("undervoltage") or throttling_since_boot(bits)["undervoltage"]:
+        when = "now" if throttling_of(bits)["undervoltage"] else "since it was switched on"
         return [
             warn(
                 "power",
-                f"under-voltage {when} (firmware says {facts.throttled:#x}): the processor slows down",
+                f"under-voltage {when} (firmware says {bits:#x}): the processor slows down",
                 "use the machine's own power supply and a short cable",
             )
         ]
-    slowed = facts.throttled is not None and facts.throttled & (CAPPED | THROTTLED | HEAT_LIMIT)
+    slowed = any(now.values())
     hot = facts.temperature_c is not None and facts.temperature_c >= HOT_C
     told = "" if facts.temperature_c is None else f"{facts.temperature_c:.0f} °C"
     if slowed or hot:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common import pi_firmware as module
-from common.pi_firmware import parse_vcgencmd, read_throttled, throttling_of
+from common.pi_firmware import parse_vcgencmd, read_throttled, throttling_of, throttling_since_boot
 
 
 def test_the_low_bits_say_what_is_so_now() -> None:
@@ -20,6 +20,11 @@ def test_the_low_bits_say_what_is_so_now() -> None:
         "throttled": True,
         "temperature_limited": False,
     }
+
+
+def test_the_high_bits_say_what_has_been_so() -> None:
+    """Since the machine was switched on."""
+    assert throttling_since_boot(0x50000) == throttling_of(0x5)
 
 
 @pytest.mark.parametrize("text", ["", "throttled=", "throttled=yes", "error=1", "VCHI initialization failed"])

@@ -9,7 +9,7 @@ import pytest
 from common.plan import Cut, Mode, Plan, Prediction, stages_of
 from edge_daemon.patience import (
     Progress,
-    edge_wait_s,
+    edge_free_in_s,
     hedge_s,
     is_worth_hedging,
     is_worth_sending,
@@ -154,12 +154,12 @@ def test_how_long_an_edge_is_busy_is_known_by_its_frames() -> None:
     """Each takes what the edge takes for the cloud's part, the present one what is left of that."""
     times = (10.0, 30.0, 50.0, 90.0)
     known = plan(times, edge_only_ms=510.0)
-    assert edge_wait_s(known, 0.0, 0) == 0.0
-    assert edge_wait_s(known, 0.2, 0) == pytest.approx(0.3)
-    assert edge_wait_s(known, 0.2, 2) == pytest.approx(1.3)
-    assert edge_wait_s(known, 9.0, 0) == 0.0
-    assert edge_wait_s(plan(times), 0.0, 0) == 0.0
-    assert edge_wait_s(plan(times), 0.1, 0) == math.inf
+    assert edge_free_in_s(known, 0.0, 0) == 0.0
+    assert edge_free_in_s(known, 0.2, 0) == pytest.approx(0.3)
+    assert edge_free_in_s(known, 0.2, 2) == pytest.approx(1.3)
+    assert edge_free_in_s(known, 9.0, 0) == 0.0
+    assert edge_free_in_s(plan(times), 0.0, 0) == 0.0
+    assert edge_free_in_s(plan(times), 0.1, 0) == math.inf
 
 
 def test_frames_wait_in_line_where_that_is_the_plan_or_nothing_is_known() -> None:

@@ -7,9 +7,12 @@ answers.
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape
 from benchmarks.frames import make_frames
@@ -89,8 +92,16 @@ async def _pictures(page: Page, daemon: str, port: int, shown: str) -> None:
             f"document.body.dataset.state === 'live' && document.querySelector('{shown}') !== null"
         )
         await asyncio.sleep(3)  # a strip of frames, and curves that have been drawn
-        (PICTURES / f"{daemon}-{name}.png").write_bytes(await page.picture())
+        (PICTURES / f"{daemon}-{name}.png").write_bytes(smaller(await page.picture()))
         print(f"{daemon}-{name}.png", page.console or "", flush=True)
+
+
+def smaller(png: bytes) -> bytes:
+    """Give a picture 256 colours: a third of the bytes, and nobody sees it."""
+    written = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+    return written.getvalue()
 
 
 def main() -> int:

@@ -110,11 +110,17 @@ def condition_of(edge: Edge) -> str | None:
     return condition
 
 
+def on_their_way(edge: Edge) -> int:
+    """How many frames have neither a record nor been dropped."""
+    frames = edge.status()["frames"]
+    return sum(int(frames[place]) for place in ("waiting", "in_flight", "recording"))
+
+
 async def kill_and_return(edge: Edge, camera: Camera, seen: Seen) -> None:
     """Kill the camera, let it be away until the daemon has noticed, bring it back; time the first new record."""
     await camera.kill()
     await edge.until("loss", lambda: condition_of(edge) in ("waiting", "opening"), LONGEST_S)
-    await asyncio.sleep(0.3)  # what was on its way is answered
+    await edge.until("rest", lambda: on_their_way(edge) == 0, LONGEST_S)
     before = len(edge.records())
     await camera.start()
     back_at = time.monotonic()

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from benchmarks.json_lines import JsonLines
 
@@ -21,6 +21,17 @@ LOOK_S = 0.05
 
 class DaemonError(RuntimeError):
     """A daemon ended, or did not do in time what it was started for; the message ends with its log."""
+
+
+class Process(Protocol):
+    """A process that was started, as `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def send_signal(self, number: int, /) -> None: ...
+    async def wait(self) -> int: ...
 
 
 class Daemon:
@@ -37,21 +48,32 @@ class Daemon:
         self._environment = environment
         self.log = log
         self._entries = JsonLines(log)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
+
+    @staticmethod
+    async def spawn(
+        prefix: Sequence[str], module: str, environment: Mapping[str, str], log: BinaryIO
+    ) -> Process:
+        """Start a daemon's module with nothing but `environment`, by way of the command `prefix`; it writes to `log`.
+
+        It has a session of its own: Ctrl-C is for whoever runs the pair, who ends its daemons itself.
+        """
+        return await asyncio.create_subprocess_exec(
+            *prefix, sys.executable, "-m", module,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CLEAVE_")}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._entries = JsonLines(self.log)
         with self.log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._prefix, sys.executable, "-m", self._module,
-                env={**inherited, "CLEAVE_LOG_FORMAT": "json", **self._environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever runs the pair; it ends its daemons itself
-            )  # fmt: skip
+            environment = {**inherited, "CLEAVE_LOG_FORMAT": "json", **self._environment}
+            self._process = await self.spawn(self._prefix, self._module, environment, log)
         return self
 
     async def __aexit__(self, *_: object) -> None:

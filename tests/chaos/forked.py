@@ -1,32 +1,16 @@
-"""Daemons as forks of a process that has imported torch already: they start in a third of a second, not in three.
-
-A fork is a process of its own, in a session of its own, and runs the command's own `main`; what it lacks is only the
-time that importing takes. The process that forks must have computed nothing with torch, or its threads would be
-missing in the fork.
-"""
+"""Daemons as forks of this process."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cloud_daemon.__main__
-import cloud_daemon.daemon
-import edge_daemon.__main__
-import edge_daemon.daemon
-from common.child_process import PR_SET_PDEATHSIG
+from tests.forks import become
 
-MAINS: Mapping[str, Callable[[], int]] = {
-    "edge": edge_daemon.__main__.main,
-    "cloud": cloud_daemon.__main__.main,
-}
 PIECE_BYTES = 97
 """What a torn disk takes at a time."""
 PIECE_S = 0.0005
@@ -49,9 +33,17 @@ class ForkedDaemon:
         self.kind = kind
         self.status: int | None = None
         self._log = log
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLEAVE_")}
         self.pid = os.fork()
         if self.pid == 0:
-            _become(kind, environment, log, torn, alter)
+
+            def prepare() -> None:
+                if torn is not None:
+                    _write_in_pieces(torn)
+                if alter is not None:
+                    alter()
+
+            become(kind, {**inherited, "CLEAVE_LOG_FORMAT": "json", **environment}, log, prepare)
 
     @property
     def running(self) -> bool:
@@ -79,45 +71,6 @@ class ForkedDaemon:
             time.sleep(0.002)
         assert self.status is not None
         return self.status
-
-
-def end_with_driver() -> None:
-    """Have this fork killed when the process that made it ends, by whatever end."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _become(
-    kind: str,
-    environment: Mapping[str, str],
-    log: Path,
-    torn: Path | None,
-    alter: Callable[[], None] | None,
-) -> None:
-    """Be the daemon, to the end of this process."""
-    status = 70
-    try:
-        os.setsid()
-        end_with_driver()
-        with log.open("ab") as file, open(os.devnull, "rb") as nothing:
-            os.dup2(nothing.fileno(), 0)
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        for name in [name for name in os.environ if name.startswith("CLEAVE_")]:
-            del os.environ[name]
-        os.environ.update({"CLEAVE_LOG_FORMAT": "json", **environment})
-        sys.argv = [f"cleave-{kind}"]
-        if torn is not None:
-            _write_in_pieces(torn)
-        if alter is not None:
-            alter()
-        status = MAINS[kind]()
-    except BaseException:  # what an interpreter would say at its end
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
 
 
 def _write_in_pieces(path: Path) -> None:

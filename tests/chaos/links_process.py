@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.emulated_link import EmulatedLink, Forward, obey
-from tests.chaos.forked import end_with_driver
+from tests.forks import end_with_parent
 
 READY = b"."
 
@@ -30,7 +30,7 @@ class LinksProcess:
             status = 1
             try:
                 os.setsid()
-                end_with_driver()
+                end_with_parent()
                 os.close(self._orders)
                 asyncio.run(_play(self._links, orders, theirs))
                 status = 0

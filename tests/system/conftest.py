@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.pair import Daemon
+from tests.fork_server import fork
+
 MODEL = "squeezenet1_1"
 """The smallest of the classifiers: these tests are about the daemons."""
 
@@ -19,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in Path(item.path).parents:
             item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(autouse=True)
+def _daemons_are_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save two seconds of importing at each start. Those of tests/installed and test_service_manager.py are none."""
+    monkeypatch.setattr(Daemon, "spawn", staticmethod(fork))
 
 
 @pytest.fixture(autouse=True)

@@ -65,12 +65,13 @@ MAX_IN_FLIGHT = 4
 """Frames an edge may have at the cloud (the credit window): enough to overlap head, link and tail."""
 MAX_CLOUD_QUEUE = 64
 """Frames a cloud holds in all before it says Busy."""
-MAX_REQUESTS = 4
-"""Security: profiles, plans and probes an edge may have asked for at a time."""
+MAX_REQUESTS = 6
+"""Security: requests an edge may have made at a time. An honest one has five at most: a plan to use now, one to stand
+by, a segment to measure, the profile, a turn on the iperf3 server."""
 MAX_UNSENT_BYTES = 4 * MIB
 """Security: answers are small; an edge that leaves so much unread has stopped reading."""
 MAX_PREPARED_EPOCHS = 4
-"""Plans a session keeps ready: the present one, the next, and those of frames still in flight."""
+"""Plans a session keeps ready: the present one, the one that stands by, and those of frames still in flight."""
 MAX_FRAME_BYTES = 48 * MIB
 """An image file larger than this is refused with a record; it must fit into one payload."""
 MAX_FRAME_PIXELS = 64_000_000

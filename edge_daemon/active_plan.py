@@ -44,16 +44,22 @@ class ActivePlan:
         return bool(self.plan.cut.cloud_units)
 
 
-async def prepare_parts(cut: Cut, graph: ModelGraph, stages: Stages, compute: ComputeThread) -> EdgeParts:
-    """Compile and warm a cut's segments on the compute thread, behind waiting frames."""
+async def prepare_parts(
+    cut: Cut,
+    graph: ModelGraph,
+    stages: Stages,
+    compute: ComputeThread,
+    patience: Patience = Patience.PREPARE,
+) -> EdgeParts:
+    """Compile and warm a cut's segments on the compute thread, before waiting frames or with another `patience`."""
     head_stage = stages_of(cut, graph.sink)[0]
     head = rest = None
     if head_stage.units != (graph.source,):
         outputs = tuple(output.unit for output in head_stage.outputs)
-        done = await compute.run(stages.prepare, head_stage.units, outputs, patience=Patience.PREPARE)
+        done = await compute.run(stages.prepare, head_stage.units, outputs, patience=patience)
         head = done.result
     if cut.cloud_units:
-        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), patience=Patience.PREPARE)
+        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), patience=patience)
         rest = done.result
     return EdgeParts(head, rest)
 

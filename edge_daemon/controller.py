@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import structlog
@@ -38,6 +38,7 @@ from edge_daemon.plan_log import tell_decision
 from edge_daemon.plan_switcher import PlanSwitcher
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
+from edge_daemon.standby import Standby, cut_to_stand_by
 from edge_daemon.switch_log import SwitchLog
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
@@ -77,6 +78,8 @@ class Controller:
         prober: Prober,
         certifier: Certifier,
         segments: SegmentMeasurer,
+        standby: Standby,
+        epochs: Iterator[int],
         rate_fps: float | None,
         interval_s: float,
         changed: Callable[[], None],
@@ -89,13 +92,14 @@ class Controller:
         self._prober = prober
         self._certifier = certifier
         self._segments = segments
+        self._standby = standby
         self._rate_fps = rate_fps
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
         self._woken_at = 0.0
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
-        self._plans = PlanSwitcher(model.graph, stages, compute, uplink, changed)
+        self._plans = PlanSwitcher(model.graph, stages, compute, uplink, standby, epochs, changed)
         self._cloud_let_down = False
         self._let_downs: list[float] = []
         self._cloud_again_at = 0.0
@@ -275,6 +279,7 @@ class Controller:
         tell_decision(before, decision, bandwidth_bps, self._rate_fps)
         self._wish(conditions, decision)
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
+        self._standby.wish(cut_to_stand_by(frontier, conditions, self.active.plan.cut))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""

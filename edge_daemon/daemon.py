@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.sinks.sinks import Sinks, check_sinks
 from edge_daemon.sources import check_source, delivery_of, open_source
+from edge_daemon.standby import Standby
 from edge_daemon.uplink import Uplink
 from edge_daemon.view import EdgeView
 from models.choose_executor import choose_executor
@@ -113,6 +115,8 @@ class EdgeDaemon:
             self._uplink,
             lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
         )
+        epochs = itertools.count(1)
+        self._standby = Standby(model.graph, stages, self._compute, self._uplink, epochs)
         self._controller = Controller(
             fixed=self._fixed,
             model=model,
@@ -124,6 +128,8 @@ class EdgeDaemon:
             prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
             certifier=self._certifier,
             segments=self._segments,
+            standby=self._standby,
+            epochs=epochs,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
             changed=self._looked,
@@ -180,6 +186,7 @@ class EdgeDaemon:
                     background.append(tasks.create_task(self._profile()))
                     background.append(tasks.create_task(self._certifier.run()))
                     background.append(tasks.create_task(self._segments.run()))
+                    background.append(tasks.create_task(self._standby.run()))
                 frames = tasks.create_task(self._frames())
                 background.append(tasks.create_task(self._keep_systemd_informed()))
                 self._systemd.ready()  # the edge alone can answer: its plan is prepared, and has run once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import structlog
@@ -12,6 +12,7 @@ from common.graph import ModelGraph
 from common.plan import Cause, Cut, Mode, Plan, stages_of
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
 from edge_daemon.plan_log import tell_plan
+from edge_daemon.standby import Standby
 from edge_daemon.switch_log import SwitchLog
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
@@ -29,14 +30,17 @@ class PlanSwitcher:
         stages: Stages,
         compute: ComputeThread,
         uplink: Uplink,
+        standby: Standby,
+        epochs: Iterator[int],
         changed: Callable[[], None],
     ) -> None:
         self._graph = graph
         self._stages = stages
         self._compute = compute
         self._uplink = uplink
+        self._standby = standby
+        self._epochs = epochs
         self._changed = changed
-        self._epoch = 0
         self._edge_only: EdgeParts | None = None
         self._active: ActivePlan | None = None
         self.whole = Cut.edge_only(graph)
@@ -83,13 +87,17 @@ class PlanSwitcher:
         if not cut.cloud_units:
             self._run_alone(plan)
             return
+        if (ready := self._standby.take(cut)) is not None and self._uplink.available:
+            self._adopt(ActivePlan(replace(plan, epoch=ready.epoch), ready.parts))
+            return
         try:
             parts = await prepare_parts(cut, self._graph, self._stages, self._compute)
         except (CleaveError, RuntimeError) as error:  # of the executor, or of the machine
             log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=str(error))
             return
-        self._epoch += 1  # only now: the edge-only plan may have come into force meanwhile
-        plan = replace(plan, epoch=self._epoch)
+        plan = replace(
+            plan, epoch=next(self._epochs)
+        )  # only now: the edge alone may have taken over meanwhile
         session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._graph))
         if not prepared.ready:
@@ -101,12 +109,12 @@ class PlanSwitcher:
 
     def _run_alone(self, plan: Plan) -> None:
         assert self._edge_only is not None
-        self._epoch += 1
-        self._adopt(ActivePlan(replace(plan, epoch=self._epoch), self._edge_only))
+        self._adopt(ActivePlan(replace(plan, epoch=next(self._epochs)), self._edge_only))
 
     def _adopt(self, active: ActivePlan) -> None:
         before = self._active
         self._active = active
+        self._standby.used(active.plan.epoch)
         cut_before = before.plan.cut if before else None
         self.switches.note(active.plan, cut_before)
         tell_plan(active.plan, cut_before)

@@ -325,7 +325,7 @@ def test_more_frames_than_the_credit(tmp_path: Path) -> None:
 def test_requests_without_end(tmp_path: Path) -> None:
     """Profiles, plans and probes, asked for faster than any edge would.
 
-    Answer: with the fifth that waits at a time the connection is closed, and what it asked for is cancelled.
+    Answer: with the seventh that waits at a time the connection is closed, and what it asked for is cancelled.
     """
 
     async def main() -> None:

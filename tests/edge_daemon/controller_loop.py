@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
 from edge_daemon.segment_measurer import SegmentMeasurer
+from edge_daemon.standby import Standby
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.bench import Bench
 from tests.event_loop import until
@@ -93,6 +95,8 @@ class Loop:
             cast(Uplink, self.uplink),
             lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
         )
+        epochs = itertools.count(1)
+        self.standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, self.uplink), epochs)
         self.controller = Controller(
             fixed=FixedPlan(fixed, GRAPH) if fixed else None,
             model=tiny.model,
@@ -104,6 +108,8 @@ class Loop:
             prober=cast(Prober, self.prober),
             certifier=self.certifier,
             segments=self.segments,
+            standby=self.standby,
+            epochs=epochs,
             rate_fps=rate_fps,
             interval_s=interval_s,
             changed=self._changed,

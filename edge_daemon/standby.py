@@ -1,0 +1,141 @@
+"""A plan that stands by: the cut for a link that is suddenly slower, or faster, ready on both sides beforehand.
+
+Switching to it waits for nothing: for no segment to be compiled, and for no request that lies behind the frames
+which a link that has become slow has yet to carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from common.errors import CleaveError, LinkError
+from common.graph import ModelGraph
+from common.partition.decide import Conditions, choose
+from common.partition.frontier import Frontier
+from common.plan import Cut, Stage, stages_of
+from common.wire.messages import Welcome
+from edge_daemon.active_plan import EdgeParts, prepare_parts, prepare_request
+from edge_daemon.uplink import Uplink
+from models.compute import ComputeThread, Patience
+from models.stages import Stages
+
+log = structlog.get_logger()
+
+FACTORS = (1 / 4, 1 / 16, 4.0)
+"""The bandwidths prepared for, in shares of the present one; slower ones first, since these make frames late."""
+
+
+def cut_to_stand_by(frontier: Frontier, conditions: Conditions, present: Cut) -> Cut | None:
+    """Return the first cut that would be chosen at another bandwidth and is not ready already.
+
+    Ready is the edge alone, always, and what has the same stages as `present`; codecs need no preparing.
+    """
+    for factor in FACTORS:
+        there = replace(conditions, bandwidth_bps=conditions.bandwidth_bps * factor)
+        cut = frontier.cut(choose(frontier, there).entry)
+        if cut.cloud_units and cut.edge_units != present.edge_units:
+            return cut
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStages:
+    """Stages that are compiled and warm: here in `parts`, and in the cloud under `epoch`, for one session."""
+
+    epoch: int
+    stages: Sequence[Stage]
+    parts: EdgeParts
+    session: Welcome
+
+
+class Standby:
+    """Keeps one plan ready, in the background: one, since each takes memory on both sides."""
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        stages: Stages,
+        compute: ComputeThread,
+        uplink: Uplink,
+        epochs: Iterator[int],
+    ) -> None:
+        self._graph = graph
+        self._stages = stages
+        self._compute = compute
+        self._uplink = uplink
+        self._epochs = epochs
+        self._wished: Cut | None = None
+        self._work = asyncio.Event()
+        self._ready: ReadyStages | None = None
+        self._refused: tuple[Sequence[Stage], Welcome] | None = None
+        self._used = 0
+
+    def wish(self, cut: Cut | None) -> None:
+        """Have the stages of `cut` ready from soon on, in place of any others; none of any where there is no cut."""
+        self._wished = cut
+        if cut is None:
+            self._ready = None
+        elif not self._stands_by(cut):
+            self._work.set()
+
+    def take(self, cut: Cut) -> ReadyStages | None:
+        """Return the stages of `cut` to be used now, if they stand by."""
+        return self._ready if self._stands_by(cut) else None
+
+    def used(self, epoch: int) -> None:
+        """Take note that a plan is in force under `epoch`: what was prepared under an earlier one is so no more.
+
+        Epochs increase from plan to plan. Preparing the same again takes a message.
+        """
+        self._used = epoch
+        self._ready = self._wished = None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            cut = self._wished
+            if cut is None or self._stands_by(cut):
+                continue
+            try:
+                self._ready = await self._prepared(cut)
+            except LinkError as error:
+                log.info("preparing of another plan broken off", reason=str(error))
+
+    def _stands_by(self, cut: Cut) -> bool:
+        ready = self._ready
+        return (
+            ready is not None
+            and ready.stages == stages_of(cut, self._graph.sink)
+            and ready.epoch > self._used
+            and ready.session is self._uplink.cloud
+        )
+
+    async def _prepared(self, cut: Cut) -> ReadyStages | None:
+        """Prepare both sides. Raises `LinkError` when the line goes meanwhile."""
+        stages, session = stages_of(cut, self._graph.sink), self._uplink.cloud
+        if session is None or self._refused == (stages, session):
+            return None
+        try:
+            parts = await prepare_parts(cut, self._graph, self._stages, self._compute, Patience.MEASURE)
+        except LinkError:
+            raise
+        except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
+            self._refuse(cut, stages, session, str(error))
+            return None
+        epoch = next(self._epochs)
+        reply = await self._uplink.prepare(prepare_request(epoch, stages[1], self._graph))
+        if not reply.ready:
+            self._refuse(cut, stages, session, reply.reason)
+            return None
+        return ReadyStages(epoch, stages, parts, session)
+
+    def _refuse(self, cut: Cut, stages: Sequence[Stage], session: Welcome, reason: str) -> None:
+        """Do not try the same in each interval."""
+        self._refused = (stages, session)
+        log.warning("a plan cannot stand by", cut=cut.label, reason=reason)

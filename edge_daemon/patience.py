@@ -1,8 +1,9 @@
 """Whether a frame is sent to the cloud, and how long it waits there: before the edge begins it, too; at all.
 
-    sent ──────── hedge_s ─────────────── late_s ─────────────────────────── patience_s ──────── longest_s
-    the answer comes │ the edge computes it too, │ frames behind it are not   │ unless bytes move, │ in any
-                     │ the first answer counts   │ sent, the edge runs them   │ the line is suspected│ case
+    sent ──── look_s ─────── hedge_s ──────────── late_s ───────────── patience_s ───────── longest_s
+              │ is the link  │ the edge computes  │ frames behind it   │ unless bytes move,  │ in any case
+              │ slower than  │ it, too, the first │ are not sent, the  │ the line is         │
+              │ planned?     │ answer counts      │ edge runs them     │ suspected           │
 
 All in s. Asking a second server when the first is late bounds the worst case for little (Dean, Barroso, The Tail at
 Scale, CACM 2013); the edge is that second server, and has all it needs.
@@ -30,6 +31,9 @@ HEDGE_SHARE = 0.5
 LEAST_HEDGE_S = 0.02
 """Below, waiting is no matter."""
 
+LEAST_LOOK_S = 0.05
+"""A link that stands still for less is not looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -47,6 +51,11 @@ class Progress:
         """What the link carries, in bit/s; none where nothing is left on it: then the cloud is waited for."""
         measurable = self.outstanding_bytes and self.waited_s > 0
         return self.delivered_bytes * 8.0 / self.waited_s if measurable else None
+
+    def since(self, earlier: Progress) -> Progress:
+        """Return what has come since an earlier look at the same frame."""
+        delivered_bytes = self.delivered_bytes - earlier.delivered_bytes
+        return Progress(delivered_bytes, self.outstanding_bytes, self.waited_s - earlier.waited_s)
 
     @property
     def left_s(self) -> float:
@@ -130,6 +139,16 @@ def hedge_s(plan: Plan) -> float:
         return math.inf
     late_ms = LATE * (prediction.latency_ms - prediction.edge_ms)
     return max(late_ms / 1e3, HEDGE_SHARE * _rest_ms(plan) / 1e3, LEAST_HEDGE_S)
+
+
+def look_s(plan: Plan) -> float:
+    """Return after what wait a frame whose bytes are still on the link tells that this is slower than planned.
+
+    Only under light load: under a plan for throughput others' bytes are on it before its own.
+    """
+    if plan.prediction is None or plan.mode is not Mode.LIGHT:
+        return math.inf
+    return LATE * plan.prediction.link_ms / 1e3 + LEAST_LOOK_S
 
 
 def is_worth_hedging(plan: Plan, progress: Progress) -> bool:

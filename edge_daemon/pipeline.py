@@ -15,6 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 import torch
@@ -26,6 +27,7 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
+from edge_daemon.early_look import look_early
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.frames_away import CloudLateError
@@ -36,6 +38,7 @@ from edge_daemon.patience import (
     is_worth_sending,
     late_s,
     longest_s,
+    look_s,
     patience_s,
 )
 from edge_daemon.results import Durations, FrameRecord, top5_of
@@ -174,11 +177,17 @@ class FramePipeline:
         self, journey: Journey, sent: Sent, asked: asyncio.Task[torch.Tensor]
     ) -> asyncio.Task[Timed[Tensors]] | None:
         """Wait for the cloud's answer; when it is late and the edge would be quicker, return the edge's beginning."""
-        plan = journey.active.plan
-        wait_s = hedge_s(plan)
+        plan, wait_s = journey.active.plan, hedge_s(journey.active.plan)
+        progress_of = partial(self._uplink.progress, journey.frame.number, plan.epoch)
+        began = self._clock()
+        if look_s(plan) < wait_s:
+            await look_early(asked, look_s(plan), wait_s, progress_of, self._controller.saw_slow)
+        looked_s = self._clock() - began
         while not asked.done():
-            await asyncio.wait([asked], timeout=wait_s if math.isfinite(wait_s) else None)
-            progress = self._uplink.progress(journey.frame.number, plan.epoch)
+            timeout = max(wait_s - looked_s, 0.0) if math.isfinite(wait_s) else None
+            await asyncio.wait([asked], timeout=timeout)
+            looked_s = 0.0
+            progress = progress_of()
             if asked.done() or progress is None:
                 continue
             self._controller.saw_slow(progress)

@@ -15,6 +15,7 @@ from edge_daemon.patience import (
     is_worth_sending,
     late_s,
     longest_s,
+    look_s,
     patience_s,
 )
 from tests.edge_daemon.pipeline_line import GRAPH, SPLIT
@@ -104,6 +105,15 @@ def test_the_edge_finishes_a_frame_where_it_has_the_answer_before_the_link(
     assert is_worth_hedging(plan(times, edge_only_ms=150.0), progress) is worth
 
 
+def test_the_link_is_looked_at_once_a_frames_bytes_should_long_have_arrived() -> None:
+    """Twice what its bytes were to take, and a moment; only under light load, and where something was predicted."""
+    times = (10.0, 40.0, 20.0, 75.0)
+    assert look_s(plan(times, edge_only_ms=150.0)) == pytest.approx(0.130)
+    assert look_s(plan(None, edge_only_ms=150.0)) == math.inf
+    for mode in (Mode.HEAVY, Mode.DRAIN, Mode.OVERLOADED):
+        assert look_s(plan(times, mode, edge_only_ms=150.0)) == math.inf
+
+
 def test_progress_tells_what_the_link_carries() -> None:
     """As long as there is something left on it."""
     assert Progress(50_000, 150_000, 0.1).bps == pytest.approx(4e6)
@@ -111,6 +121,9 @@ def test_progress_tells_what_the_link_carries() -> None:
     assert Progress(200_000, 0, 0.1).bps is None
     assert Progress(200_000, 0, 0.1).left_s == 0
     assert Progress(0, 10, 0.1).left_s == math.inf
+    assert Progress(50_000, 150_000, 0.1).since(Progress(20_000, 180_000, 0.05)) == Progress(
+        30_000, 150_000, 0.05
+    )
 
 
 def test_a_frame_that_moves_is_waited_for_until_the_edge_would_have_had_it() -> None:

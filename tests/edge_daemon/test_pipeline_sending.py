@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -159,6 +160,34 @@ def test_a_frame_whose_bytes_are_nearly_there_is_left_to_the_cloud() -> None:
             assert_right(record)
             assert (record.ran, record.fallback) == ("split", None)
             assert set(line.controller.slow) == {line.uplink.has_come}
+
+    run(main())
+
+
+def test_a_link_that_has_become_slow_is_told_of_long_before_the_frame_is_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The edge would look after the frame in minutes; what arrives between two looks is told long before."""
+
+    async def main() -> None:
+        with bench() as tiny:
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                await until(lambda: line.controller.slow != [])
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            looks = (
+                Progress(delivered_bytes=20_000 * look, outstanding_bytes=500_000, waited_s=0.1 * look)
+                for look in itertools.count()
+            )
+            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 600_000.0), answer)
+            monkeypatch.setattr(line.uplink, "progress", lambda frame, epoch: next(looks))
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert (record.ran, record.fallback) == ("split", None)
+            (told,) = line.controller.slow
+            assert told.delivered_bytes == 20_000
+            assert told.bps == pytest.approx(1.6e6)
 
     run(main())
 

@@ -1,0 +1,41 @@
+"""A look at the link while a frame is on it: one that has become slow is known before the next frame is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from common import limits
+from edge_daemon.patience import Progress
+
+AGAIN_S = 0.05
+"""Between two looks."""
+
+
+async def look_early(
+    asked: asyncio.Future[Any],
+    after_s: float,
+    until_s: float,
+    progress: Callable[[], Progress | None],
+    tell: Callable[[Progress], None],
+) -> None:
+    """Begin to look at `progress` after `after_s`, by when a frame's bytes should have arrived; `tell`, once, what
+    arrived between two looks, if bytes are left then.
+
+    Only what moves tells of the link: one that stands still for a moment goes on as it was. Ends when `asked` is
+    done, nothing is left on the link, or `until_s` has passed, all from now on.
+    """
+    await asyncio.wait([asked], timeout=after_s)
+    first = now = progress()
+    waited_s = after_s
+    while first is not None and now is not None and now.outstanding_bytes and not asked.done():
+        moved = now.since(first)
+        if moved.delivered_bytes >= limits.MIN_GOODPUT_BYTES:
+            tell(moved)
+            return
+        if waited_s >= until_s:
+            return
+        await asyncio.wait([asked], timeout=AGAIN_S)
+        waited_s += AGAIN_S
+        now = progress()

@@ -1,0 +1,75 @@
+"""Facts about the look at the link while a frame's bytes are on it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from common import limits
+from edge_daemon.early_look import AGAIN_S, look_early
+from edge_daemon.patience import Progress
+from tests.event_loop import run
+
+ENOUGH = limits.MIN_GOODPUT_BYTES
+
+
+def looks(seen: Sequence[Progress | None], until_s: float = math.inf) -> tuple[list[Progress], int]:
+    """Look at a frame that is seen so, again and again; return what was told, and how many looks there were."""
+    told: list[Progress] = []
+    taken = 0
+
+    async def main() -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def progress() -> Progress | None:
+            nonlocal taken
+            taken += 1
+            if taken > len(seen):
+                answer.set_result(None)
+            return seen[min(taken, len(seen)) - 1]
+
+        await look_early(answer, 0.0, until_s, progress, told.append)
+
+    run(main())
+    return told, taken
+
+
+def at(delivered: int, waited_s: float, left: int = 100_000) -> Progress:
+    return Progress(delivered, left, waited_s)
+
+
+def test_what_moves_between_two_looks_tells_of_the_link() -> None:
+    """Not what came before: a burst into an empty queue, or nothing for a while."""
+    told, taken = looks([at(90_000, 0.1), at(90_000 + ENOUGH, 0.2)])
+    assert told == [at(ENOUGH, 0.1)]
+    assert taken == 2
+
+
+def test_too_little_is_looked_at_again() -> None:
+    """A slow link has carried enough to tell by some later look."""
+    told, taken = looks([at(0, 0.1), at(ENOUGH // 2, 0.2), at(ENOUGH // 2 * 2, 0.3), at(ENOUGH * 2, 0.4)])
+    assert [round(progress.waited_s, 3) for progress in told] in ([0.2], [0.3])
+    assert taken in (3, 4)
+
+
+def test_a_link_that_stands_still_tells_nothing() -> None:
+    """It may go on as before: others look after a frame that waits on."""
+    told, taken = looks([at(0, 0.1)] * 9)
+    assert told == []
+    assert taken == 10  # until the answer was there
+
+
+def test_a_frame_whose_bytes_have_arrived_tells_nothing() -> None:
+    """At the first look, or at a later one; nor does one that is not on the line any more."""
+    assert looks([at(100_000, 0.1, left=0)]) == ([], 1)
+    assert looks([at(0, 0.1), at(ENOUGH * 9, 0.2, left=0)]) == ([], 2)
+    assert looks([None]) == ([], 1)
+    assert looks([at(0, 0.1), None]) == ([], 2)
+
+
+def test_looking_has_an_end() -> None:
+    """From then on the frame is late, and looked after otherwise."""
+    told, taken = looks([at(0, 0.1)] * 9, until_s=2.5 * AGAIN_S)
+    assert told == []
+    assert taken == 4

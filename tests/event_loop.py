@@ -31,8 +31,8 @@ def run(main: Coroutine[Any, Any, None], loop: str = "uvloop") -> None:
         with warnings.catch_warnings(record=True) as left_open:
             warnings.simplefilter("always", ResourceWarning)
             runner.close()
-    assert complaints == []
-    assert [str(warning.message) for warning in left_open] == []
+    assert not complaints, complaints
+    assert not left_open, [str(warning.message) for warning in left_open]
 
 
 async def _limited(main: Coroutine[Any, Any, None]) -> None:

@@ -14,12 +14,18 @@ from benchmarks.pair import Cloud, Edge, free_port
 from tests.tiny_model import jpeg
 
 TINY: Mapping[str, str] = {"CLEAVE_MODEL": "tests.tiny_model:factory", "CLEAVE_WEIGHTS": "random:0"}
-CLOUD: Mapping[str, str] = {**TINY, "CLEAVE_CLOUD_THREADS": "1", "CLEAVE_CLOUD_EXECUTOR": "torch"}
+CLOUD: Mapping[str, str] = {
+    **TINY,
+    "CLEAVE_CLOUD_THREADS": "1",
+    "CLEAVE_CLOUD_EXECUTOR": "torch",
+    "CLEAVE_CLOUD_HTTP": "off",
+}
 EDGE: Mapping[str, str] = {
     **TINY,
     "CLEAVE_EDGE_THREADS": "1",
     "CLEAVE_EDGE_EXECUTOR": "torch",
     "CLEAVE_EDGE_REPLAN_INTERVAL_S": "0.2",
+    "CLEAVE_EDGE_HTTP": "off",
 }
 
 

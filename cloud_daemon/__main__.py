@@ -19,6 +19,7 @@ def main() -> int:
 
 def _run_daemon(arguments: list[str]) -> int:
     from cloud_daemon.config import CloudSettings
+    from common.heap import decline_huge_pages
     from common.launch import read_settings, run_daemon
     from common.signals import leave_at_once_on_signals
     from common.telemetry import configure_logging
@@ -30,6 +31,7 @@ def _run_daemon(arguments: list[str]) -> int:
         return settings
     configure_logging(settings.log_format, settings.log_level, COMMAND)
     leave_at_once_on_signals()
+    decline_huge_pages()
     from cloud_daemon.daemon import run  # torch takes seconds to import, --print-config needs none
 
     return run_daemon(COMMAND, lambda: run(settings))

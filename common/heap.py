@@ -5,8 +5,18 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import os
 
 TIDY_S = 60.0
+
+
+def decline_huge_pages() -> None:
+    """Have numpy ask the system for no huge pages. Before anything imports it; who sets the variable decides.
+
+    It asks for them for each array of 4 MiB, and what malloc makes of that array's place later keeps the mark: of a
+    few bytes that are used there the kernel (khugepaged) makes 2 MiB some time, in an idle daemon, too.
+    """
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 
 def settle_heap() -> None:

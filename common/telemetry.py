@@ -44,7 +44,9 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line at once: threads print between two writes
+        logger_factory=structlog.WriteLoggerFactory(
+            sys.stderr
+        ),  # a line at once: threads print between two writes
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_ToStructlog()], force=True)

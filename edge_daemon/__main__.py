@@ -18,6 +18,7 @@ def main() -> int:
 
 def _run_daemon(arguments: list[str]) -> int:
     # All imported here: a command such as `plan` answers within what these alone take to import.
+    from common.heap import decline_huge_pages
     from common.launch import read_settings, run_daemon
     from common.signals import leave_at_once_on_signals
     from common.telemetry import configure_logging
@@ -30,6 +31,7 @@ def _run_daemon(arguments: list[str]) -> int:
         return settings
     configure_logging(settings.log_format, settings.log_level, COMMAND)
     leave_at_once_on_signals()
+    decline_huge_pages()
     from edge_daemon.daemon import run  # torch takes seconds to import, --print-config needs none
 
     return run_daemon(COMMAND, lambda: run(settings))

@@ -16,11 +16,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cloud_daemon.__main__
-import cloud_daemon.daemon
-import edge_daemon.__main__
-import edge_daemon.daemon
 from common.child_process import PR_SET_PDEATHSIG
+from common.heap import decline_huge_pages
+
+decline_huge_pages()  # as a daemon does, before numpy comes with the rest
+
+import cloud_daemon.__main__  # noqa: E402
+import cloud_daemon.daemon  # noqa: E402
+import edge_daemon.__main__  # noqa: E402
+import edge_daemon.daemon  # noqa: E402
 
 MAINS: Mapping[str, Callable[[], int]] = {
     "edge": edge_daemon.__main__.main,

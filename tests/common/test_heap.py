@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import subprocess
 import sys
 import weakref
@@ -32,6 +33,20 @@ seen = weakref.ref(knot)
 del knot
 gc.collect()
 print(seen() is None)
+"""
+LARGE_ARRAY = """
+import sys
+from pathlib import Path
+from common.heap import decline_huge_pages
+
+assert "numpy" not in sys.modules
+if sys.argv[1] == "declined":
+    decline_huge_pages()
+import numpy as np
+
+array = np.ones(4 * 2**20)
+lines = Path("/proc/self/smaps").read_text().splitlines()
+print(sum("hg" in line.split() for line in lines if line.startswith("VmFlags")))
 """
 OLD_GARBAGE = """
 import gc, weakref
@@ -111,3 +126,17 @@ def test_where_malloc_cannot_give_anything_back_nothing_is_asked(monkeypatch: py
     """musl and macOS have no `malloc_trim`."""
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     heap.give_back_free_memory()
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel makes no huge pages"
+)
+@pytest.mark.parametrize("declined", [True, False])
+def test_numpy_asks_for_no_huge_pages_once_they_are_declined(declined: bool) -> None:
+    """A large array's place bears no mark by which the kernel would fill it up later; by itself numpy makes one."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMPY_MADVISE_HUGEPAGE"}
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE_ARRAY, "declined" if declined else "not"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (int(done.stdout) == 0) is declined

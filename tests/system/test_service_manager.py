@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def test_an_edge_says_so_too_and_counts_its_frames(manager: Manager) -> None:
     manager.hear("STOPPING=1")
     daemon.communicate(timeout=WAIT_S)
     assert daemon.returncode == 0
+
+
+@pytest.mark.parametrize("start", [cloud, edge])
+def test_no_part_of_a_daemons_memory_is_marked_for_huge_pages(
+    manager: Manager, start: Callable[[Manager], subprocess.Popen[str]]
+) -> None:
+    """Numpy was told before it came, and nothing else makes such marks: resident memory stays what is used."""
+    daemon = start(manager)
+    manager.hear("READY=1")
+    mappings = Path(f"/proc/{daemon.pid}/smaps").read_text()
+    assert "numpy" in mappings
+    assert not re.search(r"^VmFlags:.*\bhg\b", mappings, re.MULTILINE)
 
 
 def test_what_the_watchdog_ends_says_where_it_stood(manager: Manager) -> None:

@@ -41,12 +41,15 @@ setup: $(VENV)/.setup libiperf
 bench: $(VENV)/.bench libiperf
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
-# Tests that start processes, use all cores or play links have the machine to themselves; the others share it.
-ALONE := tests/benchmarks tests/chaos tests/cloud_daemon tests/fuzz tests/system
-# And those that install into a container are no part of the suite: they take minutes, and root.
+# Tests that compute share the machine by files, those that run daemons, which mostly wait, by single tests. Those that use
+# all cores or play links have it to themselves. And what installs into a container is no part of the suite: it takes
+# minutes, and root.
+DAEMONS := tests/chaos tests/cloud_daemon tests/system
+ALONE := tests/benchmarks tests/fuzz
 test: $(VENV)/.dev libiperf
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 $(addprefix --ignore=,$(ALONE) tests/installed)
-	$(BIN)/python -m pytest $(ALONE) --durations=25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=12 $(addprefix --ignore=,$(DAEMONS) $(ALONE) tests/installed)
+	$(BIN)/python -m pytest -n 2 --dist load --durations=25 $(DAEMONS)
+	$(BIN)/python -m pytest --durations=12 $(ALONE)
 
 test-system: $(VENV)/.dev libiperf
 	$(BIN)/python -m pytest -m system

@@ -88,14 +88,25 @@ class Page:
         return result["result"].get("value")
 
     async def until(self, script: str, timeout_s: float = CALL_S) -> Any:
-        """Wait until an expression is true in the page, and return it. Raises `PageError` if it does not get so."""
+        """Wait until an expression is true in the page, or in the one that takes its place, and return it.
+
+        Raises `PageError` if it does not get so.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                while not (value := await self.value(script)):  # noqa: ASYNC110 (the page is another process)
+                while not (value := await self._value_unless_it_goes(script)):  # noqa: ASYNC110 (another process)
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise PageError(f"not within {timeout_s:g} s: {script}; console: {self.console}") from None
         return value
+
+    async def _value_unless_it_goes(self, script: str) -> Any:
+        try:
+            return await self.value(script)
+        except PageError as error:
+            if "navigated or closed" in str(error):  # amid the answer
+                return None
+            raise
 
     async def look(self, *, width: int, height: int = 900, scale: float = 1.0, dark: bool = False) -> None:
         """Show the page on a screen of that size, in pixels, in light or dark."""

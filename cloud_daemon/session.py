@@ -185,7 +185,7 @@ class Session:
     # --- frames -----------------------------------------------------------------------------------------
     def _infer(self, infer: Infer, event: Received) -> None:
         tally = self._house.tally
-        tail = self._asked_for.tails.get(infer.epoch)
+        tail = self._asked_for.tail(infer.epoch)
         if tail is None:
             tally.turned_away(infer.tensors, Outcome.NOT_PREPARED)
             self._fail(infer, f"epoch {infer.epoch} is not prepared here")

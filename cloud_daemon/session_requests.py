@@ -67,7 +67,7 @@ class Requests:
         self._failed = failed
         self._log = log
         self.tails: OrderedDict[int, Tail] = OrderedDict()
-        """What was prepared, by epoch, the youngest last."""
+        """What was prepared, by epoch, what was prepared or used last at the end."""
         self.running: set[asyncio.Task[None]] = set()
 
     def begin(self, request: Request, payload: memoryview) -> None:
@@ -77,6 +77,12 @@ class Requests:
         running = self._tasks.create_task(self._guard(request, payload))
         self.running.add(running)
         running.add_done_callback(self.running.discard)
+
+    def tail(self, epoch: int) -> Tail | None:
+        """Return what was prepared under `epoch`, to be used now: others make room before it."""
+        if epoch in self.tails:
+            self.tails.move_to_end(epoch)
+        return self.tails.get(epoch)
 
     def cancel(self) -> None:
         """End what is being done."""

@@ -44,9 +44,8 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(
-            sys.stderr
-        ),  # a line at once: threads print between two writes
+        # A line in one write: another thread may print between two.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_ToStructlog()], force=True)

@@ -95,9 +95,8 @@ class PlanSwitcher:
         except (CleaveError, RuntimeError) as error:  # of the executor, or of the machine
             log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=str(error))
             return
-        plan = replace(
-            plan, epoch=next(self._epochs)
-        )  # only now: the edge alone may have taken over meanwhile
+        # Only now: the edge alone may have taken over meanwhile.
+        plan = replace(plan, epoch=next(self._epochs))
         session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._graph))
         if not prepared.ready:

@@ -73,6 +73,9 @@ class Standby:
         self._ready: ReadyStages | None = None
         self._refused: tuple[Sequence[Stage], Welcome] | None = None
         self._used = 0
+        self._epoch = 0
+        """What is prepared next is so under this one, in place of what was before, until a plan is in force under it:
+        the cloud keeps a few epochs, and the present plan's must stay among them."""
 
     def wish(self, cut: Cut | None) -> None:
         """Have the stages of `cut` ready from soon on, in place of any others; none of any where there is no cut."""
@@ -102,9 +105,11 @@ class Standby:
             cut = self._wished
             if cut is None or self._stands_by(cut):
                 continue
+            self._ready = None  # its epoch may be another's from now on
             try:
                 self._ready = await self._prepared(cut)
             except LinkError as error:
+                self._epoch = 0  # who knows what the cloud has under it
                 log.info("preparing of another plan broken off", reason=str(error))
 
     def _stands_by(self, cut: Cut) -> bool:
@@ -128,7 +133,9 @@ class Standby:
         except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
             self._refuse(cut, stages, session, str(error))
             return None
-        epoch = next(self._epochs)
+        if self._epoch <= self._used:
+            self._epoch = next(self._epochs)
+        epoch = self._epoch
         reply = await self._uplink.prepare(prepare_request(epoch, stages[1], self._graph))
         if not reply.ready:
             self._refuse(cut, stages, session, reply.reason)

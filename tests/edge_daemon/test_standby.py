@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -145,6 +146,26 @@ def test_another_session_knows_nothing_of_it() -> None:
                 await loop.looked()
                 assert loop.cut == "after resize"
                 assert loop.controller.active.plan.epoch in [r.epoch for r in loop.uplink.asked[asked:]]
+
+    run(main())
+
+
+def stands_by(loop: Loop, cut: Cut) -> bool:
+    return loop.standby.take(cut) is not None
+
+
+def test_what_stands_by_one_after_another_takes_one_place_in_the_cloud() -> None:
+    """It keeps a few epochs of a session, and the plan in force has one of them for hours."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with standing_by(tiny, MIDDLE) as loop:
+                first = loop.uplink.asked[-1].epoch
+                for count in (4, 5, 6):
+                    cut, asked = Cut.of(GRAPH, GRAPH.names[:count]), len(loop.uplink.asked)
+                    loop.standby.wish(cut)
+                    await until(partial(stands_by, loop, cut))
+                    assert [request.epoch for request in loop.uplink.asked[asked:]] == [first]
 
     run(main())
 

@@ -178,6 +178,20 @@ def test_a_plan_prepared_again_is_as_young_as_any(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_plan_in_use_outlives_all_that_are_prepared_meanwhile(tmp_path: Path) -> None:
+    """An edge keeps others ready beside the one in force, which may be so for hours."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            for epoch in range(1, 10):
+                assert (await edge.prepares(SPLIT, epoch)).ready
+                edge.infers(1, crossing(SPLIT, jpeg()), epoch=1)
+                assert (await edge.answer())[0].epoch == 1
+
+    run(main())
+
+
 def test_what_is_no_image_fails_with_the_frame_at_fault(tmp_path: Path) -> None:
     """The edge need not try it again by itself; the frames after it are answered."""
 

@@ -34,6 +34,8 @@ async def look_early(
         if moved.delivered_bytes >= limits.MIN_GOODPUT_BYTES:
             tell(moved)
             return
+        if not moved.delivered_bytes:
+            first = now  # a standstill before it moves on is no part of its pace
         if waited_s >= until_s:
             return
         await asyncio.wait([asked], timeout=AGAIN_S)

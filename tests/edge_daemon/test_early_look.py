@@ -60,6 +60,14 @@ def test_a_link_that_stands_still_tells_nothing() -> None:
     assert taken == 10  # until the answer was there
 
 
+def test_a_standstill_is_no_part_of_the_pace() -> None:
+    """A link that stood still for 0.4 s and goes on as fast as ever is not taken for a slow one."""
+    told, _ = looks([*(at(0, 0.1 * look) for look in range(1, 6)), at(ENOUGH, 0.55)])
+    (progress,) = told
+    assert progress.delivered_bytes == ENOUGH
+    assert round(progress.waited_s, 3) == 0.05
+
+
 def test_a_frame_whose_bytes_have_arrived_tells_nothing() -> None:
     """At the first look, or at a later one; nor does one that is not on the line any more."""
     assert looks([at(100_000, 0.1, left=0)]) == ([], 1)

@@ -27,6 +27,7 @@ from tests.chaos.tiny_pair import make_edge, tracebacks
 from tests.rtsp_server import write_video
 
 LOOK_S = 0.02
+LOOKS = 10
 LONGEST_S = 60.0
 """No step takes this long, on however busy a machine."""
 
@@ -82,10 +83,18 @@ class Seen:
         )
 
 
-def holds(pid: int) -> tuple[int, int, int]:
-    """Return a process's open descriptors, threads and children, zombies included."""
-    process = psutil.Process(pid)
-    return process.num_fds(), process.num_threads(), len(process.children(recursive=True))
+async def holds(pid: int) -> tuple[int, int, int]:
+    """Return what a process holds all the time: descriptors, threads and children, zombies included.
+
+    The least of many looks: at one of them a status may be written, or a connection be tried. What has leaked is there
+    at all of them.
+    """
+    process, looks = psutil.Process(pid), []
+    for _ in range(LOOKS):
+        looks.append((process.num_fds(), process.num_threads(), len(process.children(recursive=True))))
+        await asyncio.sleep(LOOK_S)
+    descriptors, threads, children = (min(counts) for counts in zip(*looks, strict=True))
+    return descriptors, threads, children
 
 
 async def watch_statuses(edge: Edge, seen: Seen) -> None:
@@ -127,7 +136,7 @@ async def kill_and_return(edge: Edge, camera: Camera, seen: Seen) -> None:
     await edge.answered(before + 1, LONGEST_S)
     seen.resumed_s.append(time.monotonic() - back_at)
     await flowing(edge)
-    seen.held.append(holds(edge.pid))
+    seen.held.append(await holds(edge.pid))
 
 
 async def freeze(edge: Edge, camera: Camera) -> float:
@@ -150,13 +159,13 @@ async def rounds(directory: Path, camera: Camera, count: int, *, frozen: bool, *
     try:
         async with make_edge(directory, CLEAVE_EDGE_SOURCE=camera.url, **settings) as edge:
             await flowing(edge)
-            seen.held.append(holds(edge.pid))
+            seen.held.append(await holds(edge.pid))
             watching = asyncio.create_task(watch_statuses(edge, seen))
             for _ in range(count):
                 await kill_and_return(edge, camera, seen)
             if frozen:
                 print(f"a camera that stands still was noticed after {await freeze(edge, camera):.1f} s")
-                seen.held.append(holds(edge.pid))
+                seen.held.append(await holds(edge.pid))
             watching.cancel()
             await edge.stop()
     finally:

@@ -39,6 +39,9 @@ class Say(Protocol):
 
 Request = Prepare | MeasureRequest | ProfileRequest | ProbeRequest
 
+CANNOT = (CleaveError, RuntimeError, MemoryError)
+"""Of the request, of the executor, or of the machine: a stage that cannot be had is an answer, and frames go on."""
+
 
 class Requests:
     """The requests of one session, each a task that ends with it; and the tails that were prepared for it.
@@ -112,9 +115,10 @@ class Requests:
         try:
             stage = self._stage(prepare)
             tail = await self._pool.prepare(stage)
-        except CleaveError as error:
-            self._log.warning("plan refused", epoch=prepare.epoch, reason=str(error))
-            self._say(Prepared(epoch=prepare.epoch, ready=False, reason=printable(error), prepare_ms=0))
+        except CANNOT as error:
+            reason = _why(error)
+            self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)
+            self._say(Prepared(epoch=prepare.epoch, ready=False, reason=reason, prepare_ms=0))
             return
         self.tails[prepare.epoch] = tail
         self.tails.move_to_end(prepare.epoch)  # prepared again, it is as young as any
@@ -127,9 +131,9 @@ class Requests:
     async def _measure(self, request: MeasureRequest) -> None:
         try:
             stage_ms, whole_ms = await self._pool.measure(self._stage(request))
-        except CleaveError as error:
-            self._log.warning("stage not measured", reason=str(error))
-            reason = printable(error)
+        except CANNOT as error:
+            reason = _why(error)
+            self._log.warning("stage not measured", reason=reason)
             self._say(
                 MeasureReply(number=request.number, measured=False, reason=reason, stage_ms=0, whole_ms=0)
             )
@@ -168,3 +172,8 @@ class Requests:
             self._log.info("bandwidth test took too long, its turn is over", seconds=TURN_S)
         except ProbeError as error:
             self._say(ProbeDenied(reason=printable(error)))
+
+
+def _why(error: BaseException) -> str:
+    """Say an error in a message: ours explain themselves, others by their kind, too."""
+    return printable(error if isinstance(error, CleaveError) else f"{type(error).__name__}: {error}")

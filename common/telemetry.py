@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, TextIO
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -45,10 +46,25 @@ def configure_logging(log_format: LogFormat, level: LogLevel, daemon: str) -> No
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         # A line in one write: another thread may print between two.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[_ToStructlog()], force=True)
+
+
+class Unfailing:
+    """A stream for logs: what cannot be written (the disk is full, the reader gone) is lost, and no frame with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _name_daemon(daemon: str) -> structlog.typing.Processor:

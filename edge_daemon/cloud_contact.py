@@ -68,16 +68,21 @@ async def visit_cloud(address: Address, context: ssl.SSLContext | None, hello: H
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         return replace(seen, name_error=str(error))
-    begun = time.perf_counter()
-    try:
-        async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(*found[0][4][:2])
-    except (OSError, TimeoutError) as error:
-        late = f"no answer within {limits.CONNECT_TIMEOUT_S:g} s"
-        return replace(seen, tcp_error=os.strerror(error.errno).lower() if error.errno else late)
-    seen = replace(seen, tcp_ms=(time.perf_counter() - begun) * 1e3)
-    writer.close()
-    return await _greet(seen, (str(found[0][4][0]), address.port), context, hello)
+    for *_, place in found:  # the first that answers, as the daemon does
+        host, port = str(place[0]), int(place[1])
+        begun = time.perf_counter()
+        try:
+            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError) as error:
+            late = f"no answer within {limits.CONNECT_TIMEOUT_S:g} s"
+            reason = os.strerror(error.errno).lower() if error.errno else late
+            seen = replace(seen, tcp_error=reason)
+            continue
+        seen = replace(seen, tcp_ms=(time.perf_counter() - begun) * 1e3, tcp_error="")
+        writer.close()
+        return await _greet(seen, (host, port), context, hello)
+    return seen
 
 
 async def _greet(

@@ -279,7 +279,8 @@ class Controller:
         tell_decision(before, decision, bandwidth_bps, self._rate_fps)
         self._wish(conditions, decision)
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
-        self._standby.wish(cut_to_stand_by(frontier, conditions, self.active.plan.cut))
+        present, wished = self.active.plan.cut, self._standby.wished
+        self._standby.wish(cut_to_stand_by(frontier, conditions, present, wished))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""

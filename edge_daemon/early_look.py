@@ -11,6 +11,8 @@ from edge_daemon.patience import Progress
 
 AGAIN_S = 0.05
 """Between two looks."""
+STANDSTILL_S = 0.2
+"""A link on which nothing has moved for so long stands still: the least of TCP's timeouts, after a lost packet."""
 
 
 async def look_early(
@@ -27,15 +29,19 @@ async def look_early(
     done, nothing is left on the link, or `until_s` has passed, all from now on.
     """
     await asyncio.wait([asked], timeout=after_s)
-    first = now = progress()
+    first = moved_at = now = progress()
     waited_s = after_s
     while first is not None and now is not None and now.outstanding_bytes and not asked.done():
+        assert moved_at is not None
+        step = now.since(moved_at)
+        if not now.since(first).delivered_bytes or step.waited_s >= STANDSTILL_S:
+            first = moved_at = now  # a standstill is no part of its pace, nor what came after it in one look
+        elif step.delivered_bytes:
+            moved_at = now
         moved = now.since(first)
         if moved.delivered_bytes >= limits.MIN_GOODPUT_BYTES:
             tell(moved)
             return
-        if not moved.delivered_bytes:
-            first = now  # a standstill before it moves on is no part of its pace
         if waited_s >= until_s:
             return
         await asyncio.wait([asked], timeout=AGAIN_S)

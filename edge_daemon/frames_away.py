@@ -45,17 +45,24 @@ class Reply:
 
 
 @dataclass(slots=True)
-class WaitingFrame:
-    """A frame that was handed over at `started` and waits for its answer.
+class Passage:
+    """A frame's bytes on a line: handed over at `started`, when `confirmed` bytes of the stream had arrived.
 
-    `confirmed` bytes of the stream had arrived by then; its own last one is `sent_to`, once it was sent.
+    Its own last one is `sent_to`, once it was sent.
     """
 
     started: float
-    reply: asyncio.Future[Reply]
-    alone: bool
     confirmed: int
     sent_to: int | None = None
+
+
+@dataclass(slots=True)
+class WaitingFrame:
+    """A frame that waits for its answer. `alone`: no other frame's bytes or answer were on their way with it."""
+
+    passage: Passage
+    reply: asyncio.Future[Reply]
+    alone: bool
 
 
 class ByteStream(Protocol):
@@ -75,41 +82,43 @@ class FramesAway:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._waiting: dict[tuple[int, int], WaitingFrame] = {}
+        self._given_up: Passage | None = None
+        """Of the last frame whose answer nobody waits for any more, and that may still have bytes on the line."""
         self.answers = 0
         """Answers that somebody waited for, since the line was made."""
 
     def expect(self, frame: int, epoch: int) -> asyncio.Future[Reply]:
         """Begin to wait for a frame's answer."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        alone = not self._passages()
         for other in self._waiting.values():
             other.alone = False
-        self._waiting[frame, epoch] = WaitingFrame(
-            time.perf_counter(), reply, alone=not self._waiting, confirmed=self._stream.confirmed_bytes
-        )
+        passage = Passage(time.perf_counter(), self._stream.confirmed_bytes)
+        self._waiting[frame, epoch] = WaitingFrame(passage, reply, alone)
         return reply
 
     def sent(self, frame: int, epoch: int) -> None:
         """Take note that the frame's message was handed to the channel just now."""
-        self._waiting[frame, epoch].sent_to = self._stream.bytes_out
+        self._waiting[frame, epoch].passage.sent_to = self._stream.bytes_out
 
     def progress(self, frame: int, epoch: int) -> Progress | None:
         """Say what has arrived since a frame was handed over, and what is left up to its last byte."""
         waiting = self._waiting.get((frame, epoch))
-        if waiting is None or waiting.sent_to is None:
+        if waiting is None or (passage := waiting.passage).sent_to is None:
             return None
         confirmed = self._stream.confirmed_bytes
         return Progress(
-            delivered_bytes=max(confirmed - waiting.confirmed, 0),
-            outstanding_bytes=max(waiting.sent_to - confirmed, 0),
-            waited_s=time.perf_counter() - waiting.started,
+            delivered_bytes=max(confirmed - passage.confirmed, 0),
+            outstanding_bytes=max(passage.sent_to - confirmed, 0),
+            waited_s=time.perf_counter() - passage.started,
         )
 
     def ahead(self) -> Progress | None:
-        """Say how the frame that has waited longest has come on, and what is left of all bytes on this line.
+        """Say how the frame that was handed over first has come on, and what is left of all bytes on this line.
 
-        None where no frame waits.
+        None where no frame waits, and none that was given up has left bytes there.
         """
-        oldest = min(self._waiting.values(), key=lambda waiting: waiting.started, default=None)
+        oldest = min(self._passages(), key=lambda passage: passage.started, default=None)
         if oldest is None:
             return None
         outstanding = self._stream.outstanding_bytes
@@ -122,15 +131,17 @@ class FramesAway:
     def longest_wait_s(self) -> float:
         """How long the frame that waits for its answer longest has waited; 0 if none does."""
         now = time.perf_counter()
-        return max((now - waiting.started for waiting in self._waiting.values()), default=0.0)
+        return max((now - waiting.passage.started for waiting in self._waiting.values()), default=0.0)
 
     def started(self, frame: int, epoch: int) -> float:
         """When a waiting frame was handed over, by `time.perf_counter`."""
-        return self._waiting[frame, epoch].started
+        return self._waiting[frame, epoch].passage.started
 
     def forget(self, frame: int, epoch: int) -> None:
         """Wait for this frame no more."""
-        self._waiting.pop((frame, epoch), None)
+        waiting = self._waiting.pop((frame, epoch), None)
+        if waiting is not None and not waiting.reply.done() and self._is_on_the_line(waiting.passage):
+            self._given_up = waiting.passage
 
     def answered(self, answer: Answer, event: Received) -> bool:
         """Give an answer to whoever waits for it; say whether anybody does."""
@@ -138,7 +149,7 @@ class FramesAway:
         if waiting is None:
             return False
         self.answers += 1
-        round_trip_ms = (event.at - waiting.started) * 1e3
+        round_trip_ms = (event.at - waiting.passage.started) * 1e3
         waiting.reply.set_result(Reply(answer, event.payload, round_trip_ms, waiting.alone))
         return True
 
@@ -153,6 +164,17 @@ class FramesAway:
     def replies(self) -> list[asyncio.Future[Reply]]:
         """What is waited for."""
         return [waiting.reply for waiting in self._waiting.values()]
+
+    def _passages(self) -> list[Passage]:
+        """Return those of the frames that wait, and of one that was given up with bytes still on the line."""
+        waiting = [waiting.passage for waiting in self._waiting.values()]
+        if self._given_up is None or not self._is_on_the_line(self._given_up):
+            self._given_up = None
+            return waiting
+        return [*waiting, self._given_up]
+
+    def _is_on_the_line(self, passage: Passage) -> bool:
+        return passage.sent_to is not None and self._stream.confirmed_bytes < passage.sent_to
 
     def _still(self, frame: tuple[int, int]) -> WaitingFrame | None:
         waiting = self._waiting.get(frame)

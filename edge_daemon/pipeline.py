@@ -151,6 +151,8 @@ class FramePipeline:
             finishing = await self._hedged(journey, sent, asked)
             if finishing is not None:
                 await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
+                if finishing.done() and finishing.exception() is not None:
+                    await asyncio.wait([asked])  # the cloud may have what the edge cannot do
             if asked.done():
                 try:
                     return self._from_cloud(journey, asked.result())

@@ -81,21 +81,27 @@ class PlanSwitcher:
     async def switch(self, plan: Plan) -> None:
         """Prepare both sides, then let the next frame use the plan. Frames in flight finish under their own.
 
-        Raises `LinkError` when the line goes meanwhile.
+        Where only the codecs differ there is nothing to prepare. When the edge alone takes over meanwhile, it stays:
+        what was decided on is known no more. Raises `LinkError` when the line goes meanwhile.
         """
-        cut = plan.cut
+        cut, before = plan.cut, self.active
         if not cut.cloud_units:
             self._run_alone(plan)
+            return
+        if plan.stages == before.plan.stages and self._uplink.available:
+            self._adopt(ActivePlan(replace(plan, epoch=before.plan.epoch), before.parts))
             return
         if (ready := self._standby.take(cut)) is not None and self._uplink.available:
             self._adopt(ActivePlan(replace(plan, epoch=ready.epoch), ready.parts))
             return
         try:
             parts = await prepare_parts(cut, self._graph, self._stages, self._compute)
-        except (CleaveError, RuntimeError) as error:  # of the executor, or of the machine
-            log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=str(error))
+        except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
+            reason = str(error) or type(error).__name__
+            log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=reason)
             return
-        # Only now: the edge alone may have taken over meanwhile.
+        if self._active is not before:
+            return
         plan = replace(plan, epoch=next(self._epochs))
         session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._graph))
@@ -103,8 +109,8 @@ class PlanSwitcher:
             log.error(
                 "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
             )
-        elif self._uplink.available and self._uplink.cloud is session:  # another one has not prepared it
-            self._adopt(ActivePlan(plan, parts))
+        elif self._active is before and self._uplink.available and self._uplink.cloud is session:
+            self._adopt(ActivePlan(plan, parts))  # another session has not prepared it
 
     def _run_alone(self, plan: Plan) -> None:
         assert self._edge_only is not None

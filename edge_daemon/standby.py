@@ -29,17 +29,25 @@ FACTORS = (1 / 4, 1 / 16, 4.0)
 """The bandwidths prepared for, in shares of the present one; slower ones first, since these make frames late."""
 
 
-def cut_to_stand_by(frontier: Frontier, conditions: Conditions, present: Cut) -> Cut | None:
+def cut_to_stand_by(
+    frontier: Frontier, conditions: Conditions, present: Cut, stands_by: Cut | None = None
+) -> Cut | None:
     """Return the first cut that would be chosen at another bandwidth and is not ready already.
 
-    Ready is the edge alone, always, and what has the same stages as `present`; codecs need no preparing.
+    Ready is the edge alone, always, and what has the same stages as `present`; codecs need no preparing. What
+    `stands_by` remains as long as it would be chosen at one of the slower bandwidths: preparing costs both sides.
     """
+    cuts: dict[float, Cut] = {}
     for factor in FACTORS:
         there = replace(conditions, bandwidth_bps=conditions.bandwidth_bps * factor)
         cut = frontier.cut(choose(frontier, there).entry)
         if cut.cloud_units and cut.edge_units != present.edge_units:
-            return cut
-    return None
+            cuts[factor] = cut
+    if stands_by is not None:
+        for factor, cut in cuts.items():
+            if factor < 1 and cut.edge_units == stands_by.edge_units:
+                return cut
+    return next(iter(cuts.values()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,11 @@ class Standby:
         """What is prepared next is so under this one, in place of what was before, until a plan is in force under it:
         the cloud keeps a few epochs, and the present plan's must stay among them."""
 
+    @property
+    def wished(self) -> Cut | None:
+        """What is to stand by since the plan in force is; none yet, or nothing."""
+        return self._wished
+
     def wish(self, cut: Cut | None) -> None:
         """Have the stages of `cut` ready from soon on, in place of any others; none of any where there is no cut."""
         self._wished = cut
@@ -92,10 +105,11 @@ class Standby:
     def used(self, epoch: int) -> None:
         """Take note that a plan is in force under `epoch`: what was prepared under an earlier one is so no more.
 
-        Epochs increase from plan to plan. Preparing the same again takes a message.
+        Epochs never decrease from plan to plan. Preparing the same again takes a message.
         """
-        self._used = epoch
-        self._ready = self._wished = None
+        if epoch != self._used:  # else it is the same stages, with other codecs
+            self._used = epoch
+            self._ready = self._wished = None
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -131,7 +145,7 @@ class Standby:
         except LinkError:
             raise
         except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
-            self._refuse(cut, stages, session, str(error))
+            self._refuse(cut, stages, session, str(error) or type(error).__name__)
             return None
         if self._epoch <= self._used:
             self._epoch = next(self._epochs)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import socket
-import struct
-import termios
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from common import limits
 from common.errors import LinkError, LinkLostError
+from common.wire.confirmed_bytes import ConfirmedUnderTls, acknowledged_bytes, unacknowledged_bytes
 from common.wire.connection import Connection, Received, Role, State
 from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import Message
@@ -21,8 +18,6 @@ from common.wire.paced_writer import PacedWriter
 
 TICK_S = 0.25
 """How often the connection is asked what is due."""
-BYTES_ACKED_OFFSET = 120
-"""Of `tcpi_bytes_acked` in Linux' `struct tcp_info` (linux/tcp.h), 64 bits, since 4.1."""
 
 
 class ChannelListener(Protocol):
@@ -58,11 +53,12 @@ class Channel(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._was_connected = False
         self._paced: PacedWriter | None = None
+        self._under_tls: ConfirmedUnderTls | None = None
         self._closing = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._acknowledged = 0
+        self._confirmed = 0
         self._aborted = False
         self._error: LinkError | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -178,6 +174,7 @@ class Channel(asyncio.BufferedProtocol):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         if transport.get_extra_info("sslcontext") is not None:
             self._paced = PacedWriter(self._transport.write)
+            self._under_tls = ConfirmedUnderTls(acknowledged_bytes(sock))
             self._transport.set_write_buffer_limits(high=1, low=0)  # one piece at a time
         self._timer = self._loop.call_later(TICK_S, self._tick)
         if self._aborted:
@@ -244,13 +241,11 @@ class Channel(asyncio.BufferedProtocol):
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        outstanding = self.outstanding_bytes
-        # The TLS layer hides up to 128 KiB from `outstanding`, so there the kernel is asked what it got confirmed.
-        acknowledged = self._confirmed() if self._paced is not None else self.bytes_out - outstanding
+        confirmed = self.confirmed_bytes
         # Only amid a long message: a ping is confirmed by the kernel of a peer whose program has stopped.
-        if outstanding and acknowledged > self._acknowledged:
+        if self._confirmed < confirmed < self.bytes_out:
             self.connection.progressed(now)
-        self._acknowledged = acknowledged
+        self._confirmed = confirmed
         try:
             ping = self.connection.on_time(now)
             if ping is not None:
@@ -262,29 +257,16 @@ class Channel(asyncio.BufferedProtocol):
 
     @property
     def confirmed_bytes(self) -> int:
-        """Bytes that the peer's kernel has confirmed, of all that were ever handed over."""
-        return self.bytes_out - self.outstanding_bytes
+        """Bytes that the peer's kernel has confirmed, of all that were handed over, where the system can tell."""
+        if self._transport is None:
+            return self.bytes_out
+        sock = self._transport.get_extra_info("socket")
+        held = self.unsent_bytes + unacknowledged_bytes(sock)
+        if self._under_tls is not None:
+            return self._under_tls.of(self.bytes_out, held, acknowledged_bytes(sock))
+        return self.bytes_out - held
 
     @property
     def outstanding_bytes(self) -> int:
         """Bytes that were handed over but that the peer's kernel has not confirmed, where the system can tell."""
-        if self._transport is None:
-            return 0
-        in_kernel = 0
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:  # closed a moment ago, and whoever asks does not know yet
-            with contextlib.suppress(OSError):
-                in_kernel = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        return self.unsent_bytes + in_kernel
-
-    def _confirmed(self) -> int:
-        """Bytes on the wire that the peer's kernel has confirmed, where the system can tell."""
-        assert self._transport is not None
-        sock = self._transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0 or not hasattr(socket, "TCP_INFO"):
-            return 0
-        with contextlib.suppress(OSError):
-            told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED_OFFSET + 8)
-            if len(told) == BYTES_ACKED_OFFSET + 8:
-                return int(struct.unpack_from("Q", told, BYTES_ACKED_OFFSET)[0])
-        return 0
+        return self.bytes_out - self.confirmed_bytes

@@ -84,10 +84,10 @@ class Seen:
 
 
 async def holds(pid: int) -> tuple[int, int, int]:
-    """Return what a process holds all the time: descriptors, threads and children, zombies included.
+    """Return what a process holds for longer: descriptors, threads and children, zombies included.
 
-    The least of many looks: at one of them a status may be written, or a connection be tried. What has leaked is there
-    at all of them.
+    The least of many looks: at one of them a status may be written, or a connection be tried. What has leaked is
+    there at all of them.
     """
     process, looks = psutil.Process(pid), []
     for _ in range(LOOKS):

@@ -33,6 +33,7 @@ from common.wire.messages import (
     ProfileReply,
     ProfileRequest,
 )
+from models.batch import BatchSegment
 from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import GRAPH, MODEL, SPLIT, Blocked, Edge, cloud, crossing, measure, prepare
 from tests.event_loop import run, until
@@ -72,6 +73,36 @@ def test_a_plan_that_cannot_be_is_refused_with_its_reason(tmp_path: Path, reason
             edge.infers(1, crossing(SPLIT, jpeg()))
             assert (await edge.hears(Failed)).reason == "epoch 1 is not prepared here"
             assert (await edge.prepares()).ready
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory\nline two"), MemoryError()])
+def test_a_plan_that_the_machine_cannot_prepare_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """No memory for it, say: what is prepared already goes on, and so does the connection."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            await edge.prepares()
+            with monkeypatch.context() as patched:
+                patched.setattr(BatchSegment, "warm", fail)
+                patched.setattr(rack.pool._measured, "prepare", fail)
+                edge.say(prepare(Cut.cloud_only(GRAPH), 2))
+                refused = await edge.hears(Prepared)
+                assert (refused.epoch, refused.ready) == (2, False)
+                assert type(error).__name__ in refused.reason
+                edge.say(measure(SPLIT))
+                unmeasured = await edge.hears(MeasureReply)
+                assert not unmeasured.measured
+                assert type(error).__name__ in unmeasured.reason
+            edge.infers(1, crossing(SPLIT, jpeg()))
+            await edge.answer()
 
     run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import logging
@@ -186,3 +187,34 @@ def test_a_flood_in_the_real_log_is_short(capsys: pytest.CaptureFixture[str]) ->
     for number in range(500):
         log.warning("frame failed", name=f"{number}.jpg")
     assert len(json_lines(capsys.readouterr().err)) == MOST_REPEATS
+
+
+class Full(io.StringIO):
+    """A stream on a disk that is full for a while."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_line_that_cannot_be_written_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever logs goes on, whether the disk is full or the reader has gone; later lines are written again."""
+    stream = Full()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("json", "info", "cleave-edge")
+    log = structlog.get_logger()
+    log.info("lost")
+    logging.getLogger("asyncio").error("lost, too")
+    stream.full = False
+    log.info("kept")
+    (line,) = json_lines(stream.getvalue())
+    assert line["event"] == "kept"
+    stream.close()
+    log.info("to nobody")

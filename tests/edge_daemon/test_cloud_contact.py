@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -145,3 +146,28 @@ def test_a_cloud_that_wants_a_certificate_of_an_edge_that_has_none(tmp_path: Pat
     what, _, mend = judged(visited(lambda address: visit_cloud(address, None, HELLO), FakeCloud(), of_cloud))
     assert what == "greeting"
     assert "one side has certificates and the other none" in mend.replace("\n", " ")
+
+
+@pytest.mark.parametrize("first_answers", [False, True])
+def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch, first_answers: bool) -> None:
+    """As the daemon does: `localhost` may mean ::1 first, where nobody listens."""
+
+    def resolved(port: int) -> list[Any]:
+        places = [("127.0.0.1", port)] if first_answers else [("127.0.0.2", port), ("127.0.0.1", port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+
+    async def visit(address: Address) -> CloudSeen:
+        async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+            return (
+                resolved(port)
+                if host == "rack"
+                else [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+            )
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        return await visit_cloud(Address(host="rack", port=address.port), None, HELLO)
+
+    seen = visited(visit, FakeCloud())
+    assert all(finding.verdict is Verdict.OK for finding in check_cloud(seen))
+    assert seen.tcp_error == ""
+    assert seen.tcp_ms is not None

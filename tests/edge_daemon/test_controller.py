@@ -241,7 +241,11 @@ def test_a_plan_that_cannot_be_prepared_here_leaves_the_old_one(monkeypatch: pyt
     async def main() -> None:
         with bench() as tiny:
             async with planning(tiny) as loop:
-                for error in (ModelError("no such operator"), RuntimeError("not enough memory")):
+                for error in (
+                    ModelError("no such operator"),
+                    RuntimeError("not enough memory"),
+                    MemoryError(),
+                ):
 
                     def fail(*_: object, error: Exception = error) -> None:
                         raise error
@@ -281,8 +285,8 @@ def test_a_line_that_goes_while_a_plan_is_prepared_ends_that_plan_only() -> None
     run(main())
 
 
-def test_epochs_increase_though_the_link_went_and_came_while_compiling() -> None:
-    """A plan whose parts took long is still the newest when it comes into force, or does not."""
+def test_the_edge_alone_stays_though_the_link_came_back_while_a_plan_was_compiled() -> None:
+    """What that plan was decided on is forgotten with the link: it is decided anew, once the bandwidth is known."""
 
     async def main() -> None:
         with bench() as tiny:
@@ -295,11 +299,37 @@ def test_epochs_increase_though_the_link_went_and_came_while_compiling() -> None
                 await until(lambda: loop.compute.waiting > 0)
                 loop.down()
                 assert loop.cut == "edge-only"
-                loop.uplink.available = True
+                loop.up()
                 gate.set()
                 await blocked
-                await until(lambda: loop.cut == "after resize")
+                for _ in range(2):  # the look that was under way, and another
+                    await loop.looked()
+                assert loop.cut == "edge-only"
+                assert loop.uplink.asked == loop.uplink.asked[:1], "the cloud was not asked for it"
+                loop.measured(SLOW)
+                await loop.looked()
+                assert loop.cut == "after resize"
                 assert loop.controller.active.plan.epoch == max(loop.epochs)
+
+    run(main())
+
+
+def test_so_it_does_though_the_cloud_has_made_the_plan_ready_meanwhile() -> None:
+    """A link that falls and comes back before the cloud has answered has let the frames down all the same."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                loop.uplink.gate.clear()
+                loop.measured(SLOW)
+                loop.controller.link_up()
+                await until(lambda: len(loop.uplink.asked) == 2)
+                loop.down()
+                loop.up()
+                loop.uplink.gate.set()
+                for _ in range(2):
+                    await loop.looked()
+                assert loop.cut == "edge-only"
 
     run(main())
 

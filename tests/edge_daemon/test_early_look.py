@@ -68,6 +68,24 @@ def test_a_standstill_is_no_part_of_the_pace() -> None:
     assert round(progress.waited_s, 3) == 0.05
 
 
+def test_nor_is_one_in_the_middle_of_its_bytes() -> None:
+    """A few bytes, then a lost packet and TCP's wait for it, then on as before: what came after that is the pace."""
+    before = [at(0, 0.1), at(6_000, 0.15)]
+    lost = [at(6_000, 0.15 + 0.05 * look) for look in range(1, 9)]
+    told, _ = looks([*before, *lost, at(6_000 + ENOUGH, 0.6), at(6_000 + 3 * ENOUGH, 0.65)])
+    (progress,) = told
+    assert (progress.delivered_bytes, round(progress.waited_s, 3)) in ((ENOUGH, 0.05), (2 * ENOUGH, 0.05))
+
+
+def test_a_packet_now_and_then_is_a_pace() -> None:
+    """A link of 100 kbit/s carries one in two or three looks."""
+    seen = [at(1_448 * (look // 3), 0.05 * look) for look in range(3 * (ENOUGH // 1_448 + 3))]
+    told, _ = looks(seen)
+    (progress,) = told
+    assert progress.bps is not None
+    assert 60e3 < progress.bps < 100e3
+
+
 def test_a_frame_whose_bytes_have_arrived_tells_nothing() -> None:
     """At the first look, or at a later one; nor does one that is not on the line any more."""
     assert looks([at(100_000, 0.1, left=0)]) == ([], 1)

@@ -101,8 +101,37 @@ def test_progress_is_that_of_a_frames_own_bytes() -> None:
         assert ahead is not None
         assert (ahead.delivered_bytes, ahead.outstanding_bytes) == (540, 900)
         assert away.longest_wait_s() >= progress.waited_s
+        stream.outstanding_bytes = 0
         away.forget(1, 1)
         assert away.ahead() is None
         assert away.longest_wait_s() == 0.0
+
+    on_the_loop(scenario)
+
+
+def test_what_was_given_up_is_before_the_next_frame() -> None:
+    """Its bytes are on the line though nobody waits for them: the next frame is not alone, and asks what is ahead."""
+
+    async def scenario(stream: Stream, away: FramesAway) -> None:
+        away.expect(1, 1)
+        stream.bytes_out, stream.outstanding_bytes = 1000, 1000
+        away.sent(1, 1)
+        stream.outstanding_bytes = 900
+        away.forget(1, 1)
+        ahead = away.ahead()
+        assert ahead is not None
+        assert (ahead.delivered_bytes, ahead.outstanding_bytes) == (100, 900)
+        assert ahead.waited_s > 0
+        assert away.longest_wait_s() == 0.0, "nobody waits"
+        second = away.expect(2, 1)
+        stream.outstanding_bytes = 0
+        assert away.ahead() is not None, "of the second one, which waits for its answer"
+        away.answered(*answer(2, 1))
+        away.forget(2, 1)
+        assert not (await second).alone
+        assert away.ahead() is None
+        third = away.expect(3, 1)
+        away.answered(*answer(3, 1))
+        assert (await third).alone
 
     on_the_loop(scenario)

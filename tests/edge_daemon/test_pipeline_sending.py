@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
-from common.errors import RemoteProtocolError
+from common.errors import LinkLostError, RemoteProtocolError
 from common.plan import Cut, Mode
 from common.wire.tensors import TensorEntry
 from edge_daemon import active_plan
@@ -214,6 +214,59 @@ def test_an_answer_that_comes_while_the_edge_computes_it_too_counts() -> None:
             assert (record.ran, record.fallback) == ("split", None)
 
     run(main())
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_edge_that_cannot_finish_a_late_frame_leaves_it_to_the_cloud(answers: bool) -> None:
+    """Its memory may be short for a moment: the answer is still on its way; without one the frame has failed."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            broken = asyncio.Event()
+            loop = asyncio.get_running_loop()
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                await broken.wait()
+                await until(lambda: tiny.compute.idle)
+                if not answers:
+                    raise LinkLostError("gone")
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            active = with_edge_only(await tiny.plan(SPLIT), 5.0)
+            assert active.parts.rest is not None
+            rest = Broken(active.parts.rest, lambda: loop.call_soon_threadsafe(broken.set))
+            line = Line(tiny, replace(active, parts=replace(active.parts, rest=rest)), answer)
+            (record,) = await line.give(frames(1))
+            if answers:
+                assert_right(record)
+                assert (record.ran, record.fallback) == ("split", None)
+            else:
+                assert record.error is not None
+                assert "no memory" in record.error
+
+    run(main())
+
+
+@dataclass
+class Broken:
+    """A segment that cannot run, and says when it was asked to."""
+
+    inner: CompiledSegment
+    begun: Callable[[], object]
+
+    @property
+    def segment(self) -> Segment:
+        return self.inner.segment
+
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.begun()
+        raise MemoryError("no memory")
+
+    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.inner.execute(inputs)
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        self.inner.warm(inputs)
 
 
 @dataclass

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import socket
+import struct
+import termios
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -165,6 +169,89 @@ def test_an_upload_that_is_being_taken_is_a_sign_of_life(run: Run, monkeypatch: 
             far_transport.resume_reading()
             await far.hears(ProfileRequest)
             assert signs
+
+    run(main())
+
+
+class Middle:
+    """Between edge and cloud: takes what the edge sends while it is open, and hands it on."""
+
+    def __init__(self, edge: socket.socket, cloud: socket.socket) -> None:
+        self._edge, self._cloud = edge, cloud
+        self._taken = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    @property
+    def arrived(self) -> int:
+        """Bytes from the edge that this end's kernel has confirmed."""
+        waiting = struct.unpack("i", fcntl.ioctl(self._edge, termios.FIONREAD, bytes(4)))[0]
+        return self._taken + int(waiting)
+
+    async def carry(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._up())
+            group.create_task(self._down())
+
+    async def _up(self) -> None:
+        loop = asyncio.get_running_loop()
+        await self.open.wait()
+        while data := await loop.sock_recv(self._edge, 4096):
+            self._taken += len(data)
+            await loop.sock_sendall(self._cloud, data)
+            await self.open.wait()
+
+    async def _down(self) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await loop.sock_recv(self._cloud, 4096):
+            await loop.sock_sendall(self._edge, data)
+
+
+@contextlib.asynccontextmanager
+async def through_a_middle(cloud: Cloud) -> AsyncIterator[asyncio.Future[Middle]]:
+    """Let the next edge come through a middle, which it will be told of."""
+    loop, beyond = asyncio.get_running_loop(), cloud.address
+    middle: asyncio.Future[Middle] = loop.create_future()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setblocking(False)
+
+        async def accept() -> None:
+            edge, _ = await loop.sock_accept(listener)
+            far = stack.enter_context(socket.create_connection(beyond))
+            stack.enter_context(edge)
+            edge.setblocking(False)
+            far.setblocking(False)
+            middle.set_result(Middle(edge, far))
+            with contextlib.suppress(ExceptionGroup):
+                await middle.result().carry()
+
+        carrying = asyncio.create_task(accept())
+        cloud.address = listener.getsockname()
+        yield middle
+        carrying.cancel()
+        await asyncio.wait([carrying])
+
+
+def test_what_the_tls_layer_holds_has_not_arrived(run: Run) -> None:
+    """While nothing gets through, no more counts as confirmed than the other end's kernel has; and then all does."""
+
+    async def main() -> None:
+        async with serving(Cloud()) as cloud, through_a_middle(cloud) as found:
+            edge, far = await connect(cloud)
+            middle, channel = await found, edge.channel
+            await until(lambda: channel.confirmed_bytes == channel.bytes_out)
+            middle.open.clear()
+            channel.send(ProfileRequest(), [bytes(LONG)])
+            await until(lambda: channel.confirmed_bytes > 30_000)
+            for _ in range(20):
+                confirmed = channel.confirmed_bytes
+                assert confirmed <= middle.arrived
+                await asyncio.sleep(0.001)
+            middle.open.set()
+            await far.hears(ProfileRequest)
+            await until(lambda: channel.outstanding_bytes == 0)
+            assert channel.confirmed_bytes == channel.bytes_out
 
     run(main())
 

@@ -206,6 +206,7 @@ def decide(
     """Choose, and leave the current cut only for a gain of `min_gain`, or when it has become infeasible.
 
     A cut that betters the edge alone by no more than `limits.INDEPENDENCE` is not worth depending on the cloud for.
+    What is kept runs in the mode of the best choice at this rate, whatever a higher one was looked at for.
     """
     choice = choose(frontier, conditions)
     if current is None or (current[0].cloud_units and current[0] != frontier.cut(choice.entry)):
@@ -229,17 +230,18 @@ def decide(
             f"{conditions.rate_fps:.3g} frames/s: {best_says}"
         )
         return _decision(choice, best, choice.prediction, True, reason, Cause.RATE)
+    better = choice
     if needs_rate and choice.prediction.bottleneck_ms > (1 - limits.RATE_MARGIN) * conditions.period_ms:
-        choice = _with_room(frontier, conditions, choice)
-        best = frontier.cut(choice.entry)
-        if best == cut or choice.mode is Mode.OVERLOADED:
+        better = _with_room(frontier, conditions, choice)
+        best = frontier.cut(better.entry)
+        if best == cut or better.mode is Mode.OVERLOADED:
             reason = f"kept, the cuts that are better would only just keep {conditions.rate_fps:.3g} frames/s"
             return _decision(choice, cut, present, False, reason)
-        best_says = describe(best, choice.mode, choice.prediction)
-    gain = _gain(choice, present)
+        best_says = describe(best, better.mode, better.prediction)
+    gain = _gain(better, present)
     if gain >= min_gain:
-        reason = f"{gain:.0%} better than {describe(cut, choice.mode, present)}: {best_says}"
-        return _decision(choice, best, choice.prediction, True, reason)
+        reason = f"{gain:.0%} better than {describe(cut, better.mode, present)}: {best_says}"
+        return _decision(better, best, better.prediction, True, reason)
     reason = f"kept, {best.label} would gain only {max(gain, 0.0):.1%} (a switch needs {min_gain:.0%})"
     return _decision(choice, cut, present, False, reason)
 

@@ -156,6 +156,33 @@ def test_a_plan_that_no_longer_keeps_the_rate_is_left_at_any_gain() -> None:
     assert "edge-only sustains 10 of 10.5 frames/s" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("sent", "edge", "cloud_ms", "present"),
+    [
+        (
+            91,
+            {"m": 1.0, "t": 97.0},
+            0.5,
+            "edge-only",
+        ),  # the best takes 92 ms, and nothing keeps the rate with room
+        (30, {"m": 40.0, "t": 55.0}, 30.0, "after m"),  # the best takes 95 ms, and the present one has room
+    ],
+)
+def test_a_plan_that_is_kept_for_its_room_is_no_overload(
+    sent: int, edge: dict[str, float], cloud_ms: float, present: str
+) -> None:
+    """It keeps the rate, and so do better ones, only just: the load is light, whatever a higher rate would be."""
+    graph = ModelGraph.from_links({"s": 1000, "m": sent, "t": 1}, [("s", "m"), ("m", "t")])
+    problem = Problem(graph, edge | {"s": 0.0}, {"s": 0.0, "m": 0.0, "t": cloud_ms})
+    conditions = Conditions(bandwidth_bps=ONE_BYTE_PER_MS, rate_fps=10.0)
+    decision = decide_from(problem, Cut.from_label(graph, present), conditions)
+    assert not decision.switched
+    assert decision.cut.label == present
+    assert decision.mode is Mode.LIGHT
+    assert decision.sustainable_fps > 10
+    assert "would only just keep 10 frames/s" in decision.reason
+
+
 def test_no_link_leaves_the_cloud_at_once() -> None:
     """At bandwidth zero only the edge is left, whatever the gain."""
     problem = chain(edge_ms=1e6)

@@ -189,8 +189,8 @@ class Soak:
             for told in self.site.read(edge):
                 ended = told.answered_at - self._began_of_day
                 if not told.failed:
-                    latency = Latency(ended - told.latency_ms / 1e3, ended, told.latency_ms)
-                    self.courses[edge].latencies.append(latency)
+                    began = ended - told.latency_ms / 1e3
+                    self.courses[edge].latencies.append(Latency(began, ended, told.latency_ms, told.way))
 
     def _break(self, fault: Fault) -> None:
         """Begin a fault; have it undone in time."""

@@ -66,13 +66,14 @@ MORTAL = "twins"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one record tells: which edge's, of which file, and what came of it."""
+    """What one record tells: which edge's, of which file, what came of it, and by which cut and where it ran."""
 
     edge: str
     name: str
     latency_ms: float
     answered_at: float
     failed: bool
+    way: str
 
 
 @dataclass(slots=True)
@@ -254,7 +255,8 @@ class Site:
             books.told.add(name)
             (self.inbox(edge) / name).unlink(missing_ok=True)
         latency_ms = record["ms"]["queue"] + record["ms"]["total"]
-        return Told(edge, name, latency_ms, _seconds(record["answered_at"]), failed)
+        way = f"{record['plan']['cut']}, {record['ran']}"
+        return Told(edge, name, latency_ms, _seconds(record["answered_at"]), failed, way)
 
     def _judge(self, books: Books, name: str, picture: int, answer: int | None) -> None:
         """The same picture has the same answer at all edges, whichever way it goes; one that is none has none."""

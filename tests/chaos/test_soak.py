@@ -38,6 +38,7 @@ def record(name: str, picture: int | None, answer: int | None) -> dict[str, Any]
     return {
         "name": name,
         "error": None if answer is not None else "not a readable image",
+        "plan": {"cut": "cloud-only"},
         "ran": "cloud",
         "top5": [{"index": answer}] if answer is not None else [],
         "ms": {"queue": 1.0, "total": 2.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -40,7 +41,7 @@ def course(
         for part in range(4):
             ended = at + part / 4
             ms = rng.uniform(5, 10) * (slower if late else 1.0)
-            one.latencies.append(Latency(ended - ms / 1e3, ended, ms))
+            one.latencies.append(Latency(ended - ms / 1e3, ended, ms, "split"))
     return one
 
 
@@ -73,7 +74,7 @@ def test_each_bar_can_be_missed(change: dict[str, float], said: str) -> None:
 def test_all_edges_frames_together_may_drift_by_a_tenth() -> None:
     """Each in multiples of its edge's median, so that a slow edge does not speak for all; of few frames nothing."""
     steady, slow = course(), course()
-    slow.latencies = [Latency(one.begun, one.ended, one.ms * 20) for one in slow.latencies]
+    slow.latencies = [replace(one, ms=one.ms * 20) for one in slow.latencies]
     found = all_frames([steady, slow], AFTER)
     assert found is not None
     assert found.missed() == []
@@ -83,6 +84,23 @@ def test_all_edges_frames_together_may_drift_by_a_tenth() -> None:
     assert "p99 drifts by +3" in worse.missed()[0]
     assert "p99" in worse.line()
     assert all_frames([Course()], AFTER) is None
+
+
+def test_another_way_is_no_drift_and_a_slower_one_is() -> None:
+    """An edge decides by itself, late in the run more often for itself, which takes it four times as long."""
+    one, slower = course(), course()
+    for frame, some in enumerate(one.latencies):
+        if some.ended > 1200 and frame % 20 == 0:
+            one.latencies[frame] = replace(some, ms=some.ms * 4, way="edge")
+            slower.latencies[frame] = replace(some, ms=some.ms * 4)
+    row = row_of("camera", one, AFTER)
+    assert row.p99_drift is not None
+    assert row.p99_drift > 1.0, "its own figure says what there was"
+    found, other = all_frames([one], AFTER), all_frames([slower], AFTER)
+    assert found is not None
+    assert other is not None
+    assert found.missed() == []
+    assert other.missed() != []
 
 
 def test_frames_that_met_a_fault_do_not_count_for_the_percentile() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from cloud_daemon.config import CloudSettings
-from common.config import Address, is_loopback
+from common.config import Address, absolute, is_loopback
 from common.errors import ConfigurationError
 from common.tls.certificates import CertificateFacts, TlsFiles
 from common.tls.contexts import cloud_context
@@ -94,9 +94,11 @@ def read_allow_list(allow: str) -> frozenset[str] | None:
     names = allow.split(",")
     if allow.startswith("@"):
         try:
-            lines = Path(allow[1:]).expanduser().read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            lines = absolute(Path(allow[1:])).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"CLEAVE_CLOUD_ALLOW={allow}: it is no text") from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ConfigurationError(f"CLEAVE_CLOUD_ALLOW={allow}: {reason}") from error
         names = [line.partition("#")[0] for line in lines]
     return frozenset(filter(None, (name.strip() for name in names)))

@@ -78,11 +78,18 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+def absolute(path: Path) -> Path:
+    """Return an absolute path, `~` and `~name` replaced. Raises `ValueError` where nobody has that home."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        whose = path.parts[0]
+        raise ValueError(
+            f"{path}: there is no home directory for {whose!r}; write the path in full"
+        ) from None
 
 
-PathSetting = Annotated[Path, AfterValidator(_absolute)]
+PathSetting = Annotated[Path, AfterValidator(absolute)]
 
 
 class Settings(BaseModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from common import limits
-from common.config import Address, AddressOrOffSetting, AddressSetting, PathSetting, setting
+from common.config import Address, AddressOrOffSetting, AddressSetting, PathSetting, absolute, setting
 from common.daemon_settings import DaemonSettings
 from edge_daemon.picture_edit import Crop
 from edge_daemon.sinks.addresses import MqttSetting, WebhookSetting
@@ -16,6 +16,15 @@ from edge_daemon.source_address import FORMS, SourceAddress
 
 SourceSetting = Annotated[SourceAddress, BeforeValidator(SourceAddress.parse)]
 CropSetting = Annotated[Crop, BeforeValidator(Crop.parse)]
+
+
+def _with_a_home(results: str) -> str:
+    absolute(Path(results))
+    return results
+
+
+ResultsSetting = Annotated[str, AfterValidator(_with_a_home)]
+"""As it was written: `-` is no path."""
 
 STATE_DIR = Path("~/.local/state/cleave-edge")
 
@@ -47,7 +56,7 @@ class EdgeSettings(DaemonSettings):
         values="x,y,width,height",
         help="part of the (turned) picture of a camera or video that is the frame, in pixels from the upper left",
     )
-    results: str = setting(
+    results: ResultsSetting = setting(
         "EDGE_RESULTS", "-", help="file the results are appended to, one JSON object a line; `-`: stdout"
     )
     results_rotate_mb: float = setting(

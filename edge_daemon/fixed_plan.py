@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from common.config import absolute
 from common.errors import ConfigurationError, PlanError
 from common.graph import ModelGraph
 from common.plan import Cut
@@ -20,12 +21,12 @@ class FixedPlan:
 
     def __init__(self, text: str, graph: ModelGraph) -> None:
         self._graph = graph
-        self._path = Path(text.removeprefix(FROM_FILE)).expanduser() if text.startswith(FROM_FILE) else None
         self._label = text
         try:
+            self._path = absolute(Path(text.removeprefix(FROM_FILE))) if text.startswith(FROM_FILE) else None
             self._label = self._read()
             self._cut = Cut.from_label(graph, self._label)
-        except (PlanError, OSError, UnicodeError) as error:
+        except (PlanError, OSError, ValueError) as error:
             raise ConfigurationError(f"CLEAVE_EDGE_PLAN={text}: {error}") from None
 
     @property

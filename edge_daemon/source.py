@@ -252,8 +252,14 @@ class DirectorySource:
 
 def check_directory(directory: Path) -> None:
     """Raise `ConfigurationError` unless `directory` is one."""
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
+    if not os.path.isdir(directory):
+        try:
+            directory.stat()
+            what = "is not a directory"
+        except FileNotFoundError:
+            what = "does not exist"
+        except OSError as error:  # in a place that this account may not enter, say
+            what = f"cannot be looked at ({error.strerror})"
         raise ConfigurationError(
             f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images or a video"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
+from common.config import absolute
 from common.hidden import HIDDEN
 
 FORMS = (
@@ -82,7 +83,7 @@ class SourceAddress:
             return _device(SourceKind(scheme), rest)
         if "://" in value:
             raise ValueError(f"{scheme}:// is none of the kinds of stream")
-        return cls(SourceKind.PATH, str(Path(value).expanduser().absolute()))
+        return cls(SourceKind.PATH, str(absolute(Path(value))))
 
     @property
     def live(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,8 @@ def check_source(settings: EdgeSettings) -> None:
             credentials_of(settings)
         except SourceError as error:
             raise ConfigurationError(str(error)) from None
-    if not address.live and not address.path.is_file():
-        if address.path.is_char_device():
+    if not address.live and not os.path.isfile(address.path):
+        if is_character_device(address.path):
             raise ConfigurationError(
                 f"CLEAVE_EDGE_SOURCE={address}: this is a device; a camera is v4l2:{address}"
             )
@@ -83,6 +84,14 @@ def check_source(settings: EdgeSettings) -> None:
     if not address.live:
         video_file(address.path)
     check_packages(address.kind)
+
+
+def is_character_device(path: Path) -> bool:
+    """Say whether a path is a device such as a camera; one that cannot be looked at is none."""
+    try:
+        return path.is_char_device()
+    except OSError:
+        return False
 
 
 def check_packages(kind: SourceKind) -> None:
@@ -119,7 +128,7 @@ def open_source(
         progress = SourceProgress(str(address.kind), str(address), changed)
         return CameraSource(progress, partial(camera_job, settings), slot, **common), slot
     common |= {"done": found.answered, "exit_when_drained": settings.when_drained == "exit"}
-    if not address.path.is_file():
+    if not os.path.isfile(address.path):
         return DirectorySource(address.path, queue, latest_only=delivery == "latest", **common), queue
     progress = SourceProgress("video", str(address), changed)
     return VideoSource(address.path, progress, video_job(settings), queue, **common), queue

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from common.config import absolute
 from common.errors import ConfigurationError
 from models.random_weights import fill_random
 
@@ -127,7 +128,11 @@ def initialise(
         if default is not None:
             load_into(network, read_default(default), str(default))
         return network, False
-    tensors = read_safetensors(Path(weights).expanduser())
+    try:
+        path = absolute(Path(weights))
+    except ValueError as error:
+        raise ConfigurationError(f"CLEAVE_WEIGHTS={weights}: {error}") from None
+    tensors = read_safetensors(path)
     classes = other_class_count(network, tensors)
     if classes is not None:
         network = build(classes)

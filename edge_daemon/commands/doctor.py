@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def _look_at_places(patient: Patient[EdgeSettings]) -> list[Finding]:
         found += _look_at_camera(patient, Path(source.location))
     elif source.kind is SourceKind.PATH:
         reads["CLEAVE_EDGE_SOURCE"] = source.path
-        if not source.path.is_file():  # a video is a file
+        if not os.path.isfile(source.path):  # a video is a file
             found.append(check_frames(look_at("CLEAVE_EDGE_SOURCE", source.path, account)))
     if settings.results == "-":
         found.append(ok("results", "to stdout"))
@@ -82,7 +83,7 @@ def _look_at_places(patient: Patient[EdgeSettings]) -> list[Finding]:
 def _check_inputs_and_outputs(settings: EdgeSettings) -> list[Finding]:
     """Judge source and sinks as the daemon itself does when it starts."""
     found: list[Finding] = []
-    directory = settings.source.kind is SourceKind.PATH and not settings.source.path.is_file()
+    directory = settings.source.kind is SourceKind.PATH and not os.path.isfile(settings.source.path)
     if not directory:  # which has been looked at
         found.append(_as_at_the_start("source", lambda: check_source(settings), str(settings.source)))
     sinks = {"MQTT": settings.mqtt, "webhook": settings.webhook, "annotated": settings.annotated}

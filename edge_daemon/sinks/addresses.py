@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from common.config import absolute
+
 MQTT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -54,7 +56,7 @@ class WebhookAddress(BaseModel):
         if not isinstance(value, str):
             return value
         if value.startswith("@"):
-            return cls(file=Path(value[1:]).expanduser().absolute())
+            return cls(file=absolute(Path(value[1:])))
         return cls(url=checked_url(value))
 
     def __str__(self) -> str:

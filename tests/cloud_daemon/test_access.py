@@ -79,3 +79,7 @@ def test_a_list_is_names_or_a_file(tmp_path: Path) -> None:
     assert read_allow_list(f"@{path}") == frozenset()
     with pytest.raises(ConfigurationError, match=r"CLEAVE_CLOUD_ALLOW=@.*: No such file"):
         read_allow_list(f"@{tmp_path / 'none'}")
+    with pytest.raises(
+        ConfigurationError, match=r"CLEAVE_CLOUD_ALLOW=@.*: there is no home directory for '~nobody"
+    ):
+        read_allow_list("@~nobody-here/edges")

@@ -71,6 +71,12 @@ def test_paths_are_absolute_wherever_they_are_read(monkeypatch: pytest.MonkeyPat
     assert load(EDGE_SOURCE="~/frames").source == Path("/home/me/frames")
 
 
+def test_a_home_that_nobody_has_is_refused() -> None:
+    """`~typo` is no path; which one was meant nobody can say."""
+    with pytest.raises(ConfigurationError, match=r"CLEAVE_EDGE_SOURCE.*no home directory for '~nobody-here'"):
+        load(EDGE_SOURCE="~nobody-here/frames")
+
+
 def test_flags_override_variables() -> None:
     """A flag has the variable's name less its prefix; both forms of giving a value mean the same."""
     assert load("--fps", "3", EDGE_FPS="2").fps == 3

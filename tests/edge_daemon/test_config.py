@@ -65,6 +65,15 @@ def test_values_out_of_range_are_refused_by_name(variable: str, value: str) -> N
         EdgeSettings.load({**NEEDED, f"CLEAVE_{variable}": value})
 
 
+@pytest.mark.parametrize("variable", ["SOURCE", "RESULTS", "STATE_DIR", "WEBHOOK", "SOURCE_CREDENTIALS"])
+def test_a_home_that_nobody_has_is_refused_by_name(variable: str) -> None:
+    """Wherever a path may be given: at the start, in a line."""
+    value = "~nobody-here/x" if variable != "WEBHOOK" else "@~nobody-here/x"
+    name = f"CLEAVE_EDGE_{variable}"
+    with pytest.raises(ConfigurationError, match=f"{name}.*there is no home directory for '~nobody-here'"):
+        EdgeSettings.load(NEEDED | {name: value})
+
+
 def test_the_reference_lists_every_setting() -> None:
     """Name, flag and meaning of each are in the page that is written from the declarations."""
     rows = EdgeSettings.reference().splitlines()[2:]

@@ -22,7 +22,9 @@ def test_a_label_is_the_cut_of_that_name(label: str) -> None:
     assert fixed.may_use_cloud == (label != "edge-only")
 
 
-@pytest.mark.parametrize("text", ["after nothing", "after first + add", "after", "best", "@/no/such/file"])
+@pytest.mark.parametrize(
+    "text", ["after nothing", "after first + add", "after", "best", "@/no/such/file", "@~nobody-here/plan"]
+)
 def test_what_is_no_cut_of_the_model_is_the_operators_error(text: str) -> None:
     """At the start, with the setting named."""
     with pytest.raises(ConfigurationError, match=f"CLEAVE_EDGE_PLAN={text.replace('+', '[+]')}: "):

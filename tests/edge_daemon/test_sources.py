@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,21 @@ def test_what_cannot_be_is_refused(source: str, settings: dict[str, str], reason
     """With the setting's name, and what to do."""
     with pytest.raises(ConfigurationError, match=reason):
         check_source(settings_of(source, **settings))
+
+
+def test_a_place_that_this_account_may_not_enter_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home directory that the unit hides, say: it is the operator's to mend, and no bug with a traceback."""
+    stat = os.stat
+
+    def refuse(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith("/home/pi"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    reason = r"CLEAVE_EDGE_SOURCE=/home/pi/frames: cannot be looked at \(Permission denied\)"
+    with pytest.raises(ConfigurationError, match=reason):
+        check_source(settings_of("/home/pi/frames"))
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,8 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     """A missing file, a damaged one and one of another format are the operator's to mend."""
     with pytest.raises(ConfigurationError, match="no such file"):
         load_model(MODEL, str(tmp_path / "none.safetensors"))
+    with pytest.raises(ConfigurationError, match=r"CLEAVE_WEIGHTS=~nobody-here.*no home directory"):
+        load_model(MODEL, "~nobody-here/w.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ConfigurationError, match=r"bad.safetensors"):
         load_model(MODEL, str(tmp_path / "bad.safetensors"))

@@ -68,7 +68,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
                 settings.iperf_port,
                 tasks,
                 access,
-                ledger.allocate,
+                ledger,
             )
             view = CloudView(settings, server, torch_executor, ledger)
             settle_heap()

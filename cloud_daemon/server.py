@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -22,8 +23,8 @@ from cloud_daemon.tail import TailPool
 from common.complaints import Complaints
 from common.config import Address
 from common.profile import ModelFingerprint
-from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import Bye, Drain
+from common.wire.receive_ledger import ReceiveLedger
 
 log = structlog.get_logger()
 
@@ -45,10 +46,10 @@ class CloudServer:
         iperf_port: int,
         tasks: asyncio.TaskGroup,
         access: Access | None = None,
-        allocate: Allocate = aligned_buffer,
+        ledger: ReceiveLedger | None = None,
     ) -> None:
         self.name = name
-        self.allocate = allocate
+        self.ledger = ledger or ReceiveLedger(sys.maxsize)
         self.pools: Mapping[ModelFingerprint, TailPool] = {pool.model.fingerprint: pool for pool in pools}
         self.frames = frames
         self.tally = FrameTally()

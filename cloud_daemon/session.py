@@ -26,7 +26,6 @@ from common.errors import (
 from common.profile import ModelFingerprint
 from common.tls.certificates import name_in
 from common.wire.connection import Received, Role
-from common.wire.incoming import Allocate
 from common.wire.messages import (
     Answer,
     Busy,
@@ -46,6 +45,7 @@ from common.wire.messages import (
     Welcome,
     printable,
 )
+from common.wire.receive_ledger import ReceiveLedger
 from common.wire.transport import Channel
 from models.crossing import to_wire
 
@@ -61,7 +61,7 @@ class House(Protocol):
     tally: FrameTally
     turns: ProbeTurns
     tasks: asyncio.TaskGroup
-    allocate: Allocate
+    ledger: ReceiveLedger
 
     @property
     def allowed(self) -> frozenset[str] | None: ...
@@ -77,7 +77,8 @@ class Session:
         self._house = house
         self.number = number
         self.edge = "unknown"
-        self.channel = Channel(Role.CLOUD, self, house.allocate)
+        self._account = house.ledger.account()
+        self.channel = Channel(Role.CLOUD, self, self._account.allocate)
         self._in_flight: set[Received] = set()
         self._chosen: TailPool | None = None
         self._requests: Requests | None = None
@@ -150,7 +151,7 @@ class Session:
     # --- greeting ---------------------------------------------------------------------------------------
     def _greet(self, hello: Hello) -> None:
         certified = name_in(self.channel.peer_certificate)
-        self.edge = certified or hello.edge
+        self.edge = self._account.owner = certified or hello.edge
         self._log = self._log.bind(edge=self.edge)
         refused = unwelcome(hello, certified, self._house.allowed) or refusal(
             hello, [pool.model for pool in self._house.pools.values()]

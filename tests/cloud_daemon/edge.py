@@ -17,6 +17,7 @@ from cloud_daemon.access import Access
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.server import CloudServer
 from cloud_daemon.tail import TailPool
+from common import limits
 from common.config import Address
 from common.errors import LinkError
 from common.graph import TensorSpec
@@ -34,6 +35,7 @@ from common.wire.messages import (
     Prepared,
     Welcome,
 )
+from common.wire.receive_ledger import ReceiveLedger
 from common.wire.tensors import TensorEntry
 from common.wire.transport import Channel
 from models.compute import ComputeThread
@@ -193,6 +195,7 @@ async def cloud(
     batch_max: int = 4,
     executor: TorchExecutor | None = None,
     access: Access | None = None,
+    ledger: ReceiveLedger | None = None,
 ) -> AsyncIterator[Cloud]:
     """Serve the tiny model; at the end the server and all edges are gone, and so are their tasks."""
     frames = FrameRunner(ComputeThread("tail"), batch_max=batch_max, batch_wait_s=0.0)
@@ -209,7 +212,7 @@ async def cloud(
                 free_port(),
                 tasks,
                 access,
-                executor.receive_buffers(),
+                ledger or ReceiveLedger(1024 * limits.MIB, executor.receive_buffers()),
             )
             running = Cloud(server, pool, await server.start(), [])
             yield running

@@ -12,13 +12,14 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from common import limits
 from common.errors import ConfigurationError
-from common.wire.incoming import aligned_buffer
 from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.image_file import ends_like_an_image
+from edge_daemon.image_reader import ImageReader
 from edge_daemon.source_state import SourceCondition, SourceState
 from edge_daemon.taken_files import Listing, TakenFiles
+from edge_daemon.unread_files import Trouble
 
 log = structlog.get_logger()
 
@@ -26,6 +27,8 @@ STABLE_S = 0.5
 """A file that ends like no whole image counts once it has not changed for this long."""
 LOOK_AGAIN_MS = 1_000
 """The directory is read again at least this often: network shares announce nothing."""
+READ_AGAIN_S = 1.0
+"""Between rounds in which files could not be read, and none was taken."""
 TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 """Endings of files that somebody is still writing."""
 
@@ -73,6 +76,8 @@ class DirectorySource:
         self._taken = TakenFiles(done)
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
+        self._reader = ImageReader(directory)
+        self._present_taken: list[str] = []
         self._readable = True
         self._readable_since = time.monotonic()
         self._last_error: str | None = None
@@ -82,7 +87,7 @@ class DirectorySource:
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
         self.looks = 0
-        """How often it has looked for files or taken one: it grows as long as the source is alive."""
+        """How often it has looked for files or tried to read one: it grows as long as the source is alive."""
 
     def set_rate(self, fps: float) -> None:
         """Take this many frames per second from now on."""
@@ -90,7 +95,8 @@ class DirectorySource:
 
     @property
     def state(self) -> SourceState:
-        condition = SourceCondition.FLOWING if self._readable else SourceCondition.WAITING
+        flows = self._readable and self._reader.trouble is not Trouble.DISK
+        condition = SourceCondition.FLOWING if flows else SourceCondition.WAITING
         return SourceState(
             kind="directory",
             name=str(self._directory),
@@ -107,11 +113,13 @@ class DirectorySource:
             if not self._latest_only and await _reached(next_at, stop):
                 break
             next_at = next_due(next_at, time.monotonic(), self._period_s)
-            frame = await asyncio.to_thread(self._read, found)
-            if frame is None:  # gone again before it was read: it was never ours
-                continue
-            self._taken.add(found)
+            image = await self._reader.read(found)
             self.looks += 1
+            if image is None:  # gone again before it was read: it was never ours; or not to be read yet
+                continue
+            frame = Frame(self._next_number, found, time.perf_counter(), image.data, image.error)
+            self._next_number += 1
+            self._taken.add(found)
             if frame.error is None and not self.first_data.done():
                 self.first_data.set_result(bytes(frame.data))
             self._ledger.note(FrameEvent.SEEN)
@@ -128,11 +136,17 @@ class DirectorySource:
             while not stop.is_set():
                 ready, unripe = await asyncio.to_thread(self._look)
                 self.looks += 1
-                for found in self._newest(ready) if self._latest_only else ready:
+                taken_before = self._next_number
+                for found in self._reader.begin(self._newest(ready) if self._latest_only else ready):
                     yield found
                     if stop.is_set():
                         return
-                if unripe:
+                    if self._reader.hopeless:
+                        break
+                if await self._read_again():
+                    if self._next_number == taken_before:
+                        await _set_within(stop, READ_AGAIN_S)
+                elif unripe:
                     await _set_within(stop, STABLE_S / 2)
                 elif not ready and self._exit_when_drained:
                     return
@@ -144,6 +158,15 @@ class DirectorySource:
                         await _set_within(stop, STABLE_S / 2)
         finally:
             await changes.aclose()
+
+    async def _read_again(self) -> bool:
+        """End a round of reading; say whether some of its files are to be read again."""
+        waited = self._reader.trouble is Trouble.DISK
+        again = await self._reader.end(self._present_taken)
+        if waited is not (self._reader.trouble is Trouble.DISK):
+            self._readable_since = time.monotonic()
+        self._last_error = self._reader.last_error if again else self._last_error
+        return again
 
     def _newest(self, ready: list[ImageFile]) -> list[ImageFile]:
         """Return the newest file alone; take note of the others as passed over."""
@@ -170,6 +193,7 @@ class DirectorySource:
         unripe = False
         seen: dict[ImageFile, float] = {}
         present: set[ImageFile] = set()
+        present_taken: list[str] = []
         complete = True
         now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
         told_time = self._wall_clock_holds(now)
@@ -202,14 +226,15 @@ class DirectorySource:
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
             present.add(found)
             if found in self._taken:
+                present_taken.append(found.name)
                 continue
             since = seen[found] = self._unripe.get(found, now)
             old = told_time and time.time() - stat.st_mtime >= STABLE_S
-            if old or now - since >= STABLE_S or _ends_like_an_image(Path(entry.path)):
+            if old or now - since >= STABLE_S or ends_like_an_image(Path(entry.path)):
                 ready.append(found)
             else:
                 unripe = True
-        self._unripe = seen
+        self._unripe, self._present_taken = seen, present_taken
         if complete:
             self._taken.saw(Listing((place.st_dev, place.st_ino), frozenset(present)), now)
         return ready, unripe
@@ -224,31 +249,6 @@ class DirectorySource:
             self._wall_stepped = True
         return not self._wall_stepped
 
-    def _read(self, found: ImageFile) -> Frame | None:
-        data, error = memoryview(b""), None
-        try:
-            if found.size == 0:
-                error = "the file is empty"
-            elif found.size > limits.MAX_FRAME_BYTES:
-                error = f"the file has {found.size} bytes, {limits.MAX_FRAME_BYTES} are allowed"
-            else:
-                data = aligned_buffer(found.size)
-                with open(self._directory / found.name, "rb", buffering=0) as file:
-                    if _identity(file.fileno(), found.name) != found:
-                        return None  # replaced since it was listed: another frame, which will be found
-                    read = file.readinto(data)
-                    if _identity(file.fileno(), found.name) != found:
-                        return None  # still being written
-                    if read != found.size:
-                        error = f"only {read} of its {found.size} bytes could be read"
-        except FileNotFoundError:
-            return None
-        except OSError as failure:
-            error = f"the file cannot be read: {failure.strerror}"
-        number = self._next_number
-        self._next_number += 1
-        return Frame(number, found, time.perf_counter(), data, error)
-
 
 def check_directory(directory: Path) -> None:
     """Raise `ConfigurationError` unless `directory` is one."""
@@ -257,22 +257,6 @@ def check_directory(directory: Path) -> None:
         raise ConfigurationError(
             f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images or a video"
         )
-
-
-def _identity(descriptor: int, name: str) -> ImageFile:
-    stat = os.fstat(descriptor)
-    return ImageFile(name, stat.st_size, stat.st_mtime_ns)
-
-
-def _ends_like_an_image(path: Path) -> bool:
-    """Say whether a file ends as whole JPEGs and PNGs do, so that it need not be watched any longer."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-12, os.SEEK_END)
-            end = file.read()
-    except OSError:
-        return False
-    return end.endswith(b"\xff\xd9") or b"IEND" in end
 
 
 async def _reached(at: float, stop: asyncio.Event) -> bool:

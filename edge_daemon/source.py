@@ -78,6 +78,7 @@ class DirectorySource:
         self._exit_when_drained = exit_when_drained
         self._reader = ImageReader(directory)
         self._present_taken: list[str] = []
+        self._watched = True
         self._readable = True
         self._readable_since = time.monotonic()
         self._last_error: str | None = None
@@ -153,9 +154,14 @@ class DirectorySource:
                 elif not ready:
                     try:
                         await anext(changes, None)
+                        self._watched = True
                     except OSError:  # gone before it could be watched; `_look` will say so
                         changes = self._watch(stop)
                         await _set_within(stop, STABLE_S / 2)
+                    except (RuntimeError, ExceptionGroup) as error:  # in a group once it watches
+                        self._say_unwatched(error)
+                        changes = self._watch(stop)
+                        await _set_within(stop, LOOK_AGAIN_MS / 1000)
         finally:
             await changes.aclose()
 
@@ -186,6 +192,18 @@ class DirectorySource:
             debounce=50,
             step=20,
         )
+
+    def _say_unwatched(self, error: Exception) -> None:
+        """Say once why nothing tells of new files. It is looked at all the same, and watched once it can be."""
+        if self._watched:
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            log.warning(
+                "source directory cannot be watched: new files are seen by looking each second; "
+                "fs.inotify.max_user_instances and max_user_watches may be too low",
+                path=str(self._directory),
+                reason=str(cause),
+            )
+        self._watched = False
 
     def _look(self) -> tuple[list[ImageFile], bool]:
         """Return the new whole files in the order of names, and whether some are still being written."""

@@ -6,10 +6,12 @@ import asyncio
 import builtins
 import errno
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import watchfiles
 
 from edge_daemon import image_file, unread_files
 from edge_daemon import source as module
@@ -166,6 +168,33 @@ def test_the_newest_is_waited_for_too(tmp_path: Path, monkeypatch: pytest.Monkey
         assert source.ledger.counts.dropped_stale == 1
 
     run(main())
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["no watch to be had", "a watch that ends"])
+def test_a_directory_that_cannot_be_watched_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], grouped: bool
+) -> None:
+    """Where no inotify instance is free `watchfiles` raises an error of its own; files are taken all the same."""
+    attempts = 0
+
+    async def awatch(*_: Any, **__: Any) -> AsyncGenerator[set[Any], None]:
+        nonlocal attempts
+        attempts += 1
+        error = RuntimeError("Too many open files (os error 24)")
+        raise ExceptionGroup("of a task group", [error]) if grouped else error
+        yield set()
+
+    monkeypatch.setattr(watchfiles, "awatch", awatch)
+
+    async def main() -> None:
+        async with Run(tmp_path, exit_when_drained=False).going() as source:
+            await until(lambda: attempts >= 3)
+            put(tmp_path, "a.jpg")
+            assert (await source.next()).origin.name == "a.jpg"
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.count("cannot be watched") == said.count("Too many open files") == 1
 
 
 class Halting:

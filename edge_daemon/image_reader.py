@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import structlog
 
 from edge_daemon.frame import ImageFile
 from edge_daemon.image_file import Image, any_can_be_read, read_image
+from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.unread_files import PATIENCE_S, Trouble, UnreadFiles, trouble_of
 
 log = structlog.get_logger()
@@ -21,7 +21,10 @@ WITNESSES = 4
 
 
 class ImageReader:
-    """Reads files of one directory: in rounds of `begin`, `read` for each file until `hopeless`, and `end`."""
+    """Reads files of one directory: in rounds of `begin`, `read` for each file until `hopeless`, and `end`.
+
+    What blocks is done by the caller's `disk`.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -38,10 +41,10 @@ class ImageReader:
         """Whether it is no use to read further files in this round."""
         return self._unread.hopeless
 
-    async def read(self, found: ImageFile) -> Image | None:
+    async def read(self, disk: DiskThread, found: ImageFile) -> Image | None:
         """Return a file's image, or why it makes none; None where it is not there any more, or cannot be read yet."""
         try:
-            image = await asyncio.to_thread(read_image, self._directory, found)
+            image = await disk.run(read_image, self._directory, found)
         except OSError as failure:
             self.last_error = failure.strerror
             if not self._unread.failed(found, time.monotonic()):
@@ -53,12 +56,12 @@ class ImageReader:
             self._unread.read(found)
         return image
 
-    async def end(self, taken: Sequence[str]) -> bool:
+    async def end(self, disk: DiskThread, taken: Sequence[str]) -> bool:
         """End a round; say whether files are to be read again. `taken` are names of others that were read once."""
         failures, others_read = self._unread.failures, self._unread.any_read
         if failures and not others_read:
             asked = random.sample(taken, min(WITNESSES, len(taken)))
-            others_read = await asyncio.to_thread(any_can_be_read, [self._directory / name for name in asked])
+            others_read = await disk.run(any_can_be_read, [self._directory / name for name in asked])
         self._unread.judge(others_read, time.monotonic())
         trouble = trouble_of(failures, others_read)
         if trouble is not self.trouble:

@@ -17,6 +17,7 @@ from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.image_file import ends_like_an_image
 from edge_daemon.image_reader import ImageReader
+from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.source_state import SourceCondition, SourceState
 from edge_daemon.taken_files import Listing, TakenFiles
 from edge_daemon.unread_files import Trouble
@@ -107,14 +108,25 @@ class DirectorySource:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Feed the queue until `stop` is set, or until the directory is drained if that ends the run."""
+        """Feed the queue until `stop` is set, or until the directory is drained if that ends the run.
+
+        A share that hangs holds it, but not its cancellation, nor the end of the process.
+        """
+        disk = DiskThread("source")  # asyncio's own threads would be waited for at the end
+        try:
+            await self._feed(disk, stop)
+        finally:
+            disk.stop(timeout_s=0.0)
+        await self._queue.put(None)
+
+    async def _feed(self, disk: DiskThread, stop: asyncio.Event) -> None:
         next_at = time.monotonic()
-        files = self._files(stop)
+        files = self._files(disk, stop)
         async for found in files:
             if not self._latest_only and await _reached(next_at, stop):
                 break
             next_at = next_due(next_at, time.monotonic(), self._period_s)
-            image = await self._reader.read(found)
+            image = await self._reader.read(disk, found)
             self.looks += 1
             if image is None:  # gone again before it was read: it was never ours; or not to be read yet
                 continue
@@ -129,13 +141,12 @@ class DirectorySource:
             if self._latest_only and await _reached(next_at, stop):
                 break
         await files.aclose()
-        await self._queue.put(None)
 
-    async def _files(self, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
+    async def _files(self, disk: DiskThread, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
         changes = self._watch(stop)
         try:
             while not stop.is_set():
-                ready, unripe = await asyncio.to_thread(self._look)
+                ready, unripe = await disk.run(self._look)
                 self.looks += 1
                 taken_before = self._next_number
                 for found in self._reader.begin(self._newest(ready) if self._latest_only else ready):
@@ -144,7 +155,7 @@ class DirectorySource:
                         return
                     if self._reader.hopeless:
                         break
-                if await self._read_again():
+                if await self._read_again(disk):
                     if self._next_number == taken_before:
                         await _set_within(stop, READ_AGAIN_S)
                 elif unripe:
@@ -165,10 +176,10 @@ class DirectorySource:
         finally:
             await changes.aclose()
 
-    async def _read_again(self) -> bool:
+    async def _read_again(self, disk: DiskThread) -> bool:
         """End a round of reading; say whether some of its files are to be read again."""
         waited = self._reader.trouble is Trouble.DISK
-        again = await self._reader.end(self._present_taken)
+        again = await self._reader.end(disk, self._present_taken)
         if waited is not (self._reader.trouble is Trouble.DISK):
             self._readable_since = time.monotonic()
         self._last_error = self._reader.last_error if again else self._last_error

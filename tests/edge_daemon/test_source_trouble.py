@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import errno
 import os
+import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 import watchfiles
 
-from edge_daemon import image_file, unread_files
+from edge_daemon import image_file, image_reader, unread_files
 from edge_daemon import source as module
 from edge_daemon.image_file import Image, any_can_be_read, read_image
+from edge_daemon.source import DirectorySource
 from edge_daemon.source_state import SourceCondition
 from tests.edge_daemon.source_run import END, Run, file_of, names, put
 from tests.event_loop import run, until
@@ -195,6 +197,35 @@ def test_a_directory_that_cannot_be_watched_is_looked_at(
     run(main())
     said = capsys.readouterr().out
     assert said.count("cannot be watched") == said.count("Too many open files") == 1
+
+
+@pytest.mark.parametrize("hanging", ["read_image", "_look"])
+def test_a_share_that_hangs_holds_neither_the_stop_nor_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hanging: str
+) -> None:
+    """A hard mount waits for its server for ever: the run is cancelled, and nobody waits for its thread."""
+    put(tmp_path, "a.jpg")
+    hangs, released = threading.Event(), threading.Event()
+    came_back: list[bool] = []
+
+    def hang(*_: object) -> None:
+        hangs.set()
+        came_back.append(released.wait(20.0))  # for ever, but a test that fails should end
+
+    monkeypatch.setattr(image_reader if hanging == "read_image" else DirectorySource, hanging, hang)
+
+    async def main() -> None:
+        source = Run(tmp_path)
+        running = asyncio.create_task(source.source.run(source.stop))
+        await until(hangs.is_set)
+        source.stop.set()
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+
+    run(main())  # it waits for asyncio's own threads, as the daemon's end does
+    assert came_back == []
+    released.set()
 
 
 class Halting:

@@ -223,7 +223,7 @@ class DirectorySource:
         seen: dict[ImageFile, float] = {}
         present: set[ImageFile] = set()
         present_taken: list[str] = []
-        complete = True
+        unknown: set[str] = set()
         now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
         told_time = self._wall_clock_holds(now)
         try:
@@ -250,7 +250,8 @@ class DirectorySource:
                     continue
                 stat = entry.stat()
             except OSError as error:
-                complete = complete and error.errno in NO_FRAME
+                if error.errno not in NO_FRAME:
+                    unknown.add(entry.name)
                 continue
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
             present.add(found)
@@ -264,8 +265,8 @@ class DirectorySource:
             else:
                 unripe = True
         self._unripe, self._present_taken = seen, present_taken
-        if complete:
-            self._taken.saw(Listing((place.st_dev, place.st_ino), frozenset(present)), now)
+        listing = Listing((place.st_dev, place.st_ino), frozenset(present), frozenset(unknown))
+        self._taken.saw(listing, now)
         return ready, unripe
 
     def _wall_clock_holds(self, now: float) -> bool:

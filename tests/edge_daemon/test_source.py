@@ -71,6 +71,28 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.M
     run(main())
 
 
+def test_an_entry_that_never_can_be_looked_at_keeps_no_other_from_being_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link into a place that may not be entered, say, beside which a camera writes for months."""
+    moment = VirtualTime(monkeypatch)
+    scandir = os.scandir
+    barred = SimpleNamespace(name="barred.jpg", is_file=lambda: _fail(errno.EACCES))
+    monkeypatch.setattr(os, "scandir", lambda path: [barred, *scandir(path)])
+
+    async def main() -> None:
+        run = Run(tmp_path)
+        for number in range(20):
+            put(tmp_path, f"{number}.jpg")
+            ((found,), _) = run.source._look()
+            run.source._taken.add(found)
+            (tmp_path / found.name).unlink()
+            moment.now += FORGET_AFTER_S
+        assert len(run.source._taken) <= 3
+
+    run(main())
+
+
 def test_an_entry_that_cannot_be_looked_at_is_not_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from edge_daemon.results_scan import Scan
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.source_address import Credentials, Delivery, SourceKind
 from edge_daemon.source_state import SourceProgress, SourceState
-from edge_daemon.video_source import VideoSource, video_file
+from edge_daemon.video_source import VideoSource, unreadable, video_file
 
 
 class FrameSource(Protocol):
@@ -71,7 +71,7 @@ def check_source(settings: EdgeSettings) -> None:
             credentials_of(settings)
         except SourceError as error:
             raise ConfigurationError(str(error)) from None
-    if not address.live and not address.path.is_file():
+    if not address.live and not is_file(address.path):
         if address.path.is_char_device():
             raise ConfigurationError(
                 f"CLEAVE_EDGE_SOURCE={address}: this is a device; a camera is v4l2:{address}"
@@ -83,6 +83,14 @@ def check_source(settings: EdgeSettings) -> None:
     if not address.live:
         video_file(address.path)
     check_packages(address.kind)
+
+
+def is_file(path: Path) -> bool:
+    """Say whether a source is a file, a video then. Raises `ConfigurationError` where that may not be seen."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def check_packages(kind: SourceKind) -> None:
@@ -119,7 +127,7 @@ def open_source(
         progress = SourceProgress(str(address.kind), str(address), changed)
         return CameraSource(progress, partial(camera_job, settings), slot, **common), slot
     common |= {"done": found.answered, "exit_when_drained": settings.when_drained == "exit"}
-    if not address.path.is_file():
+    if not is_file(address.path):
         return DirectorySource(address.path, queue, latest_only=delivery == "latest", **common), queue
     progress = SourceProgress("video", str(address), changed)
     return VideoSource(address.path, progress, video_job(settings), queue, **common), queue

@@ -125,11 +125,12 @@ class DirectorySource:
         async for found in files:
             if not self._latest_only and await _reached(next_at, stop):
                 break
-            next_at = next_due(next_at, time.monotonic(), self._period_s)
+            began = time.monotonic()
             image = await self._reader.read(disk, found)
             self.looks += 1
             if image is None:  # gone again before it was read: it was never ours; or not to be read yet
                 continue
+            next_at = next_due(next_at, began, self._period_s)
             frame = Frame(self._next_number, found, time.perf_counter(), image.data, image.error)
             self._next_number += 1
             self._taken.add(found)

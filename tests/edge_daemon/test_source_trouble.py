@@ -19,7 +19,7 @@ from edge_daemon import source as module
 from edge_daemon.image_file import Image, any_can_be_read, read_image
 from edge_daemon.source import DirectorySource
 from edge_daemon.source_state import SourceCondition
-from tests.edge_daemon.source_run import END, Run, file_of, names, put
+from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put
 from tests.event_loop import run, until
 
 
@@ -151,6 +151,24 @@ def test_between_rounds_that_took_nothing_there_is_a_pause(
     run(main())
     assert waits == [7.0] * 3
     assert disk.tries["a.jpg"] >= 4
+
+
+def test_a_file_that_cannot_be_read_takes_no_sample_s_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a sampling rate the next file is read at once instead, however often the bad one is tried."""
+    monkeypatch.setattr(unread_files, "PATIENCE_S", 0.0)
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    Disk(monkeypatch, errno.EIO).broken = {"a.jpg"}
+    clock = VirtualTime(monkeypatch)
+    began = clock.now
+
+    async def main() -> None:
+        frames = await Run(tmp_path, sampling_fps=4.0).to_the_end()
+        assert names(frames) == ["b.jpg", "c.jpg", "a.jpg"]
+        assert [frame.seen_at - began for frame in frames[:2]] == pytest.approx([0.0, 0.25])
+
+    run(main())
 
 
 def test_the_newest_is_waited_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

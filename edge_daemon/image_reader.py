@@ -29,11 +29,16 @@ class ImageReader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._unread = UnreadFiles()
+        self._taken: Sequence[str] = ()
         self.trouble = Trouble.NONE
         self.last_error: str | None = None
 
-    def begin(self, ready: Sequence[ImageFile]) -> list[ImageFile]:
-        """Begin a round; return its files in the order in which to read them."""
+    def begin(self, ready: Sequence[ImageFile], taken: Sequence[str]) -> list[ImageFile]:
+        """Begin a round; return its files in the order in which to read them.
+
+        `taken` are the names of others that are there and were read once: they tell a bad file from a bad disk.
+        """
+        self._taken = taken
         return self._unread.begin(ready)
 
     @property
@@ -49,6 +54,10 @@ class ImageReader:
             self.last_error = failure.strerror
             if not self._unread.failed(found, time.monotonic()):
                 return None
+            if not await self._one_can_be_read(disk):
+                self._unread.judge(False, time.monotonic())
+                return None
+            self._unread.blame(found)
             return Image(
                 error=f"the file could not be read for {PATIENCE_S:.0f} s, and others could: {failure.strerror}"
             )
@@ -56,18 +65,21 @@ class ImageReader:
             self._unread.read(found)
         return image
 
-    async def end(self, disk: DiskThread, taken: Sequence[str]) -> bool:
-        """End a round; say whether files are to be read again. `taken` are names of others that were read once."""
+    async def end(self, disk: DiskThread) -> bool:
+        """End a round; say whether files are to be read again."""
         failures, others_read = self._unread.failures, self._unread.any_read
         if failures and not others_read:
-            asked = random.sample(taken, min(WITNESSES, len(taken)))
-            others_read = await disk.run(any_can_be_read, [self._directory / name for name in asked])
+            others_read = await self._one_can_be_read(disk)
         self._unread.judge(others_read, time.monotonic())
         trouble = trouble_of(failures, others_read)
         if trouble is not self.trouble:
             self._say(trouble, failures)
         self.trouble = trouble
         return failures > 0
+
+    async def _one_can_be_read(self, disk: DiskThread) -> bool:
+        asked = random.sample(self._taken, min(WITNESSES, len(self._taken)))
+        return await disk.run(any_can_be_read, [self._directory / name for name in asked])
 
     def _say(self, trouble: Trouble, failures: int) -> None:
         path = str(self._directory)

@@ -150,7 +150,9 @@ class DirectorySource:
                 ready, unripe = await disk.run(self._look)
                 self.looks += 1
                 taken_before = self._next_number
-                for found in self._reader.begin(self._newest(ready) if self._latest_only else ready):
+                if self._latest_only:
+                    ready = self._newest(ready)
+                for found in self._reader.begin(ready, self._present_taken):
                     yield found
                     if stop.is_set():
                         return
@@ -180,7 +182,7 @@ class DirectorySource:
     async def _read_again(self, disk: DiskThread) -> bool:
         """End a round of reading; say whether some of its files are to be read again."""
         waited = self._reader.trouble is Trouble.DISK
-        again = await self._reader.end(disk, self._present_taken)
+        again = await self._reader.end(disk)
         if waited is not (self._reader.trouble is Trouble.DISK):
             self._readable_since = time.monotonic()
         self._last_error = self._reader.last_error if again else self._last_error

@@ -35,7 +35,7 @@ def trouble_of(failures: int, others_can_be_read: bool) -> Trouble:
 class UnreadFiles:
     """Remembers which files could not be read, and since when. Times are any one monotonic clock's, in s.
 
-    Files are tried in rounds: `begin`, `failed` and `read` for each file, `judge`.
+    Files are tried in rounds: `begin`, `failed` or `read` for each file, `judge`.
     """
 
     def __init__(self) -> None:
@@ -62,15 +62,17 @@ class UnreadFiles:
         self._in_a_row, self.any_read = 0, True
 
     def failed(self, file: ImageFile, now: float) -> bool:
-        """Take note that a file could not be read; say whether that is the file's own fault: its end as a frame."""
-        if file in self._overdue:
-            self._settle(file)
-            return True
+        """Take note that a file could not be read; say whether that is its own fault, if others can be read now."""
         since = self._since.pop(file, now)
         self._since[file] = since
         self._failed.add(file)
         self._in_a_row += 1
-        return False
+        return file in self._overdue
+
+    def blame(self, file: ImageFile) -> None:
+        """Take note that a file that failed was at fault itself, and is not tried again."""
+        self._settle(file)
+        self._in_a_row -= 1
 
     @property
     def failures(self) -> int:
@@ -88,9 +90,10 @@ class UnreadFiles:
             self._since = dict.fromkeys(self._since, now)
             self._overdue.clear()
             return
-        # Tried once more before it counts: the disk may have come back between this file and the others.
+        # Tried once more before it counts, beside another: a round may be long, and the disk's trouble short.
         self._overdue |= {file for file in self._failed if now - self._since[file] >= PATIENCE_S}
 
     def _settle(self, file: ImageFile) -> None:
         self._since.pop(file, None)
         self._overdue.discard(file)
+        self._failed.discard(file)

@@ -19,6 +19,7 @@ from edge_daemon import source as module
 from edge_daemon.image_file import Image, any_can_be_read, read_image
 from edge_daemon.source import DirectorySource
 from edge_daemon.source_state import SourceCondition
+from edge_daemon.unread_files import UnreadFiles
 from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put
 from tests.event_loop import run, until
 
@@ -102,6 +103,36 @@ def test_a_file_that_cannot_be_read_though_others_can_fails_by_itself(
         assert names(frames) == (["a.jpg"] if before else ["b.jpg", "a.jpg"])
         assert "could not be read for" in (frames[-1].error or "")
         assert "Input/output error" in (frames[-1].error or "")
+
+    run(main())
+
+
+def test_a_disk_that_fails_anew_puts_no_file_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that could not be read for a moment, an hour ago, is not to be blamed when nothing can be read now."""
+    monkeypatch.setattr(unread_files, "PATIENCE_S", 0.0)
+    put(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    disk = Disk(monkeypatch, errno.EIO)
+    disk.broken = {"a.jpg"}
+
+    async def main() -> None:
+        source = Run(tmp_path)
+        running = asyncio.create_task(source.to_the_end())
+        judge, rounds = UnreadFiles.judge, 0
+
+        def judging(self: UnreadFiles, others_can_be_read: bool, now: float) -> None:
+            nonlocal rounds
+            rounds += 1
+            judge(self, others_can_be_read, now)
+            if rounds == 1:  # a long round is over, in which others were read, and now the disk fails
+                disk.broken = {"a.jpg", "b.jpg", "c.jpg"}
+
+        monkeypatch.setattr(UnreadFiles, "judge", judging)
+        await until(lambda: rounds >= 5)
+        disk.broken = set()
+        frames = await running
+        assert (names(frames), frames[-1].error) == (["b.jpg", "c.jpg", "a.jpg"], None)
 
     run(main())
 

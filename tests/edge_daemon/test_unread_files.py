@@ -33,6 +33,7 @@ def test_a_file_is_at_fault_after_a_minute_in_which_others_could_be_read() -> No
         unread.judge(True, now)
     unread.begin([A])
     assert unread.failed(A, PATIENCE_S + 1.0)
+    unread.blame(A)
     assert unread.failures == 0
 
 

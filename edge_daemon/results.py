@@ -62,11 +62,10 @@ class FrameRecord:
 
     def to_json(self) -> str:
         times = {name: _round(ms) for name, ms in asdict(self.durations).items()}
-        captured_at = datetime.fromtimestamp(self.frame.origin.captured_ns / 1e9, UTC)
         document = {
             "frame": self.frame.number,
             "name": self.frame.origin.name,
-            "captured_at": captured_at.isoformat(timespec="milliseconds"),
+            "captured_at": captured_at(self.frame.origin.captured_ns),
             "answered_at": datetime.fromtimestamp(self.answered_at, UTC).isoformat(timespec="milliseconds"),
             "top5": [
                 {"index": t.index, "label": t.label, "probability": round(t.probability, 6)}
@@ -91,6 +90,14 @@ class FrameRecord:
         text = json.dumps(document, ensure_ascii=False)
         # A name's bytes that are no text leave as JSON's escapes, which are read back as they were.
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def captured_at(captured_ns: int) -> str | None:
+    """Return a time of capture (Unix time, in ns) as text; None beyond the years 1 to 9999: a file may have any."""
+    try:
+        return datetime.fromtimestamp(captured_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _round(value: float | None) -> float | None:

@@ -12,13 +12,15 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from common import limits
 from common.errors import ConfigurationError
-from common.wire.incoming import aligned_buffer
 from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
+from edge_daemon.image_file import ends_like_an_image
+from edge_daemon.image_reader import ImageReader
+from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.source_state import SourceCondition, SourceState
 from edge_daemon.taken_files import Listing, TakenFiles
+from edge_daemon.unread_files import Trouble
 
 log = structlog.get_logger()
 
@@ -26,6 +28,8 @@ STABLE_S = 0.5
 """A file that ends like no whole image counts once it has not changed for this long."""
 LOOK_AGAIN_MS = 1_000
 """The directory is read again at least this often: network shares announce nothing."""
+READ_AGAIN_S = 1.0
+"""Between rounds in which files could not be read, and none was taken."""
 TEMPORARY = (".tmp", ".part", ".partial", ".crdownload", "~")
 """Endings of files that somebody is still writing."""
 
@@ -73,6 +77,9 @@ class DirectorySource:
         self._taken = TakenFiles(done)
         self._next_number = first_number
         self._exit_when_drained = exit_when_drained
+        self._reader = ImageReader(directory)
+        self._present_taken: list[str] = []
+        self._watched = True
         self._readable = True
         self._readable_since = time.monotonic()
         self._last_error: str | None = None
@@ -82,7 +89,7 @@ class DirectorySource:
         self.first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The first image's bytes, to profile with. Never set for a directory that stays empty."""
         self.looks = 0
-        """How often it has looked for files or taken one: it grows as long as the source is alive."""
+        """How often it has looked for files or tried to read one: it grows as long as the source is alive."""
 
     def set_rate(self, fps: float) -> None:
         """Take this many frames per second from now on."""
@@ -90,7 +97,8 @@ class DirectorySource:
 
     @property
     def state(self) -> SourceState:
-        condition = SourceCondition.FLOWING if self._readable else SourceCondition.WAITING
+        flows = self._readable and self._reader.trouble is not Trouble.DISK
+        condition = SourceCondition.FLOWING if flows else SourceCondition.WAITING
         return SourceState(
             kind="directory",
             name=str(self._directory),
@@ -100,18 +108,32 @@ class DirectorySource:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Feed the queue until `stop` is set, or until the directory is drained if that ends the run."""
+        """Feed the queue until `stop` is set, or until the directory is drained if that ends the run.
+
+        A share that hangs holds it, but not its cancellation, nor the end of the process.
+        """
+        disk = DiskThread("source")  # asyncio's own threads would be waited for at the end
+        try:
+            await self._feed(disk, stop)
+        finally:
+            disk.stop(timeout_s=0.0)
+        await self._queue.put(None)
+
+    async def _feed(self, disk: DiskThread, stop: asyncio.Event) -> None:
         next_at = time.monotonic()
-        files = self._files(stop)
+        files = self._files(disk, stop)
         async for found in files:
             if not self._latest_only and await _reached(next_at, stop):
                 break
-            next_at = next_due(next_at, time.monotonic(), self._period_s)
-            frame = await asyncio.to_thread(self._read, found)
-            if frame is None:  # gone again before it was read: it was never ours
-                continue
-            self._taken.add(found)
+            began = time.monotonic()
+            image = await self._reader.read(disk, found)
             self.looks += 1
+            if image is None:  # gone again before it was read: it was never ours; or not to be read yet
+                continue
+            next_at = next_due(next_at, began, self._period_s)
+            frame = Frame(self._next_number, found, time.perf_counter(), image.data, image.error)
+            self._next_number += 1
+            self._taken.add(found)
             if frame.error is None and not self.first_data.done():
                 self.first_data.set_result(bytes(frame.data))
             self._ledger.note(FrameEvent.SEEN)
@@ -120,30 +142,51 @@ class DirectorySource:
             if self._latest_only and await _reached(next_at, stop):
                 break
         await files.aclose()
-        await self._queue.put(None)
 
-    async def _files(self, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
+    async def _files(self, disk: DiskThread, stop: asyncio.Event) -> AsyncGenerator[ImageFile, None]:
         changes = self._watch(stop)
         try:
             while not stop.is_set():
-                ready, unripe = await asyncio.to_thread(self._look)
+                ready, unripe = await disk.run(self._look)
                 self.looks += 1
-                for found in self._newest(ready) if self._latest_only else ready:
+                taken_before = self._next_number
+                if self._latest_only:
+                    ready = self._newest(ready)
+                for found in self._reader.begin(ready, self._present_taken):
                     yield found
                     if stop.is_set():
                         return
-                if unripe:
+                    if self._reader.hopeless:
+                        break
+                if await self._read_again(disk):
+                    if self._next_number == taken_before:
+                        await _set_within(stop, READ_AGAIN_S)
+                elif unripe:
                     await _set_within(stop, STABLE_S / 2)
                 elif not ready and self._exit_when_drained:
                     return
                 elif not ready:
                     try:
                         await anext(changes, None)
+                        self._watched = True
                     except OSError:  # gone before it could be watched; `_look` will say so
                         changes = self._watch(stop)
                         await _set_within(stop, STABLE_S / 2)
+                    except (RuntimeError, ExceptionGroup) as error:  # in a group once it watches
+                        self._say_unwatched(error)
+                        changes = self._watch(stop)
+                        await _set_within(stop, LOOK_AGAIN_MS / 1000)
         finally:
             await changes.aclose()
+
+    async def _read_again(self, disk: DiskThread) -> bool:
+        """End a round of reading; say whether some of its files are to be read again."""
+        waited = self._reader.trouble is Trouble.DISK
+        again = await self._reader.end(disk)
+        if waited is not (self._reader.trouble is Trouble.DISK):
+            self._readable_since = time.monotonic()
+        self._last_error = self._reader.last_error if again else self._last_error
+        return again
 
     def _newest(self, ready: list[ImageFile]) -> list[ImageFile]:
         """Return the newest file alone; take note of the others as passed over."""
@@ -164,13 +207,26 @@ class DirectorySource:
             step=20,
         )
 
+    def _say_unwatched(self, error: Exception) -> None:
+        """Say once why nothing tells of new files. It is looked at all the same, and watched once it can be."""
+        if self._watched:
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            log.warning(
+                "source directory cannot be watched: new files are seen by looking each second; "
+                "fs.inotify.max_user_instances and max_user_watches may be too low",
+                path=str(self._directory),
+                reason=str(cause),
+            )
+        self._watched = False
+
     def _look(self) -> tuple[list[ImageFile], bool]:
         """Return the new whole files in the order of names, and whether some are still being written."""
         ready: list[ImageFile] = []
         unripe = False
         seen: dict[ImageFile, float] = {}
         present: set[ImageFile] = set()
-        complete = True
+        present_taken: list[str] = []
+        unknown: set[str] = set()
         now = time.monotonic()  # a file's own time may lie in the future: cameras without a clock
         told_time = self._wall_clock_holds(now)
         try:
@@ -197,21 +253,23 @@ class DirectorySource:
                     continue
                 stat = entry.stat()
             except OSError as error:
-                complete = complete and error.errno in NO_FRAME
+                if error.errno not in NO_FRAME:
+                    unknown.add(entry.name)
                 continue
             found = ImageFile(entry.name, stat.st_size, stat.st_mtime_ns)
             present.add(found)
             if found in self._taken:
+                present_taken.append(found.name)
                 continue
             since = seen[found] = self._unripe.get(found, now)
             old = told_time and time.time() - stat.st_mtime >= STABLE_S
-            if old or now - since >= STABLE_S or _ends_like_an_image(Path(entry.path)):
+            if old or now - since >= STABLE_S or ends_like_an_image(Path(entry.path)):
                 ready.append(found)
             else:
                 unripe = True
-        self._unripe = seen
-        if complete:
-            self._taken.saw(Listing((place.st_dev, place.st_ino), frozenset(present)), now)
+        self._unripe, self._present_taken = seen, present_taken
+        listing = Listing((place.st_dev, place.st_ino), frozenset(present), frozenset(unknown))
+        self._taken.saw(listing, now)
         return ready, unripe
 
     def _wall_clock_holds(self, now: float) -> bool:
@@ -224,61 +282,14 @@ class DirectorySource:
             self._wall_stepped = True
         return not self._wall_stepped
 
-    def _read(self, found: ImageFile) -> Frame | None:
-        data, error = memoryview(b""), None
-        try:
-            if found.size == 0:
-                error = "the file is empty"
-            elif found.size > limits.MAX_FRAME_BYTES:
-                error = f"the file has {found.size} bytes, {limits.MAX_FRAME_BYTES} are allowed"
-            else:
-                data = aligned_buffer(found.size)
-                with open(self._directory / found.name, "rb", buffering=0) as file:
-                    if _identity(file.fileno(), found.name) != found:
-                        return None  # replaced since it was listed: another frame, which will be found
-                    read = file.readinto(data)
-                    if _identity(file.fileno(), found.name) != found:
-                        return None  # still being written
-                    if read != found.size:
-                        error = f"only {read} of its {found.size} bytes could be read"
-        except FileNotFoundError:
-            return None
-        except OSError as failure:
-            error = f"the file cannot be read: {failure.strerror}"
-        number = self._next_number
-        self._next_number += 1
-        return Frame(number, found, time.perf_counter(), data, error)
-
 
 def check_directory(directory: Path) -> None:
     """Raise `ConfigurationError` unless `directory` is one."""
-    if not os.path.isdir(directory):
-        try:
-            directory.stat()
-            what = "is not a directory"
-        except FileNotFoundError:
-            what = "does not exist"
-        except OSError as error:  # in a place that this account may not enter, say
-            what = f"cannot be looked at ({error.strerror})"
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
         raise ConfigurationError(
             f"CLEAVE_EDGE_SOURCE={directory}: {what}; create it, or name a directory of images or a video"
         )
-
-
-def _identity(descriptor: int, name: str) -> ImageFile:
-    stat = os.fstat(descriptor)
-    return ImageFile(name, stat.st_size, stat.st_mtime_ns)
-
-
-def _ends_like_an_image(path: Path) -> bool:
-    """Say whether a file ends as whole JPEGs and PNGs do, so that it need not be watched any longer."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-12, os.SEEK_END)
-            end = file.read()
-    except OSError:
-        return False
-    return end.endswith(b"\xff\xd9") or b"IEND" in end
 
 
 async def _reached(at: float, stop: asyncio.Event) -> bool:

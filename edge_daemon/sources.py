@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from edge_daemon.results_scan import Scan
 from edge_daemon.source import DirectorySource, check_directory
 from edge_daemon.source_address import Credentials, Delivery, SourceKind
 from edge_daemon.source_state import SourceProgress, SourceState
-from edge_daemon.video_source import VideoSource, video_file
+from edge_daemon.video_source import VideoSource, unreadable, video_file
 
 
 class FrameSource(Protocol):
@@ -72,8 +71,8 @@ def check_source(settings: EdgeSettings) -> None:
             credentials_of(settings)
         except SourceError as error:
             raise ConfigurationError(str(error)) from None
-    if not address.live and not os.path.isfile(address.path):
-        if is_character_device(address.path):
+    if not address.live and not is_file(address.path):
+        if address.path.is_char_device():
             raise ConfigurationError(
                 f"CLEAVE_EDGE_SOURCE={address}: this is a device; a camera is v4l2:{address}"
             )
@@ -86,12 +85,12 @@ def check_source(settings: EdgeSettings) -> None:
     check_packages(address.kind)
 
 
-def is_character_device(path: Path) -> bool:
-    """Say whether a path is a device such as a camera; one that cannot be looked at is none."""
+def is_file(path: Path) -> bool:
+    """Say whether a source is a file, a video then. Raises `ConfigurationError` where that may not be seen."""
     try:
-        return path.is_char_device()
-    except OSError:
-        return False
+        return path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def check_packages(kind: SourceKind) -> None:
@@ -128,7 +127,7 @@ def open_source(
         progress = SourceProgress(str(address.kind), str(address), changed)
         return CameraSource(progress, partial(camera_job, settings), slot, **common), slot
     common |= {"done": found.answered, "exit_when_drained": settings.when_drained == "exit"}
-    if not os.path.isfile(address.path):
+    if not is_file(address.path):
         return DirectorySource(address.path, queue, latest_only=delivery == "latest", **common), queue
     progress = SourceProgress("video", str(address), changed)
     return VideoSource(address.path, progress, video_job(settings), queue, **common), queue

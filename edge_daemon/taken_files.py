@@ -12,10 +12,14 @@ FORGET_AFTER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The images in the directory at a moment. `place` is the directory itself, as its device and inode tell it."""
+    """The images in the directory at a moment. `place` is the directory itself, as its device and inode tell it.
+
+    `unknown` are the names of entries that could not be looked at: a file of that name may be there or not.
+    """
 
     place: tuple[int, int]
     files: frozenset[ImageFile]
+    unknown: frozenset[str] = frozenset()
 
 
 class TakenFiles:
@@ -48,11 +52,12 @@ class TakenFiles:
     def saw(self, listing: Listing, now: float) -> None:
         """Take note of what is in the directory, and forget what has been gone for long enough."""
         self._listed = listing.place
-        gone = self._taken - listing.files
-        if len(gone) < len(self._taken):
+        absent = self._taken - listing.files
+        if len(absent) < len(self._taken):
             self._own = listing.place
         if self._own != listing.place:
             return
+        gone = {file for file in absent if file.name not in listing.unknown}
         since = {file: self._gone.get(file, now) for file in gone}
         self._gone = {file: at for file, at in since.items() if now - at < FORGET_AFTER_S}
         self._taken -= since.keys() - self._gone.keys()

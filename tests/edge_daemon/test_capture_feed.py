@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.edge_daemon.scripted_capture import GONE, ScriptedProcess, Scripts, s
 from tests.event_loop import run, until
 
 CAMERA = CaptureJob(kind=SourceKind.RTSP, target="rtsp://cam")
+PLAYED = CaptureJob(kind=SourceKind.PATH, target="/a.mp4", paced=True)
 VIDEO = CaptureJob(kind=SourceKind.PATH, target="/a.mp4", every=True)
 
 
@@ -153,6 +155,28 @@ def test_a_video_that_nobody_asks_has_not_stalled(monkeypatch: pytest.MonkeyPatc
         assert not feed.ended.done()
         feed.may_take.set()
         assert await feed.ended == Ended("no frame in 0.1 s"), "asked again, it has not answered"
+
+    run(main())
+
+
+def test_a_video_that_is_played_may_rest_between_two_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as its process lives it is in its own time, and no dead camera; one that gives no first frame is."""
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def main() -> None:
+        for job, first, stalls in ((PLAYED, 1, False), (PLAYED, 0, True), (CAMERA, 1, True)):
+            feed = Feed(monkeypatch, job)
+            process = await feed.process()
+            process.say(Told(first, 0))
+            await until(lambda: process.drained)  # noqa: B023
+            for told in range(2, 30):
+                clock.now += limits.CAPTURE_STALL_S / 10
+                process.say(Told(first, 0))
+                await until(lambda: len(feed.told) == told or feed.ended.done())  # noqa: B023
+            assert feed.ended.done() is stalls
+            process.say(GONE)
+            assert (await feed.ended != GONE) is stalls
 
     run(main())
 

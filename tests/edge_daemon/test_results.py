@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge_daemon.frame import Frame, LiveFrame, VideoFrame
+from edge_daemon.frame import Frame, ImageFile, LiveFrame, VideoFrame
 from edge_daemon.results import Durations
 from tests.edge_daemon.records import MTIME_NS, file, record
 
@@ -49,6 +49,25 @@ def test_a_record_says_what_its_frame_is_known_by() -> None:
     assert found[0]["file"] == {"size": 1234, "mtime_ns": MTIME_NS, "index": 7, "position_s": 0.7}
     assert found[1]["file"] is None
     assert {one["captured_at"] for one in found} == {"2023-11-14T22:13:20.123+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("mtime_s", "shown"),
+    [
+        (-5, "1969-12-31T23:59:55.000+00:00"),
+        (253_402_300_799, "9999-12-31T23:59:59.000+00:00"),
+        (253_402_300_800, None),
+        (999_999_999_999, None),
+        (-999_999_999_999, None),
+        (10**21, None),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_null(mtime_s: int, shown: str | None) -> None:
+    """A file may have any time (`touch -d @999999999999`): its record says so, and is known again by it."""
+    origin = ImageFile("a.jpg", 1234, mtime_s * 10**9)
+    found = json.loads(record(frame=Frame(3, origin, 10.0, memoryview(b""))).to_json())
+    assert found["captured_at"] == shown
+    assert found["file"]["mtime_ns"] == mtime_s * 10**9
 
 
 def test_a_failed_frame_is_a_record_with_its_reason() -> None:

@@ -16,10 +16,11 @@ import pytest
 
 from common import limits
 from common.errors import ConfigurationError
+from edge_daemon import image_file
 from edge_daemon import source as module
-from edge_daemon.frame import Frame, ImageFile
-from edge_daemon.source import DirectorySource, check_directory, next_due
-from edge_daemon.taken_files import FORGET_AFTER_S
+from edge_daemon.frame import ImageFile
+from edge_daemon.source import check_directory, next_due
+from edge_daemon.taken_files import FORGET_AFTER_S, TakenFiles
 from tests.edge_daemon.source_run import END, Run, VirtualTime, file_of, names, put, taken
 from tests.event_loop import run, until
 
@@ -65,6 +66,28 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, monkeypatch: pytest.M
             run.source._taken.add(found)
             (tmp_path / found.name).unlink()
             moment.now += FORGET_AFTER_S / 2
+        assert len(run.source._taken) <= 3
+
+    run(main())
+
+
+def test_an_entry_that_never_can_be_looked_at_keeps_no_other_from_being_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link into a place that may not be entered, say, beside which a camera writes for months."""
+    moment = VirtualTime(monkeypatch)
+    scandir = os.scandir
+    barred = SimpleNamespace(name="barred.jpg", is_file=lambda: _fail(errno.EACCES))
+    monkeypatch.setattr(os, "scandir", lambda path: [barred, *scandir(path)])
+
+    async def main() -> None:
+        run = Run(tmp_path)
+        for number in range(20):
+            put(tmp_path, f"{number}.jpg")
+            ((found,), _) = run.source._look()
+            run.source._taken.add(found)
+            (tmp_path / found.name).unlink()
+            moment.now += FORGET_AFTER_S
         assert len(run.source._taken) <= 3
 
     run(main())
@@ -185,7 +208,7 @@ def test_a_frame_that_cannot_be_read_is_a_frame_with_an_error(
             raise PermissionError(13, "Permission denied")
         return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(module, "open", guarded, raising=False)
+    monkeypatch.setattr(image_file, "open", guarded, raising=False)
     frames = taken(tmp_path)
     assert [frame.error for frame in frames] == [
         "the file is empty",
@@ -237,7 +260,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     """Half of one image and half of another are no frame."""
     put(tmp_path, "a.jpg")
-    identity = module._identity
+    identity = image_file._identity
     looks = 0
 
     def changing(descriptor: int, name: str) -> ImageFile:
@@ -248,7 +271,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
             put(tmp_path, "a.jpg", content=b"another one")
         return found
 
-    monkeypatch.setattr(module, "_identity", changing)
+    monkeypatch.setattr(image_file, "_identity", changing)
     (frame,) = taken(tmp_path)
     assert bytes(frame.data) == b"another one" + END
     assert looks == 4
@@ -297,15 +320,14 @@ def test_after_a_pause_the_source_does_not_hurry(tmp_path: Path, monkeypatch: py
     """Time that was lost is not made up: after a standstill the rate is kept as before."""
     put(tmp_path, *(f"{i}.jpg" for i in range(6)))
     clock = VirtualTime(monkeypatch)
-    read = DirectorySource._read
+    add = TakenFiles.add
 
-    def slow(self: DirectorySource, found: ImageFile) -> Frame | None:
-        frame = read(self, found)
-        if found.name == "2.jpg":
+    def slow(self: TakenFiles, file: ImageFile) -> None:
+        add(self, file)
+        if file.name == "2.jpg":
             clock.now += 10.0
-        return frame
 
-    monkeypatch.setattr(DirectorySource, "_read", slow)
+    monkeypatch.setattr(TakenFiles, "add", slow)
     seen = [frame.seen_at for frame in taken(tmp_path, sampling_fps=4.0)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(seen)]
     assert gaps == pytest.approx([0.25, 0.25, 10.0, 0.25, 0.25])

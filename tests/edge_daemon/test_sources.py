@@ -94,7 +94,7 @@ def test_a_place_that_this_account_may_not_enter_is_said_to_be_one(monkeypatch: 
         return stat(path, *rest, **options)
 
     monkeypatch.setattr(os, "stat", refuse)
-    reason = r"CLEAVE_EDGE_SOURCE=/home/pi/frames: cannot be looked at \(Permission denied\)"
+    reason = "CLEAVE_EDGE_SOURCE=/home/pi/frames: it cannot be read: Permission denied; let the daemon's user read it"
     with pytest.raises(ConfigurationError, match=reason):
         check_source(settings_of("/home/pi/frames"))
 
@@ -132,6 +132,23 @@ def test_a_job_is_what_the_settings_say(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="one line: user:password") as error:
         camera_job(settings)
     assert "me-and" not in str(error.value)
+
+
+def test_a_place_that_may_not_be_entered_is_the_operators_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the model is loaded, with what to do; and so is a video that may not be read."""
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"video")
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for where, name in ((os, "open"), (Path, "is_file")):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, name, refuse)
+            with pytest.raises(ConfigurationError, match="Permission denied; let the daemon's user read it"):
+                check_source(settings_of(video))
 
 
 def test_a_video_is_thinned_or_played(tmp_path: Path) -> None:

@@ -65,6 +65,19 @@ def test_a_share_that_is_not_mounted_is_not_an_empty_one() -> None:
     assert file(2) in taken
 
 
+def test_a_name_that_cannot_be_looked_at_keeps_only_itself() -> None:
+    """Though it never can be: all else that is gone is forgotten, and its own minute begins when it can."""
+    taken = TakenFiles({file(1), file(2), file(3)})
+    unknown = frozenset({"2.jpg"})
+    for now in (0.0, FORGET_AFTER_S, 10_000.0):
+        taken.saw(Listing(HERE, frozenset({file(3)}), unknown), now)
+    assert [file(number) in taken for number in (1, 2, 3)] == [False, True, True]
+    taken.saw(listing(3), 10_001.0)
+    assert file(2) in taken
+    taken.saw(listing(3), 10_001.0 + FORGET_AFTER_S)
+    assert file(2) not in taken
+
+
 def test_a_directory_that_was_replaced_is_the_new_one() -> None:
     """Once files are taken from it, those of the old one are forgotten like all that are gone."""
     taken = TakenFiles({file(1)})

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from common.errors import ConfigurationError
+from common import limits
+from common.errors import ConfigurationError, SourceError
 from edge_daemon import capture_feed
+from edge_daemon import video_source as module
 from edge_daemon.capture_job import CaptureJob, Ended
-from edge_daemon.frame import Frame, FrameQueue, KnownFrame, LatestFrameSlot, VideoFrame
+from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame, LatestFrameSlot, VideoFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.source_address import SourceKind
 from edge_daemon.source_state import SourceCondition, SourceProgress
@@ -215,3 +220,101 @@ def test_a_file_that_changes_meanwhile_is_not_gone_on_with(
         assert player.source.state.last_error == "the file is another one now"
 
     run(main())
+
+
+def test_a_video_whose_share_goes_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However long, with a pause between two looks; it is said once, and what failed meanwhile is not the video's."""
+    path = make_video(tmp_path / "a.mp4", 3)
+    scripts = Scripts()
+    monkeypatch.setattr(capture_feed, "capturing", scripts.capturing)
+    look, away, looks = module.look_at_video, False, 0
+    pauses: list[int] = []
+
+    def look_at(path: Path) -> ImageFile:
+        nonlocal looks
+        looks += away
+        if away:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(path)
+
+    def pause(failures: int, rng: random.Random) -> float:
+        pauses.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(module, "look_at_video", look_at)
+    monkeypatch.setattr(module, "restart_delay_s", pause)
+
+    async def main() -> None:
+        nonlocal away
+        player = Player(path)
+        ended = asyncio.create_task(player.to_the_end())
+        for attempt in range(limits.CAPTURE_GIVE_UP + 1):
+            await until(lambda: len(scripts.processes) == attempt + 1)  # noqa: B023
+            before, away = looks, True
+            pauses.clear()
+            scripts.processes[-1].say(Ended("Input/output error"))
+            await until(lambda: looks >= before + 5)  # noqa: B023
+            assert pauses[:5] == [1, 1, 2, 3, 4]
+            state = player.source.state
+            assert (state.condition, state.last_error) == (SourceCondition.WAITING, "Stale file handle")
+            away = False
+        await until(lambda: len(scripts.processes) == limits.CAPTURE_GIVE_UP + 2)
+        await until(lambda: scripts.processes[-1].asked == 1)
+        scripts.processes[-1].say(shot(0), Ended("end", finished=True))
+        assert indices(await ended) == [0]
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.count("waiting until it can be") == limits.CAPTURE_GIVE_UP + 1
+    assert "given up" not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "says"),
+    [
+        (errno.EACCES, ConfigurationError, "Permission denied; let the daemon's user read it"),
+        (errno.EIO, SourceError, "Input/output error"),
+    ],
+)
+def test_a_video_that_cannot_be_read_at_the_start_says_whose_fault_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], says: str
+) -> None:
+    """What may not be read is the operator's to mend; a share in trouble is worth another start."""
+    path = make_video(tmp_path / "a.mp4", 3)
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(kind, match=f"CLEAVE_EDGE_SOURCE=.*a.mp4: it cannot be read: {says}") as error:
+            video_file(path)
+    assert type(error.value) is kind
+
+
+def test_a_share_that_hangs_holds_neither_the_stop_nor_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop goes on while the video's file is looked at, and nobody waits for that."""
+    path = make_video(tmp_path / "a.mp4", 3)
+    hangs, released = threading.Event(), threading.Event()
+    came_back: list[bool] = []
+
+    def hang(path: Path) -> ImageFile:
+        hangs.set()
+        came_back.append(released.wait(20.0))  # for ever, but a test that fails should end
+        return video_file(path)
+
+    async def main() -> None:
+        player = Player(path)
+        monkeypatch.setattr(module, "look_at_video", hang)
+        ended = asyncio.create_task(player.to_the_end())
+        await until(hangs.is_set)
+        player.stop.set()
+        assert await ended == []
+
+    run(main())
+    assert came_back == []
+    released.set()

@@ -70,6 +70,7 @@ def test_names_of_models_are_names_of_files() -> None:
     assert file_name(TINY) == "tests.tiny_model-factory"
 
 
+@pytest.mark.alone
 @pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="binds RPC to the interface lo")
 def test_three_channels_take_turns(tmp_path: Path) -> None:
@@ -81,6 +82,7 @@ def test_three_channels_take_turns(tmp_path: Path) -> None:
     assert all(len(visit) == 2 and min(visit) > 0 for row in rows.values() for visit in row.rounds)
 
 
+@pytest.mark.alone
 @pytest.mark.system
 def test_a_point_is_measured_beside_all_that_it_is_compared_with(tmp_path: Path) -> None:
     """One round on one link; a run that goes on finds the point and starts nothing."""

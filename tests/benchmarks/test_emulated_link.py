@@ -20,6 +20,8 @@ import uvloop
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape, obey, parse_address, parse_forward
 from benchmarks.emulated_link_proxy import Address
 
+pytestmark = pytest.mark.alone
+
 Run = Callable[[Coroutine[object, object, None]], None]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -12,6 +12,8 @@ import pytest
 from benchmarks.emulated_link import EmulatedLink, Forward
 from tests.event_loop import run, until
 
+pytestmark = pytest.mark.alone
+
 SOON_S = 0.2
 """Long enough for what comes to have come; what is shown not to come is shown for this long."""
 

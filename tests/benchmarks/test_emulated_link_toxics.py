@@ -9,6 +9,8 @@ import pytest
 from benchmarks.emulated_link import EmulatedLink, Forward, LinkShape, obey
 from tests.event_loop import run, until
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_connection_that_has_sent_its_limit_breaks_on_both_sides() -> None:
     """What came before the limit arrives; then there is a reset, and the next connection has its own limit."""

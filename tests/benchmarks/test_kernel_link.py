@@ -9,6 +9,8 @@ import pytest
 from benchmarks.kernel_link import KernelLink, kernel_link, why_not
 from benchmarks.network_namespaces import CLOUD_HOST
 
+pytestmark = pytest.mark.alone
+
 WHY_NOT = why_not()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 
 @contextlib.contextmanager
 def forwarder() -> Iterator[tuple[subprocess.Popen[str], socket.socket, socket.socket]]:

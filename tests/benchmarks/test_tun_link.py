@@ -14,6 +14,8 @@ import pytest
 from benchmarks.network_namespaces import CLOUD_HOST
 from benchmarks.tun_link import TunLink, tun_link, why_not
 
+pytestmark = pytest.mark.alone
+
 WHY_NOT = why_not()
 needs_devices = pytest.mark.skipif(WHY_NOT is not None, reason=f"no link by TUN devices here: {WHY_NOT}")
 

@@ -15,6 +15,7 @@ from tests.fuzz.run import BYTEWISE, run_block, run_blocks, table, total
 MUTANTS = 1_000_000
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # a busy machine is no reason to fail
 def test_a_million_mutants_are_heard_or_refused_whole_and_cut() -> None:
     """No stream raises anything but the peer's protocol error, or is heard otherwise when it comes in pieces.

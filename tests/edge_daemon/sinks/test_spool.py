@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.files import write_all
 from edge_daemon.sinks import spool as module
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.spool import Batch, Spool, SpoolBound
+from edge_daemon.sinks.spool_segment import Segment
 from tests.edge_daemon.sinks.letters import drain, letter, letters, numbers
 
 WIDE = SpoolBound(1_000_000, 100_000)
@@ -298,6 +300,84 @@ def test_files_that_vanish_stop_nothing(tmp_path: Path) -> None:
     spool.put(letters(3))
     assert drain(spool) == [2, 3]
     assert spool.damaged == 2
+
+
+def unreadable(patch: pytest.MonkeyPatch, reason: int, *paths: Path) -> None:
+    """Have reading these files fail until the patch is undone."""
+    pieces = Segment._pieces
+
+    def refuse(segment: Segment) -> Iterator[bytes]:
+        if segment.path in paths:
+            raise OSError(reason, os.strerror(reason))
+        return pieces(segment)
+
+    patch.setattr(Segment, "_pieces", refuse)
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_for_a_moment_is_not_lost(tmp_path: Path, reason: int) -> None:
+    """Neither giving nor confirming takes anything off meanwhile; what is older and can be read is given."""
+    spool = spool_in(tmp_path, SpoolBound(1_000_000, 32))  # two a file
+    spool.put(letters(*range(6)))
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool)[1:])
+        batch = spool.peek(9, 10_000)
+        assert numbers(batch) == [0, 1]
+        spool.confirm(batch)
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            spool.peek(9, 10_000)
+    batch = spool.peek(3, 10_000)
+    assert numbers(batch) == [2, 3, 4]
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool))
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            spool.confirm(batch)
+        assert spool.records == 4, "all or none"
+    spool.confirm(batch)
+    assert drain(spool) == [5]
+    assert (spool.damaged, spool.dropped) == (0, 0)
+
+
+def test_what_is_confirmed_as_a_whole_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    batch = spool.peek(9, 10_000)
+    unreadable(monkeypatch, errno.EIO, *segments(spool))
+    spool.confirm(batch)
+    assert (spool.records, spool.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_what_follows_what_was_given_up_is_sent(tmp_path: Path, given: int) -> None:
+    """In the same file, which was damaged before or amid its sending, and can be written to all the same."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    before = spool.peek(1, 10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, errno.EBADMSG, *segments(spool))
+        spool.confirm(before if given else spool.peek(9, 10_000))
+    assert (spool.records, spool.nbytes, spool.damaged) == (0, 0, 2 - given)
+    spool.put(letters(2, 3))
+    assert len(segments(spool)) == 1
+    assert drain(spool, 1) == [2, 3]
+    assert spool.damaged == 2 - given
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.ESTALE])
+def test_a_file_that_cannot_be_read_at_the_start_is_waited_for(tmp_path: Path, reason: int) -> None:
+    """No descriptor is left, say: it is sound, and is not put aside."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    spool.close()
+    found = Spool(tmp_path, WIDE, synced=False)
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool))
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            found.open("results", lambda: "")
+    found.open("results", lambda: "")
+    assert drain(found) == [0, 1]
 
 
 def test_a_file_that_is_none_is_put_aside(tmp_path: Path) -> None:

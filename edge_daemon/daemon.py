@@ -146,6 +146,7 @@ class EdgeDaemon:
             record=self._record,
         )
         self._status = StatusFile(settings.state_dir, "CLEAVE_EDGE_STATE_DIR")
+        self._status_fails = False
         self.view = EdgeView(
             settings=settings,
             identity=self._identity,
@@ -322,10 +323,18 @@ class EdgeDaemon:
         self._write_status()
 
     def _write_status(self) -> None:
-        if self._controller.started:
+        """Have others see how the edge is. A bug in that is said once, and costs the status, never a frame."""
+        if not self._controller.started:
+            return
+        try:
             status = self.view.status()
             self._sinks.tell(status)
             self._status.write(status)
+            self._status_fails = False
+        except Exception:
+            if not self._status_fails:
+                log.exception("no status: a bug; frames go on")
+            self._status_fails = True
 
     async def _record(self, record: FrameRecord) -> None:
         self.observers.tell(record)

@@ -61,7 +61,7 @@ class Batch:
 
 
 class Spool:
-    """A queue of messages on disk. Its methods block; one thread may call them.
+    """A queue of messages on disk. Its methods block; one thread may call them, any thread its properties.
 
     Messages are numbered as they come. A segment holds a run of numbers, memory the last ones.
     """
@@ -72,7 +72,8 @@ class Spool:
         self._synced = synced
         self._lock = -1
         self._opened = False
-        self._segments: deque[Segment] = deque()
+        self._segments: tuple[Segment, ...] = ()
+        """Replaced as a whole: the event loop adds them up (`records`, `nbytes`) while the thread changes them."""
         self._writing = False
         """Whether the last segment may still be appended to."""
         self._next_index = 0
@@ -106,7 +107,7 @@ class Spool:
         paths = segment_paths(self.directory)
         begins = not paths if kept is None else kept.results not in (None, results)
         position = replace(kept or Position(), results=results)
-        self._segments.clear()
+        self._segments = ()
         self._end = 0
         for path in paths:
             self._find(path, position)
@@ -145,7 +146,7 @@ class Spool:
             log.error("spool: a file is damaged", kept=str(put_aside(path)), reason=error.strerror)
             return
         if segment.records:
-            self._segments.append(segment)
+            self._segments = (*self._segments, segment)
             self._end += segment.records
         else:
             path.unlink(missing_ok=True)
@@ -204,7 +205,7 @@ class Spool:
         except OSError:
             self._writing = False  # nothing follows what a failed write may have left
             if not segment.records:
-                self._segments.pop()
+                self._segments = self._segments[:-1]
                 with contextlib.suppress(OSError):
                     segment.path.unlink(missing_ok=True)
             raise
@@ -224,7 +225,7 @@ class Spool:
         segment.create()
         if self._synced:
             sync_directory(self.directory)
-        self._segments.append(segment)
+        self._segments = (*self._segments, segment)
         self._writing = True
         return segment
 
@@ -270,7 +271,7 @@ class Spool:
 
         Raises `OSError`.
         """
-        for segment in tuple(self._segments):
+        for segment in self._segments:
             try:
                 yield from zip(
                     range(segment.first, segment.first + segment.records), segment.messages(), strict=False
@@ -323,7 +324,8 @@ class Spool:
 
     def _remove_oldest(self) -> None:
         """Remove the oldest segment; first, write down that it is done with."""
-        segment = self._segments.popleft()
+        segment, *rest = self._segments
+        self._segments = tuple(rest)
         self._writing = self._writing and bool(self._segments)
         with contextlib.suppress(OSError):
             self.save()

@@ -331,6 +331,37 @@ def test_a_state_directory_that_cannot_be_written_stops_no_frame(
     run(main())
 
 
+def test_a_status_that_cannot_be_made_stops_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug in what is shown is said once, and ends nothing."""
+    site = Site(tmp_path)
+    site.put(0)
+
+    def broken() -> dict[str, Any]:
+        raise RuntimeError("mutated during iteration")
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", when_drained="wait")
+        looks, look = 0, daemon._rate.look
+
+        def counted(*what: Any) -> None:
+            nonlocal looks
+            looks += 1
+            look(*what)
+
+        monkeypatch.setattr(daemon._rate, "look", counted)
+        monkeypatch.setattr(daemon.view, "status", broken)
+        async with going(daemon):
+            await until(lambda: looks >= 2)
+            site.put(1)
+            await until(lambda: len(site.records) == 2)
+        site.assert_all_answered(2)
+
+    run(main())
+    assert capsys.readouterr().out.count("no status: a bug") == 1
+
+
 @pytest.mark.parametrize(
     "profile",
     [

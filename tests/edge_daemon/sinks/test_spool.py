@@ -158,6 +158,29 @@ def test_what_is_dropped_on_its_way_disturbs_nothing(tmp_path: Path) -> None:
     assert drain(spool) == list(range(8, 24))
 
 
+@pytest.mark.parametrize("change", ["one begins", "one goes"])
+def test_it_can_be_added_up_while_files_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The event loop says how much waits at any moment, also while the thread begins a file or removes one."""
+    spool = spool_in(tmp_path, SpoolBound(1_000_000, 16))  # one message a file
+    spool.put(letters(0, 1, 2))
+    files, size = segments(spool), spool.nbytes
+    turns = iter([True])
+
+    def overtaken(segment: Segment) -> int:
+        if next(turns, False):
+            if change == "one begins":
+                spool.put(letters(3))
+            else:
+                spool.confirm(spool.peek(1, 10_000))
+        return segment.end - segment.start
+
+    monkeypatch.setattr(Segment, "nbytes", property(overtaken))
+    assert 0 < spool.nbytes <= size, "as it was, or less by what has gone"
+    assert segments(spool) != files
+
+
 def test_a_full_disk_keeps_messages_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be sent from there, in order; with room again they are written; no file is left empty."""
     spool = spool_in(tmp_path)

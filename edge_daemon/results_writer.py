@@ -1,7 +1,7 @@
 """Puts records on the disk off the event loop, as many at a time as have come meanwhile (group commit).
 
     lanes ──put()──► pending ──► writer thread: write, fsync ──► counted
-                     at most 64
+                     at most 64; then lanes wait, or with `drop` the record does not count
 
 A lane goes on to its next frame as soon as its record is pending; a frame counts once its record is safe. While one
 batch is on its way to the disk the next one gathers, so a slow disk makes batches longer, not frames slower.
@@ -26,7 +26,7 @@ from edge_daemon.results_file import ResultsTarget
 log = structlog.get_logger()
 
 MOST_PENDING = 64
-"""Records that wait for the disk, the batch on its way included; then frames wait."""
+"""Records that wait for the disk, the batch on its way included; then frames wait, or are dropped."""
 RETRY_S = 1.0
 """Results that cannot be written (a full disk) are tried again this often."""
 
@@ -43,7 +43,8 @@ class ResultsWriter:
     """Owns the thread that writes. Its methods are the event loop's.
 
     When records cannot be written they are tried again until they can, and frames wait; with `drop` they are
-    dropped and counted instead. Both are said once. `committed` is given the lines that are safe, in the order in
+    dropped and counted instead, and so are those that find no room since the disk is slow or hangs. Each is said
+    once. `committed` is given the lines that are safe, in the order in
     which they are; `reader_gone` is called when nobody reads a pipe any more.
     """
 
@@ -70,6 +71,8 @@ class ResultsWriter:
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
         self._bug: BaseException | None = None
+        self._behind = False
+        """Whether records find no room, until all that had come are safe."""
         self.trouble: str | None = None
         """Why records cannot be written now."""
 
@@ -79,7 +82,10 @@ class ResultsWriter:
         return self._unwritten
 
     async def put(self, record: FrameRecord) -> None:
-        """Take a record of a frame that has been processed; wait while too many are not safe yet."""
+        """Take a record of a frame that has been processed; wait, or drop it, while too many are not safe yet."""
+        if self._drop and self._unwritten >= MOST_PENDING:
+            self._no_room()
+            return
         line = Line((record.to_json() + "\n").encode(), record.error is not None)
         while self._unwritten >= MOST_PENDING:
             await self._change()
@@ -87,6 +93,18 @@ class ResultsWriter:
         with self._lock:
             self._pending.append(line)
             self._lock.notify()
+
+    def _no_room(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+        if not self._behind:
+            log.error(
+                "the disk does not keep up with the results, frames are dropped",
+                path=self._target.name,
+                waiting=self._unwritten,
+            )
+        self._behind = True
+        self._ledger.note(FrameEvent.UNRECORDED)
 
     async def flush(self) -> None:
         """Wait until all records are safe or dropped."""
@@ -164,6 +182,7 @@ class ResultsWriter:
 
     def _less(self, count: int) -> None:
         self._unwritten -= count
+        self._behind = self._behind and self._unwritten > 0
         self._changed.set()
 
     def _in_trouble(self, error: OSError | CleaveError, nbytes: int, free_bytes: int | None) -> None:

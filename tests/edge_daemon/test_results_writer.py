@@ -173,6 +173,43 @@ def test_where_the_latest_counts_records_without_room_are_dropped(
     assert said.count("results can be written again") == 1
 
 
+def test_where_the_latest_counts_a_disk_that_hangs_holds_no_frame(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What finds no room is dropped and counted, and it is said once; what had room is written when it goes on."""
+
+    async def main() -> None:
+        async with desk(drop=True) as at:
+            for round_ in range(1, 3):
+                at.target.may_go_on.clear()
+                await at.put(*range(MOST_PENDING + 5))
+                assert at.ledger.counts.dropped_unrecorded == 5 * round_
+                assert at.ledger.counts.recording == at.writer.unwritten == MOST_PENDING
+                at.target.may_go_on.set()
+                await at.writer.flush()
+                assert at.ledger.counts.answered == MOST_PENDING * round_
+            assert b"".join(at.target.batches) == b"".join(map(line, range(MOST_PENDING))) * 2
+
+    run(main())
+    assert capsys.readouterr().out.count("the disk does not keep up") == 2, "once each time"
+
+
+def test_where_the_latest_counts_a_bug_is_no_slow_disk() -> None:
+    """Whoever finds no room since the thread has failed is told so: nothing would ever be written again."""
+
+    async def main() -> None:
+        async with desk(drop=True) as at:
+            at.target.may_go_on.clear()
+            await at.put(*range(MOST_PENDING))
+            at.target.refusal = ZeroDivisionError("a bug")
+            at.target.may_go_on.set()
+            await until(lambda: at.writer._bug is not None)
+            with pytest.raises(ZeroDivisionError):
+                await at.put(99)
+
+    run(main())
+
+
 def test_nobody_reading_a_pipe_is_told_and_nothing_is_waited_for() -> None:
     """`cleave-edge | head` has seen enough: that is no error."""
 

@@ -196,11 +196,11 @@ class EdgeDaemon:
                 for task in background:
                     task.cancel()
         finally:
+            await self._results.stop(timeout_s=0.3)  # first: what is safe by now is answered, and not left
             self._ledger.close()
             self._write_status()
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
-            self._results.stop(timeout_s=0.3)
             self._sinks.stop(timeout_s=0.3)
         log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 

@@ -68,6 +68,8 @@ class ResultsWriter:
         self._pending: deque[Line] = deque()
         self._lock = threading.Condition()
         self._stopped = threading.Event()
+        self._ended = False
+        """Nothing is counted any more."""
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
         self._bug: BaseException | None = None
@@ -117,8 +119,11 @@ class ResultsWriter:
         self._changed.clear()
         await self._changed.wait()
 
-    def stop(self, timeout_s: float) -> None:
-        """End the thread; wait for what it is at for `timeout_s` at most. What it has not begun is not written."""
+    async def stop(self, timeout_s: float) -> None:
+        """End the thread; wait for what it is at for `timeout_s` at most. What it has not begun is not written.
+
+        What is safe by then is counted, and nothing after that: the next start finds it in the results.
+        """
         self._stopped.set()
         with self._lock:
             self._pending.clear()
@@ -126,6 +131,8 @@ class ResultsWriter:
         self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self._target.close()
+        await asyncio.sleep(0)  # what the thread has told is heard in this turn
+        self._ended = True
 
     # --- on the thread ----------------------------------------------------------------------------------
     def _work(self) -> None:
@@ -164,9 +171,13 @@ class ResultsWriter:
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-            self._loop.call_soon_threadsafe(what, *arguments)
+            self._loop.call_soon_threadsafe(self._hear, what, *arguments)
 
     # --- on the event loop again ------------------------------------------------------------------------
+    def _hear(self, what: Callable[..., None], *arguments: object) -> None:
+        if not self._ended:
+            what(*arguments)
+
     def _safe(self, batch: Sequence[Line]) -> None:
         if self.trouble is not None:
             log.info("results can be written again", path=self._target.name)

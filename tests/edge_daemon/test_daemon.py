@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,6 +268,39 @@ def test_nobody_reading_the_results_ends_the_run(tmp_path: Path, monkeypatch: py
         await daemon.run()
         assert daemon.stop.is_set()
         FrameCounts(**site.status["frames"])
+
+    run(main())
+
+
+def test_a_record_that_is_safe_on_the_way_down_is_answered_and_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk answers when the run has ended, and the thread that writes is waited for: the counts add up."""
+    monkeypatch.setattr(module, "DRAIN_S", 0.0)
+    site = Site(tmp_path)
+    site.put(0)
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", when_drained="wait")
+        target, thread = daemon._results._target, daemon._results._thread
+        commit, join, begun, go = target.commit, thread.join, threading.Event(), threading.Event()
+
+        def hang(lines: bytes) -> None:
+            begun.set()
+            go.wait()
+            commit(lines)
+
+        def wait(_: float) -> None:
+            go.set()
+            join()
+
+        monkeypatch.setattr(target, "commit", hang)
+        monkeypatch.setattr(thread, "join", wait)
+        async with going(daemon):
+            await until(begun.is_set)
+        site.assert_all_answered(1)
+        counts = FrameCounts(**site.status["frames"])
+        assert (counts.answered, counts.left) == (1, 0)
 
     run(main())
 

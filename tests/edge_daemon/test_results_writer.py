@@ -78,7 +78,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
     made = Desk(**options)
     yield made
     made.target.may_go_on.set()
-    made.writer.stop(5.0)
+    await made.writer.stop(5.0)
     assert made.target.closed
 
 
@@ -249,8 +249,40 @@ def test_the_end_does_not_wait_for_a_disk_that_does_not_answer(way: str) -> None
             at.target.refusal = FULL
             await at.put(0)
             await until(lambda: at.target.attempts >= 1)
-            at.writer.stop(0.05)
+            await at.writer.stop(0.05)
             assert at.target.closed == (way == "full")
+
+    run(main())
+
+
+@pytest.mark.parametrize("answers", ["in time", "late"])
+def test_what_is_safe_at_the_end_is_counted_and_what_is_later_is_not(
+    monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    """A frame is answered or left, never both: the disk answers while the end waits for it, or after that."""
+
+    async def main() -> None:
+        async with desk() as at:
+            at.target.may_go_on.clear()
+            await at.put(0)
+            await until(lambda: at.target.attempts == 1)
+            thread = at.writer._thread
+            join = thread.join
+
+            def finish(_: float) -> None:
+                at.target.may_go_on.set()
+                join()
+
+            with monkeypatch.context() as patch:
+                patch.setattr(thread, "join", finish if answers == "in time" else lambda _: None)
+                await at.writer.stop(0.3)
+            at.ledger.close()
+            at.target.may_go_on.set()
+            join()
+            await asyncio.sleep(0)  # what the thread told would be heard in this turn
+            assert at.target.batches == [line(0)]
+            counts = at.ledger.counts
+            assert (counts.answered, counts.left) == ((1, 0) if answers == "in time" else (0, 1))
 
     run(main())
 
@@ -277,7 +309,7 @@ def test_many_records_share_one_fsync(tmp_path: Path, monkeypatch: pytest.Monkey
             await writer.put(record(number, f"{number}.jpg"))
         first.set()
         await writer.flush()
-        writer.stop(5.0)
+        await writer.stop(5.0)
         assert ledger.counts.answered == MOST_PENDING
 
     run(main())

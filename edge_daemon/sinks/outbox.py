@@ -203,7 +203,7 @@ class Outbox:
 
     # --- and go out -------------------------------------------------------------------------------------
     async def next(self, most: int, most_bytes: int, wait_s: float = 0.0) -> Batch:
-        """Return the oldest messages, once there is one; wait up to `wait_s` for there to be `most`."""
+        """Return the oldest messages, once there is one; wait up to `wait_s` for the batch to be full."""
         give_up_at: float | None = None
         while True:
             self._spooled.clear()
@@ -214,7 +214,7 @@ class Outbox:
                 continue
             give_up_at = give_up_at or self._clock() + wait_s
             left_s = give_up_at - self._clock()
-            if len(batch.messages) >= most or left_s <= 0:
+            if batch.full or left_s <= 0:
                 return batch
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):

@@ -54,10 +54,14 @@ class SpoolBound:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The oldest messages, and the number of the one that follows them. Damaged ones are left out."""
+    """The oldest messages, and the number of the one that follows them. Damaged ones are left out.
+
+    It is `full` when it has as many messages as were asked for, or no room for the one that follows.
+    """
 
     end: int
     messages: tuple[Message, ...] = ()
+    full: bool = False
 
 
 class Spool:
@@ -257,14 +261,14 @@ class Spool:
                 if message is not None:
                     room -= _nbytes(message)
                     if taken and (len(taken) == most or room < 0):
-                        return Batch(number, tuple(taken))
+                        return Batch(number, tuple(taken), full=True)
                     taken.append(message)
                 end = number + 1
         except OSError:
             if not taken:
                 raise
             return Batch(end, tuple(taken))
-        return Batch(self._end, tuple(taken))
+        return Batch(self._end, tuple(taken), full=len(taken) == most or room <= 0)
 
     def _numbered(self) -> Iterator[tuple[int, Message | None]]:
         """Yield all messages with their numbers; damaged ones are none, and those of a file that is gone missing.

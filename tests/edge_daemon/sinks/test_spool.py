@@ -55,6 +55,24 @@ def test_messages_come_out_in_the_order_they_went_in(tmp_path: Path) -> None:
     assert (spool.records, spool.nbytes, spool.dropped, spool.damaged) == (0, 0, 0, 0)
 
 
+def test_a_batch_says_that_it_is_full(tmp_path: Path) -> None:
+    """By messages or by bytes: waiting for others would not make it larger."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1, 2))
+    size = spool.nbytes // 3
+    for most, most_bytes, count, full in (
+        (4, 10_000, 3, False),
+        (3, 10_000, 3, True),
+        (2, 10_000, 2, True),
+        (4, 3 * size, 3, True),
+        (4, 3 * size + 1, 3, False),
+        (4, 3 * size - 1, 2, True),
+        (4, 1, 1, True),
+    ):
+        batch = spool.peek(most, most_bytes)
+        assert (len(batch.messages), batch.full) == (count, full), (most, most_bytes)
+
+
 def test_an_empty_spool_gives_nothing(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     assert spool.peek(5, 100) == Batch(0)

@@ -24,7 +24,7 @@ import structlog
 
 from common.errors import CleaveError, ConfigurationError
 from common.files import PASSING, make_directory, sync_directory, write_all
-from edge_daemon.results_rotation import Rotation, rotate, rotated
+from edge_daemon.results_rotation import Rotation, remove_old, rotate, rotated
 from edge_daemon.results_scan import Scan, aside, cut_out, scan
 
 log = structlog.get_logger()
@@ -134,6 +134,7 @@ class ResultsFile:
         self._path = path
         self._rotation = rotation
         self._cannot_rotate: str | None = None
+        self._cannot_remove: str | None = None
         self._descriptor = -1
         self._cut_to: int | None = None
         try:
@@ -205,7 +206,7 @@ class ResultsFile:
         if self._rotation is None or not size or size + nbytes <= self._rotation.nbytes:
             return
         try:
-            full = rotate(self._path, self._rotation.keep)
+            full = rotate(self._path)
         except OSError as error:
             if self._cannot_rotate != error.strerror:
                 log.error(
@@ -216,6 +217,18 @@ class ResultsFile:
         log.info("results rotated", path=self.name, full=str(full), bytes=size)
         self._cannot_rotate = None
         self._open()
+        self._remove_old(self._rotation.keep)
+
+    def _remove_old(self, keep: int) -> None:
+        """Remove rotated files that are not kept. Those that cannot be removed stay until the next rotation."""
+        try:
+            remove_old(self._path, keep)
+        except OSError as error:
+            if self._cannot_remove != error.strerror:
+                log.error("old results cannot be removed; they stay", path=self.name, reason=error.strerror)
+            self._cannot_remove = error.strerror
+        else:
+            self._cannot_remove = None
 
     def _be_there(self) -> None:
         """Have the file open under its own name: it may have been deleted, or moved away by who rotates logs."""

@@ -20,6 +20,7 @@ import structlog
 
 from common.limits import MIB
 from edge_daemon.sinks.disk_thread import DiskThread
+from edge_daemon.sinks.disk_trouble import DiskTrouble
 from edge_daemon.sinks.messages import Message
 from edge_daemon.sinks.results_history import ResultsHistory
 from edge_daemon.sinks.spool import Batch, Spool
@@ -85,9 +86,8 @@ class Outbox:
         """Something was sent, or cannot be."""
         self._saved_at = clock()
         self._unsaved = False
-        self._trouble: str | None = None
-        self._unreadable: str | None = None
-        """Why what waits cannot be read now."""
+        self._unwritable = DiskTrouble(self._log, spool.directory, "written")
+        self._unreadable = DiskTrouble(self._log, spool.directory, "read")
         self._connected = False
         self._reasons: list[str] = []
         """Why the receiver is away, each said once."""
@@ -109,7 +109,7 @@ class Outbox:
         )
 
     def _last_error(self) -> str | None:
-        trouble = self._trouble or self._unreadable
+        trouble = self._unwritable.reason or self._unreadable.reason
         return self._reasons[-1] if self._reasons else trouble and f"spool: {trouble}"
 
     @property
@@ -138,7 +138,7 @@ class Outbox:
         await self._open()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S if self._trouble or self._unsaved else None):
+                async with asyncio.timeout(RETRY_S if self._unwritable.reason or self._unsaved else None):
                     await self._came.wait()
             self._came.clear()
             await self._write()
@@ -148,10 +148,10 @@ class Outbox:
             try:
                 filled = await self.disk.run(self._fill)
             except OSError as error:
-                self._in_trouble(error)
+                self._unwritable.go_on(error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._out_of_trouble()
+            self._unwritable.end()
             self._spooled.set()
             if self._spool.records:
                 self._log.info("sink: records wait", records=self._spool.records, from_results=filled)
@@ -180,10 +180,10 @@ class Outbox:
         try:
             took = await self.disk.run(self._put, batch)
         except OSError as error:
-            self._in_trouble(error)
+            self._unwritable.go_on(error)
         else:
             if took:
-                self._out_of_trouble()
+                self._unwritable.end()
         self._moving = 0
         self._tell_dropped()
         self._spooled.set()
@@ -241,7 +241,7 @@ class Outbox:
     async def _take_off(self, batch: Batch) -> None:
         error = await self._read(self._confirm, batch)
         if error is not None:
-            self._in_trouble(error)
+            self._unwritable.go_on(error)
             self._came.set()  # `run` tries to save again; what is unsaved is sent twice at worst
 
     def _confirm(self, batch: Batch) -> OSError | None:
@@ -261,10 +261,10 @@ class Outbox:
             try:
                 result = await self.disk.run(job, *arguments, **options)
             except OSError as error:
-                self._cannot_read(error)
+                self._unreadable.go_on(error)
                 await asyncio.sleep(RETRY_S)
             else:
-                self._can_read()
+                self._unreadable.end()
                 return result
 
     def reached(self) -> None:
@@ -301,32 +301,6 @@ class Outbox:
             self._history.close()
 
     # --- saying so --------------------------------------------------------------------------------------
-    def _in_trouble(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        if reason != self._trouble:
-            self._log.error(
-                "sink: the spool cannot be written", path=str(self._spool.directory), reason=reason
-            )
-        self._trouble = reason
-
-    def _out_of_trouble(self) -> None:
-        if self._trouble is not None:
-            self._log.info("sink: the spool can be written again", path=str(self._spool.directory))
-        self._trouble = None
-
-    def _cannot_read(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        if reason != self._unreadable:
-            self._log.error(
-                "sink: the spool cannot be read, records wait", path=str(self._spool.directory), reason=reason
-            )
-        self._unreadable = reason
-
-    def _can_read(self) -> None:
-        if self._unreadable is not None:
-            self._log.info("sink: the spool can be read again", path=str(self._spool.directory))
-        self._unreadable = None
-
     def _tell_dropped(self) -> None:
         dropped = self._spool.dropped + self._dropped
         if dropped > self._told_dropped and not self._said_dropped:

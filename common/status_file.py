@@ -34,11 +34,15 @@ class StatusFile:
     def write(self, status: Mapping[str, Any]) -> None:
         """Replace the file. A full disk is logged, once, and stops nothing."""
         scratch = self.path.with_suffix(".new")
+        text = to_json(status, indent=1) + "\n"
         try:
             if not self._made:
                 self._make_directory()
-            scratch.write_text(to_json(status, indent=1) + "\n", encoding="utf-8")
-            os.replace(scratch, self.path)
+            try:
+                self._replace(scratch, text)
+            except FileNotFoundError:
+                self._make_again()
+                self._replace(scratch, text)
             self._failing = False
         except OSError as error:
             if not self._failing:
@@ -46,6 +50,15 @@ class StatusFile:
             self._failing = True
             with contextlib.suppress(OSError):  # half a file would keep the room it has
                 scratch.unlink(missing_ok=True)
+
+    def _replace(self, scratch: Path, text: str) -> None:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, self.path)
+
+    def _make_again(self) -> None:
+        """Make a directory that was deleted, but not what it was in: that may be a disk that is away for now."""
+        self.path.parent.mkdir(exist_ok=True)
+        log.warning("the state directory was deleted; it is made again", path=str(self.path.parent))
 
     def _make_directory(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

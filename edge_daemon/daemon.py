@@ -146,6 +146,7 @@ class EdgeDaemon:
             record=self._record,
         )
         self._status = StatusFile(settings.state_dir, "CLEAVE_EDGE_STATE_DIR")
+        self._status_fails = False
         self.view = EdgeView(
             settings=settings,
             identity=self._identity,
@@ -195,11 +196,11 @@ class EdgeDaemon:
                 for task in background:
                     task.cancel()
         finally:
+            await self._results.stop(timeout_s=0.3)  # first: what is safe by now is answered, and not left
             self._ledger.close()
             self._write_status()
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
-            self._results.stop(timeout_s=0.3)
             self._sinks.stop(timeout_s=0.3)
         log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 
@@ -322,10 +323,18 @@ class EdgeDaemon:
         self._write_status()
 
     def _write_status(self) -> None:
-        if self._controller.started:
+        """Have others see how the edge is. A bug in that is said once, and costs the status, never a frame."""
+        if not self._controller.started:
+            return
+        try:
             status = self.view.status()
             self._sinks.tell(status)
             self._status.write(status)
+            self._status_fails = False
+        except Exception:
+            if not self._status_fails:
+                log.exception("no status: a bug; frames go on")
+            self._status_fails = True
 
     async def _record(self, record: FrameRecord) -> None:
         self.observers.tell(record)

@@ -16,7 +16,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +23,9 @@ import structlog
 
 from common.errors import CleaveError, ConfigurationError
 from common.files import PASSING, make_directory, sync_directory, write_all
-from edge_daemon.results_rotation import Rotation, rotate, rotated
+from edge_daemon.results_rotation import Rotation, remove_old, rotate, rotated
 from edge_daemon.results_scan import Scan, aside, cut_out, scan
+from edge_daemon.results_stream import ResultsStream
 
 log = structlog.get_logger()
 
@@ -79,33 +79,6 @@ def open_results(target: str, rotation: Rotation | None = None) -> ResultsTarget
         raise (ConfigurationError if error.errno in OPERATORS else ResultsUnavailableError)(said) from error
 
 
-class ResultsStream:
-    """Standard output, a pipe or a device: what is written is gone, and nothing is continued."""
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.name = str(path) if path is not None else "stdout"
-        self.path: Path | None = None
-        self.found = Scan()
-        self._file = path.open("ab", buffering=0) if path is not None else None
-
-    def commit(self, lines: bytes) -> None:
-        if self._file is not None:
-            write_all(self._file.fileno(), lines)
-        else:
-            sys.stdout.buffer.write(lines)
-            sys.stdout.buffer.flush()
-
-    def free_bytes(self) -> int | None:
-        return None
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        else:  # or the interpreter complains when it ends, after `| head` has seen enough
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-
-
 class ResultsFile:
     """A file of records, held by one daemon at a time. Its methods block on the disk."""
 
@@ -115,6 +88,7 @@ class ResultsFile:
         self._path = path
         self._rotation = rotation
         self._cannot_rotate: str | None = None
+        self._cannot_remove: str | None = None
         self._descriptor = -1
         self._cut_to: int | None = None
         try:
@@ -186,7 +160,7 @@ class ResultsFile:
         if self._rotation is None or not size or size + nbytes <= self._rotation.nbytes:
             return
         try:
-            full = rotate(self._path, self._rotation.keep)
+            full = rotate(self._path)
         except OSError as error:
             if self._cannot_rotate != error.strerror:
                 log.error(
@@ -197,6 +171,18 @@ class ResultsFile:
         log.info("results rotated", path=self.name, full=str(full), bytes=size)
         self._cannot_rotate = None
         self._open()
+        self._remove_old(self._rotation.keep)
+
+    def _remove_old(self, keep: int) -> None:
+        """Remove rotated files that are not kept. Those that cannot be removed stay until the next rotation."""
+        try:
+            remove_old(self._path, keep)
+        except OSError as error:
+            if self._cannot_remove != error.strerror:
+                log.error("old results cannot be removed; they stay", path=self.name, reason=error.strerror)
+            self._cannot_remove = error.strerror
+        else:
+            self._cannot_remove = None
 
     def _be_there(self) -> None:
         """Have the file open under its own name: it may have been deleted, or moved away by who rotates logs."""

@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.files import sync_directory
 from common.limits import MIB
 
 NUMBER = re.compile(r"\d{6,}")
@@ -42,13 +41,20 @@ def rotated(path: Path) -> list[Path]:
     return [path.with_name(start + number) for number in sorted(filter(NUMBER.fullmatch, numbers), key=int)]
 
 
-def rotate(path: Path, keep: int) -> Path:
-    """Move a full results file away and remove those that are not kept; return its new name. Raises `OSError`."""
+def rotate(path: Path) -> Path:
+    """Move a full results file away; return its new name. Raises `OSError`: then it is where it was.
+
+    The new name is as safe as the directory: whoever begins the next file syncs it.
+    """
     before = rotated(path)
     number = int(before[-1].suffix.removeprefix(".")) + 1 if before else 1
     full = path.with_name(f"{path.name}.{number:06d}")
     path.rename(full)
-    sync_directory(path.parent)
-    for old in before[: max(len(before) + 1 - keep, 0)]:
-        old.unlink(missing_ok=True)
     return full
+
+
+def remove_old(path: Path, keep: int) -> None:
+    """Remove rotated files that are not kept. Raises `OSError`: what it could not remove, the next one may."""
+    files = rotated(path)
+    for old in files[: max(len(files) - keep, 0)]:
+        old.unlink(missing_ok=True)

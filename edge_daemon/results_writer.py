@@ -1,7 +1,7 @@
 """Puts records on the disk off the event loop, as many at a time as have come meanwhile (group commit).
 
     lanes ──put()──► pending ──► writer thread: write, fsync ──► counted
-                     at most 64
+                     at most 64; then lanes wait, or with `drop` the record does not count
 
 A lane goes on to its next frame as soon as its record is pending; a frame counts once its record is safe. While one
 batch is on its way to the disk the next one gathers, so a slow disk makes batches longer, not frames slower.
@@ -26,7 +26,7 @@ from edge_daemon.results_file import ResultsTarget
 log = structlog.get_logger()
 
 MOST_PENDING = 64
-"""Records that wait for the disk, the batch on its way included; then frames wait."""
+"""Records that wait for the disk, the batch on its way included; then frames wait, or are dropped."""
 RETRY_S = 1.0
 """Results that cannot be written (a full disk) are tried again this often."""
 
@@ -43,7 +43,8 @@ class ResultsWriter:
     """Owns the thread that writes. Its methods are the event loop's.
 
     When records cannot be written they are tried again until they can, and frames wait; with `drop` they are
-    dropped and counted instead. Both are said once. `committed` is given the lines that are safe, in the order in
+    dropped and counted instead, and so are those that find no room since the disk is slow or hangs. Each is said
+    once. `committed` is given the lines that are safe, in the order in
     which they are; `reader_gone` is called when nobody reads a pipe any more.
     """
 
@@ -67,9 +68,13 @@ class ResultsWriter:
         self._pending: deque[Line] = deque()
         self._lock = threading.Condition()
         self._stopped = threading.Event()
+        self._ended = False
+        """Nothing is counted any more."""
         self._thread = threading.Thread(target=self._work, name="results", daemon=True)
         self._thread.start()
         self._bug: BaseException | None = None
+        self._behind = False
+        """Whether records find no room, until all that had come are safe."""
         self.trouble: str | None = None
         """Why records cannot be written now."""
 
@@ -79,7 +84,10 @@ class ResultsWriter:
         return self._unwritten
 
     async def put(self, record: FrameRecord) -> None:
-        """Take a record of a frame that has been processed; wait while too many are not safe yet."""
+        """Take a record of a frame that has been processed; wait, or drop it, while too many are not safe yet."""
+        if self._drop and self._unwritten >= MOST_PENDING:
+            self._no_room()
+            return
         line = Line((record.to_json() + "\n").encode(), record.error is not None)
         while self._unwritten >= MOST_PENDING:
             await self._change()
@@ -87,6 +95,18 @@ class ResultsWriter:
         with self._lock:
             self._pending.append(line)
             self._lock.notify()
+
+    def _no_room(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+        if not self._behind:
+            log.error(
+                "the disk does not keep up with the results, frames are dropped",
+                path=self._target.name,
+                waiting=self._unwritten,
+            )
+        self._behind = True
+        self._ledger.note(FrameEvent.UNRECORDED)
 
     async def flush(self) -> None:
         """Wait until all records are safe or dropped."""
@@ -99,8 +119,11 @@ class ResultsWriter:
         self._changed.clear()
         await self._changed.wait()
 
-    def stop(self, timeout_s: float) -> None:
-        """End the thread; wait for what it is at for `timeout_s` at most. What it has not begun is not written."""
+    async def stop(self, timeout_s: float) -> None:
+        """End the thread; wait for what it is at for `timeout_s` at most. What it has not begun is not written.
+
+        What is safe by then is counted, and nothing after that: the next start finds it in the results.
+        """
         self._stopped.set()
         with self._lock:
             self._pending.clear()
@@ -108,6 +131,8 @@ class ResultsWriter:
         self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self._target.close()
+        await asyncio.sleep(0)  # what the thread has told is heard in this turn
+        self._ended = True
 
     # --- on the thread ----------------------------------------------------------------------------------
     def _work(self) -> None:
@@ -146,9 +171,13 @@ class ResultsWriter:
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-            self._loop.call_soon_threadsafe(what, *arguments)
+            self._loop.call_soon_threadsafe(self._hear, what, *arguments)
 
     # --- on the event loop again ------------------------------------------------------------------------
+    def _hear(self, what: Callable[..., None], *arguments: object) -> None:
+        if not self._ended:
+            what(*arguments)
+
     def _safe(self, batch: Sequence[Line]) -> None:
         if self.trouble is not None:
             log.info("results can be written again", path=self._target.name)
@@ -164,6 +193,7 @@ class ResultsWriter:
 
     def _less(self, count: int) -> None:
         self._unwritten -= count
+        self._behind = self._behind and self._unwritten > 0
         self._changed.set()
 
     def _in_trouble(self, error: OSError | CleaveError, nbytes: int, free_bytes: int | None) -> None:

@@ -58,16 +58,25 @@ class Gate:
 
     def knows_token(self, given: str) -> bool:
         """Compare in constant time."""
-        return self.token is not None and hmac.compare_digest(self.token.encode(), given.encode())
+        return self.token is not None and _equal(self.token, given)
 
     def lets_in(self, *, host: str, authorization: str, cookie: str) -> bool:
         """Say whether a request with these headers may see everything."""
         if self.token is None:
             return names_this_machine(host)
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() == "bearer" and self.knows_token(given.strip()):
-            return True
-        return hmac.compare_digest(self.cookie.encode(), cookie.encode())
+        given = bearer_token(authorization)
+        return (given is not None and self.knows_token(given)) or _equal(self.cookie, cookie)
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token that an Authorization header gives; none if it gives none."""
+    scheme, _, given = authorization.partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def _equal(known: str, given: str) -> bool:
+    """Compare what is ours with what came, in constant time; the latter may have been bytes that are no text."""
+    return hmac.compare_digest(known.encode(), given.encode(errors="surrogatepass"))
 
 
 def names_this_machine(host: str) -> bool:

@@ -18,7 +18,7 @@ from common.json_text import to_json
 from common.web.assets import load_assets, version_of
 from common.web.connections import Connections
 from common.web.event_stream import EventStream
-from common.web.gate import MOST_TOKEN_CHARS, Gate
+from common.web.gate import MOST_TOKEN_CHARS, Gate, bearer_token
 from common.web.view import Health, Starting, View
 
 log = structlog.get_logger()
@@ -141,7 +141,7 @@ class WebServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._connections.requested(request.protocol)
-        refused = self._refusal(request)
+        refused = await self._refusal(request)
         try:
             response = refused if refused is not None else await handler(request)
         except web.HTTPException as error:
@@ -152,7 +152,7 @@ class WebServer:
                 response.headers.setdefault(name, value)
         return response
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _refusal(self, request: web.Request) -> web.Response | None:
         headers = request.headers
         if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and (
             headers.get("Sec-Fetch-Mode") != "navigate" or request.method != "GET"
@@ -170,22 +170,28 @@ class WebServer:
             return _text(
                 421, "this page answers to localhost and 127.0.0.1 only; beyond this machine it needs a token"
             )
+        if bearer_token(headers.get("Authorization", "")) is not None:
+            await self._wrong_token(request)
         if request.path == "/":
             return self._file("token.html", status=401)
         response = _text(401, "a token is needed: Authorization: Bearer TOKEN")
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
+    async def _wrong_token(self, request: web.Request) -> None:
+        """Say that a wrong token came, and have whoever tries tokens wait."""
+        self._complaints.say("wrong token for the page", address=request.remote)
+        await asyncio.sleep(WRONG_TOKEN_S)
+
     async def _take_token(self, request: web.Request) -> web.Response:
         """Give the page's cookie for the token."""
         try:
             async with asyncio.timeout(BODY_S):
                 given = (await request.post()).get("token")
-        except (TimeoutError, ValueError):
+        except (TimeoutError, ValueError, LookupError):  # LookupError: in a charset that there is not
             return _text(400, "no token was sent")
         if not isinstance(given, str) or not self._gate.knows_token(given.strip()):
-            self._complaints.say("wrong token for the page", address=request.remote)
-            await asyncio.sleep(WRONG_TOKEN_S)
+            await self._wrong_token(request)
             return self._file("token.html", status=401)
         response = web.Response(status=303, headers={"Location": "/"})
         response.set_cookie(

@@ -14,21 +14,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import structlog
 
 from common.limits import MIB
 from edge_daemon.sinks.disk_thread import DiskThread
+from edge_daemon.sinks.disk_trouble import DiskTrouble
 from edge_daemon.sinks.messages import Message
 from edge_daemon.sinks.results_history import ResultsHistory
 from edge_daemon.sinks.spool import Batch, Spool
 
 log = structlog.get_logger()
 
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
 MOST_TAKEN_BYTES = 4 * MIB
 """Records that wait for a disk that does not answer; beyond, the oldest is dropped."""
 RETRY_S = 1.0
-"""A spool that cannot be opened or written is tried again this often."""
+"""A spool that cannot be opened, written or read is tried again this often."""
 SAVE_S = 1.0
 """How far the receiver has confirmed is written down this often: after a kill so much is sent again."""
 
@@ -81,7 +86,8 @@ class Outbox:
         """Something was sent, or cannot be."""
         self._saved_at = clock()
         self._unsaved = False
-        self._trouble: str | None = None
+        self._unwritable = DiskTrouble(self._log, spool.directory, "written")
+        self._unreadable = DiskTrouble(self._log, spool.directory, "read")
         self._connected = False
         self._reasons: list[str] = []
         """Why the receiver is away, each said once."""
@@ -99,8 +105,12 @@ class Outbox:
             dropped=self._spool.dropped + self._dropped,
             refused=self._refused,
             damaged=self._spool.damaged,
-            last_error=self._reasons[-1] if self._reasons else self._trouble and f"spool: {self._trouble}",
+            last_error=self._last_error(),
         )
+
+    def _last_error(self) -> str | None:
+        trouble = self._unwritable.reason or self._unreadable.reason
+        return self._reasons[-1] if self._reasons else trouble and f"spool: {trouble}"
 
     @property
     def _waiting(self) -> int:
@@ -128,7 +138,7 @@ class Outbox:
         await self._open()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S if self._trouble or self._unsaved else None):
+                async with asyncio.timeout(RETRY_S if self._unwritable.reason or self._unsaved else None):
                     await self._came.wait()
             self._came.clear()
             await self._write()
@@ -138,10 +148,10 @@ class Outbox:
             try:
                 filled = await self.disk.run(self._fill)
             except OSError as error:
-                self._in_trouble(error)
+                self._unwritable.go_on(error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._out_of_trouble()
+            self._unwritable.end()
             self._spooled.set()
             if self._spool.records:
                 self._log.info("sink: records wait", records=self._spool.records, from_results=filled)
@@ -168,41 +178,43 @@ class Outbox:
         self._taken_bytes = 0
         self._moving = len(batch)
         try:
-            written = await self.disk.run(self._put, batch)
+            took = await self.disk.run(self._put, batch)
         except OSError as error:
-            self._in_trouble(error)
+            self._unwritable.go_on(error)
         else:
-            if written:
-                self._out_of_trouble()
+            if took:
+                self._unwritable.end()
         self._moving = 0
         self._tell_dropped()
         self._spooled.set()
 
-    def _put(self, batch: Sequence[Message]) -> int:
+    def _put(self, batch: Sequence[Message]) -> bool:
+        """Say whether the disk took something. Raises `OSError`."""
         written = self._spool.put(batch)
-        self._save_if_due()
-        return written
+        return self._save_if_due() or written > 0
 
-    def _save_if_due(self) -> None:
-        if self._unsaved and self._clock() - self._saved_at >= SAVE_S:
-            self._saved_at = self._clock()
-            self._spool.save()
-            self._unsaved = False
+    def _save_if_due(self) -> bool:
+        if not self._unsaved or self._clock() - self._saved_at < SAVE_S:
+            return False
+        self._saved_at = self._clock()
+        self._spool.save()
+        self._unsaved = False
+        return True
 
     # --- and go out -------------------------------------------------------------------------------------
     async def next(self, most: int, most_bytes: int, wait_s: float = 0.0) -> Batch:
-        """Return the oldest messages, once there is one; wait up to `wait_s` for there to be `most`."""
+        """Return the oldest messages, once there is one; wait up to `wait_s` for the batch to be full."""
         give_up_at: float | None = None
         while True:
             self._spooled.clear()
-            batch = await self.disk.run(self._spool.peek, most, most_bytes)
+            batch = await self._read(self._spool.peek, most, most_bytes)
             if not batch.messages:
-                await self.disk.run(self._confirm, batch)  # there may have been damaged ones
+                await self._take_off(batch)  # there may have been damaged ones
                 await self._spooled.wait()
                 continue
             give_up_at = give_up_at or self._clock() + wait_s
             left_s = give_up_at - self._clock()
-            if len(batch.messages) >= most or left_s <= 0:
+            if batch.full or left_s <= 0:
                 return batch
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
@@ -222,16 +234,38 @@ class Outbox:
 
     async def _done(self, batch: Batch) -> None:
         self._unsaved = True
-        try:
-            await self.disk.run(self._confirm, batch)
-        except OSError as error:
-            self._in_trouble(error)
+        await self._take_off(batch)
         self._said_dropped = self._said_dropped and bool(self._waiting)
         self._progress.set()
 
-    def _confirm(self, batch: Batch) -> None:
+    async def _take_off(self, batch: Batch) -> None:
+        error = await self._read(self._confirm, batch)
+        if error is not None:
+            self._unwritable.go_on(error)
+            self._came.set()  # `run` tries to save again; what is unsaved is sent twice at worst
+
+    def _confirm(self, batch: Batch) -> OSError | None:
+        """Take a batch off; return why that cannot be written down now, if so. Raises `OSError`."""
         self._spool.confirm(batch)
-        self._save_if_due()
+        try:
+            self._save_if_due()
+        except OSError as error:
+            return error
+        return None
+
+    async def _read(
+        self, job: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Result:
+        """Return what a job gives that reads the spool; while it cannot be read, try again: nothing is left out."""
+        while True:
+            try:
+                result = await self.disk.run(job, *arguments, **options)
+            except OSError as error:
+                self._unreadable.go_on(error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._unreadable.end()
+                return result
 
     def reached(self) -> None:
         """Take note that the receiver takes messages."""
@@ -267,19 +301,6 @@ class Outbox:
             self._history.close()
 
     # --- saying so --------------------------------------------------------------------------------------
-    def _in_trouble(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        if reason != self._trouble:
-            self._log.error(
-                "sink: the spool cannot be written", path=str(self._spool.directory), reason=reason
-            )
-        self._trouble = reason
-
-    def _out_of_trouble(self) -> None:
-        if self._trouble is not None:
-            self._log.info("sink: the spool can be written again", path=str(self._spool.directory))
-        self._trouble = None
-
     def _tell_dropped(self) -> None:
         dropped = self._spool.dropped + self._dropped
         if dropped > self._told_dropped and not self._said_dropped:

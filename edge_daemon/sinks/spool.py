@@ -26,12 +26,14 @@ from common.files import PASSING, make_directory, put_aside, sync_directory
 from common.limits import KIB, MIB
 from edge_daemon.sinks.messages import Message
 from edge_daemon.sinks.spool_position import Position, read_position, write_position
-from edge_daemon.sinks.spool_segment import Segment, index_of, line_of, path_of, segment_paths
+from edge_daemon.sinks.spool_segment import GONE, Segment, index_of, line_of, path_of, segment_paths
 
 log = structlog.get_logger()
 
 MOST_MEMORY_BYTES = 4 * MIB
 """What cannot be written waits in memory up to this size; then the oldest of it is dropped."""
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+"""What keeps a sound file from being read at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,18 @@ class SpoolBound:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The oldest messages, and the number of the one that follows them. Damaged ones are left out."""
+    """The oldest messages, and the number of the one that follows them. Damaged ones are left out.
+
+    It is `full` when it has as many messages as were asked for, or no room for the one that follows.
+    """
 
     end: int
     messages: tuple[Message, ...] = ()
+    full: bool = False
 
 
 class Spool:
-    """A queue of messages on disk. Its methods block; one thread may call them.
+    """A queue of messages on disk. Its methods block; one thread may call them, any thread its properties.
 
     Messages are numbered as they come. A segment holds a run of numbers, memory the last ones.
     """
@@ -70,7 +76,8 @@ class Spool:
         self._synced = synced
         self._lock = -1
         self._opened = False
-        self._segments: deque[Segment] = deque()
+        self._segments: tuple[Segment, ...] = ()
+        """Replaced as a whole: the event loop adds them up (`records`, `nbytes`) while the thread changes them."""
         self._writing = False
         """Whether the last segment may still be appended to."""
         self._next_index = 0
@@ -104,7 +111,7 @@ class Spool:
         paths = segment_paths(self.directory)
         begins = not paths if kept is None else kept.results not in (None, results)
         position = replace(kept or Position(), results=results)
-        self._segments.clear()
+        self._segments = ()
         self._end = 0
         for path in paths:
             self._find(path, position)
@@ -138,12 +145,12 @@ class Spool:
         try:
             segment = Segment.found(path, position.offset if index == position.segment else 0, self._end)
         except OSError as error:
-            if error.errno in PASSING:
+            if error.errno in PASSING | SHORT:
                 raise
             log.error("spool: a file is damaged", kept=str(put_aside(path)), reason=error.strerror)
             return
         if segment.records:
-            self._segments.append(segment)
+            self._segments = (*self._segments, segment)
             self._end += segment.records
         else:
             path.unlink(missing_ok=True)
@@ -202,7 +209,7 @@ class Spool:
         except OSError:
             self._writing = False  # nothing follows what a failed write may have left
             if not segment.records:
-                self._segments.pop()
+                self._segments = self._segments[:-1]
                 with contextlib.suppress(OSError):
                     segment.path.unlink(missing_ok=True)
             raise
@@ -222,7 +229,7 @@ class Spool:
         segment.create()
         if self._synced:
             sync_directory(self.directory)
-        self._segments.append(segment)
+        self._segments = (*self._segments, segment)
         self._writing = True
         return segment
 
@@ -243,48 +250,65 @@ class Spool:
 
     # --- taking -----------------------------------------------------------------------------------------
     def peek(self, most: int, most_bytes: int) -> Batch:
-        """Return the oldest messages, at least one if there is a sound one, and no more than asked for."""
+        """Return the oldest messages, at least one if there is a sound one, and no more than asked for.
+
+        Raises `OSError` when the oldest cannot be read now: then none may be taken off.
+        """
         taken: list[Message] = []
-        room = most_bytes
-        for number, message in self._numbered():
-            if message is None:
-                continue
-            room -= _nbytes(message)
-            if taken and (len(taken) == most or room < 0):
-                return Batch(number, tuple(taken))
-            taken.append(message)
-        return Batch(self._end, tuple(taken))
+        room, end = most_bytes, 0
+        try:
+            for number, message in self._numbered():
+                if message is not None:
+                    room -= _nbytes(message)
+                    if taken and (len(taken) == most or room < 0):
+                        return Batch(number, tuple(taken), full=True)
+                    taken.append(message)
+                end = number + 1
+        except OSError:
+            if not taken:
+                raise
+            return Batch(end, tuple(taken))
+        return Batch(self._end, tuple(taken), full=len(taken) == most or room <= 0)
 
     def _numbered(self) -> Iterator[tuple[int, Message | None]]:
-        """Yield all messages with their numbers; damaged ones are none, and those of an unreadable file missing."""
-        for segment in tuple(self._segments):
+        """Yield all messages with their numbers; damaged ones are none, and those of a file that is gone missing.
+
+        Raises `OSError`.
+        """
+        for segment in self._segments:
             try:
                 yield from zip(
                     range(segment.first, segment.first + segment.records), segment.messages(), strict=False
                 )
             except OSError as error:
+                if error.errno not in GONE:
+                    raise
                 log.error("spool: a file cannot be read", path=str(segment.path), reason=error.strerror)
         yield from enumerate(self._memory, self._memory_first)
 
     def confirm(self, batch: Batch) -> None:
-        """Take a batch, and what was before it, off the queue."""
+        """Take a batch, and what was before it, off the queue. Raises `OSError`: then all of it is still there."""
         before = self.records
-        while self._segments and self._segments[0].first < batch.end:
-            segment = self._segments[0]
-            count = min(batch.end - segment.first, segment.records)
-            try:
-                segment.skip(count)
-            except OSError:
-                segment.records = 0  # gone or unreadable; `peek` has said so
-            if not segment.records and len(self._segments) == 1 and self._writing:
+        for segment in reversed(self._segments):  # only the youngest of them is read, and may fail
+            if segment.first < batch.end:
+                self._skip(segment, min(batch.end - segment.first, segment.records))
+        while self._segments and not self._segments[0].records:
+            if len(self._segments) == 1 and self._writing:
                 break
-            if not segment.records:
-                self._remove_oldest()
+            self._remove_oldest()
         while self._memory and self._memory_first < batch.end:
             self._forget_in_memory()
         self.damaged += max(before - self.records - len(batch.messages), 0)
         if batch.messages:
             self._position = replace(self._position, id=batch.messages[-1].id)
+
+    def _skip(self, segment: Segment, count: int) -> None:
+        try:
+            segment.skip(count)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            segment.skip(segment.records)  # what is left of it is gone, too
 
     def save(self, *, sync: bool = False) -> None:
         """Write down how far the queue is confirmed. Raises `OSError`."""
@@ -304,7 +328,8 @@ class Spool:
 
     def _remove_oldest(self) -> None:
         """Remove the oldest segment; first, write down that it is done with."""
-        segment = self._segments.popleft()
+        segment, *rest = self._segments
+        self._segments = tuple(rest)
         self._writing = self._writing and bool(self._segments)
         with contextlib.suppress(OSError):
             self.save()

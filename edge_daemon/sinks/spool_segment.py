@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from edge_daemon.sinks.messages import Message
 ENDING = ".spool"
 MOST_LINE_BYTES = 1024 * 1024
 """No record is longer; garbage without a line's end counts as lines of this size."""
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EBADMSG, errno.EUCLEAN})
+"""What says that a file, or what it held, is there no more. Any other error may pass (no descriptor is left, a disk
+or a server does not answer), and then all of it is there."""
 
 
 @dataclass(slots=True)
@@ -81,8 +85,11 @@ class Segment:
         return map(parse_line, self._pieces())
 
     def skip(self, records: int) -> None:
-        """Have the segment begin so many lines later. Raises `OSError`."""
-        self.start += sum(len(line) for _, line in zip(range(records), self._pieces(), strict=False))
+        """Have the segment begin so many lines later. Raises `OSError`, but not if that is after the last one."""
+        if records == self.records:
+            self.start = self.end
+        else:
+            self.start += sum(len(line) for _, line in zip(range(records), self._pieces(), strict=False))
         self.first += records
         self.records -= records
 

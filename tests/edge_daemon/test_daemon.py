@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,39 @@ def test_nobody_reading_the_results_ends_the_run(tmp_path: Path, monkeypatch: py
     run(main())
 
 
+def test_a_record_that_is_safe_on_the_way_down_is_answered_and_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk answers when the run has ended, and the thread that writes is waited for: the counts add up."""
+    monkeypatch.setattr(module, "DRAIN_S", 0.0)
+    site = Site(tmp_path)
+    site.put(0)
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", when_drained="wait")
+        target, thread = daemon._results._target, daemon._results._thread
+        commit, join, begun, go = target.commit, thread.join, threading.Event(), threading.Event()
+
+        def hang(lines: bytes) -> None:
+            begun.set()
+            go.wait()
+            commit(lines)
+
+        def wait(_: float) -> None:
+            go.set()
+            join()
+
+        monkeypatch.setattr(target, "commit", hang)
+        monkeypatch.setattr(thread, "join", wait)
+        async with going(daemon):
+            await until(begun.is_set)
+        site.assert_all_answered(1)
+        counts = FrameCounts(**site.status["frames"])
+        assert (counts.answered, counts.left) == (1, 0)
+
+    run(main())
+
+
 def test_where_the_latest_counts_the_status_adds_up_while_frames_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +363,37 @@ def test_a_state_directory_that_cannot_be_written_stops_no_frame(
         assert not (tmp_path / "state").exists()
 
     run(main())
+
+
+def test_a_status_that_cannot_be_made_stops_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug in what is shown is said once, and ends nothing."""
+    site = Site(tmp_path)
+    site.put(0)
+
+    def broken() -> dict[str, Any]:
+        raise RuntimeError("mutated during iteration")
+
+    async def main() -> None:
+        daemon = site.daemon(plan="edge-only", when_drained="wait")
+        looks, look = 0, daemon._rate.look
+
+        def counted(*what: Any) -> None:
+            nonlocal looks
+            looks += 1
+            look(*what)
+
+        monkeypatch.setattr(daemon._rate, "look", counted)
+        monkeypatch.setattr(daemon.view, "status", broken)
+        async with going(daemon):
+            await until(lambda: looks >= 2)
+            site.put(1)
+            await until(lambda: len(site.records) == 2)
+        site.assert_all_answered(2)
+
+    run(main())
+    assert capsys.readouterr().out.count("no status: a bug") == 1
 
 
 @pytest.mark.parametrize(

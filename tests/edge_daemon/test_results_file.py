@@ -313,13 +313,13 @@ def test_two_daemons_cannot_write_to_one_file(tmp_path: Path) -> None:
 
 
 # --- what is no file -------------------------------------------------------------------------------------
-def test_a_dash_is_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dash_is_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     """Results can be piped; closing leaves stdout open."""
     target = open_results("-")
     target.commit(line(3))
     target.close()
     print("still open")
-    assert capsys.readouterr().out.encode() == line(3) + b"still open\n"
+    assert capfd.readouterr().out.encode() == line(3) + b"still open\n"
     assert not sys.stdout.closed
 
 

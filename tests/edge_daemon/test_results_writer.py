@@ -78,7 +78,7 @@ async def desk(**options: Any) -> AsyncIterator[Desk]:
     made = Desk(**options)
     yield made
     made.target.may_go_on.set()
-    made.writer.stop(5.0)
+    await made.writer.stop(5.0)
     assert made.target.closed
 
 
@@ -173,6 +173,43 @@ def test_where_the_latest_counts_records_without_room_are_dropped(
     assert said.count("results can be written again") == 1
 
 
+def test_where_the_latest_counts_a_disk_that_hangs_holds_no_frame(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What finds no room is dropped and counted, and it is said once; what had room is written when it goes on."""
+
+    async def main() -> None:
+        async with desk(drop=True) as at:
+            for round_ in range(1, 3):
+                at.target.may_go_on.clear()
+                await at.put(*range(MOST_PENDING + 5))
+                assert at.ledger.counts.dropped_unrecorded == 5 * round_
+                assert at.ledger.counts.recording == at.writer.unwritten == MOST_PENDING
+                at.target.may_go_on.set()
+                await at.writer.flush()
+                assert at.ledger.counts.answered == MOST_PENDING * round_
+            assert b"".join(at.target.batches) == b"".join(map(line, range(MOST_PENDING))) * 2
+
+    run(main())
+    assert capsys.readouterr().out.count("the disk does not keep up") == 2, "once each time"
+
+
+def test_where_the_latest_counts_a_bug_is_no_slow_disk() -> None:
+    """Whoever finds no room since the thread has failed is told so: nothing would ever be written again."""
+
+    async def main() -> None:
+        async with desk(drop=True) as at:
+            at.target.may_go_on.clear()
+            await at.put(*range(MOST_PENDING))
+            at.target.refusal = ZeroDivisionError("a bug")
+            at.target.may_go_on.set()
+            await until(lambda: at.writer._bug is not None)
+            with pytest.raises(ZeroDivisionError):
+                await at.put(99)
+
+    run(main())
+
+
 def test_nobody_reading_a_pipe_is_told_and_nothing_is_waited_for() -> None:
     """`cleave-edge | head` has seen enough: that is no error."""
 
@@ -212,8 +249,40 @@ def test_the_end_does_not_wait_for_a_disk_that_does_not_answer(way: str) -> None
             at.target.refusal = FULL
             await at.put(0)
             await until(lambda: at.target.attempts >= 1)
-            at.writer.stop(0.05)
+            await at.writer.stop(0.05)
             assert at.target.closed == (way == "full")
+
+    run(main())
+
+
+@pytest.mark.parametrize("answers", ["in time", "late"])
+def test_what_is_safe_at_the_end_is_counted_and_what_is_later_is_not(
+    monkeypatch: pytest.MonkeyPatch, answers: str
+) -> None:
+    """A frame is answered or left, never both: the disk answers while the end waits for it, or after that."""
+
+    async def main() -> None:
+        async with desk() as at:
+            at.target.may_go_on.clear()
+            await at.put(0)
+            await until(lambda: at.target.attempts == 1)
+            thread = at.writer._thread
+            join = thread.join
+
+            def finish(_: float) -> None:
+                at.target.may_go_on.set()
+                join()
+
+            with monkeypatch.context() as patch:
+                patch.setattr(thread, "join", finish if answers == "in time" else lambda _: None)
+                await at.writer.stop(0.3)
+            at.ledger.close()
+            at.target.may_go_on.set()
+            join()
+            await asyncio.sleep(0)  # what the thread told would be heard in this turn
+            assert at.target.batches == [line(0)]
+            counts = at.ledger.counts
+            assert (counts.answered, counts.left) == ((1, 0) if answers == "in time" else (0, 1))
 
     run(main())
 
@@ -240,7 +309,7 @@ def test_many_records_share_one_fsync(tmp_path: Path, monkeypatch: pytest.Monkey
             await writer.put(record(number, f"{number}.jpg"))
         first.set()
         await writer.flush()
-        writer.stop(5.0)
+        await writer.stop(5.0)
         assert ledger.counts.answered == MOST_PENDING
 
     run(main())

@@ -8,7 +8,7 @@ import pytest
 
 from common.config import Address
 from common.errors import ConfigurationError
-from common.web.gate import Gate, names_this_machine, read_token
+from common.web.gate import Gate, bearer_token, names_this_machine, read_token
 
 TOKEN = "correct-horse-battery"
 HERE = Address(host="127.0.0.1", port=7480)
@@ -50,11 +50,28 @@ def test_a_token_lets_in_by_header_and_by_cookie() -> None:
         {"authorization": f"Basic {TOKEN}"},
         {"authorization": f"Bearer {TOKEN[:-1]}"},
         {"authorization": "Bearer é€"},
+        {"authorization": "Bearer \udcff"},  # the byte 0xff, as aiohttp gives it
+        {"authorization": "Bearer \ud800"},
+        {"authorization": f"Bearer {TOKEN}\udcff"},
+        {"cookie": "\udcff"},
         {"cookie": TOKEN},
         {"cookie": gate.cookie.upper()},
         {"host": "localhost"},
     ):
         assert not gate.lets_in(**nothing | wrong), wrong
+
+
+def test_what_is_given_as_a_token_and_what_is_not() -> None:
+    """Only what claims to be one is a wrong one."""
+    for header, token in (
+        (f"Bearer {TOKEN}", TOKEN),
+        (f"bearer  {TOKEN} ", TOKEN),
+        ("Bearer", ""),
+        ("", None),
+        (f"Basic {TOKEN}", None),
+        (TOKEN, None),
+    ):
+        assert bearer_token(header) == token, header
 
 
 def test_the_cookie_is_good_after_a_restart_and_for_one_token_only() -> None:

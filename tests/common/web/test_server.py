@@ -174,8 +174,9 @@ def test_other_pages_cannot_use_this_one() -> None:
     run(main())
 
 
-def test_with_a_token_nothing_is_seen_without_it() -> None:
+def test_with_a_token_nothing_is_seen_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page asks for it; a program is told how to give it; health stays open."""
+    monkeypatch.setattr(module, "WRONG_TOKEN_S", 0.0)
 
     async def main() -> None:
         async with visit(token=TOKEN) as at:
@@ -219,8 +220,68 @@ def test_the_page_asks_for_the_token_once(monkeypatch: pytest.MonkeyPatch) -> No
     run(main())
 
 
-def test_a_form_that_is_no_token_is_refused() -> None:
+def test_a_program_that_tries_tokens_waits_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the page: each is answered late, and one is told; none at all, and the right one, cost no time."""
+    monkeypatch.setattr(module, "WRONG_TOKEN_S", 17.0)
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    async def main() -> None:
+        async with visit(token=TOKEN) as at:
+            monkeypatch.setattr(asyncio, "sleep", note)
+            with capture_logs() as logged:
+                for number, path in enumerate(PRIVATE, 1):
+                    assert (await at.get(path))[0] == 401
+                    assert (await at.get("/status", Authorization=f"Bearer {TOKEN}"))[0] == 200
+                    status, text, _ = await at.get(path, Authorization="Bearer wrong-wrong-wrong")
+                    assert status == 401
+                    assert ("needs its token" in text) is (path == "/")
+                    assert slept.count(17.0) == number
+            (line,) = [entry for entry in logged if entry["event"] == "wrong token for the page"]
+            assert line["address"] == "127.0.0.1"
+            assert "wrong-wrong-wrong" not in str(line)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /status HTTP/1.1\r\nAuthorization: Bearer \xff\xfe",
+        b"GET /status HTTP/1.1\r\nCookie: cleave-edge=\xff",
+        b"POST /token HTTP/1.1\r\nContent-Length: 9\r\nContent-Type: application/x-www-form-urlencoded",
+        b"POST /token HTTP/1.1\r\nContent-Length: 9\r\n"
+        b"Content-Type: application/x-www-form-urlencoded; charset=no-such",
+    ],
+    ids=["token", "cookie", "form", "charset"],
+)
+def test_bytes_that_are_no_text_are_a_wrong_token(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    """And no error of ours: strangers cause no traceback."""
+    monkeypatch.setattr(module, "WRONG_TOKEN_S", 0.0)
+
+    async def main() -> None:
+        async with visit(token=TOKEN) as at:
+            reader, writer = await asyncio.open_connection(at.address.host, at.address.port)
+            body = b"token=\xff\xff\xff" if b"POST" in request_ else b""
+            writer.write(request_ + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n" + body)
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            assert answer.split()[1] in (b"400", b"401"), answer
+
+    run(main())
+    assert "Traceback" not in caplog.text
+
+
+def test_a_form_that_is_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too long, none at all, a file in its place."""
+    monkeypatch.setattr(module, "WRONG_TOKEN_S", 0.0)
 
     async def main() -> None:
         async with visit(token=TOKEN) as at:

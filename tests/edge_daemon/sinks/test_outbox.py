@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 
 from common.files import write_all
 from edge_daemon.sinks import outbox as module
+from edge_daemon.sinks import spool as spool_module
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.spool import SpoolBound
+from edge_daemon.sinks.spool_position import write_position
+from edge_daemon.sinks.spool_segment import Segment
 from tests.edge_daemon.records import line
 from tests.edge_daemon.sinks.boxes import outbox, running
 from tests.edge_daemon.sinks.letters import letters, number_of, numbers
@@ -133,6 +137,65 @@ def test_a_spool_that_cannot_be_written_is_said_once(
             assert box.status().last_error == "spool: No space left on device"
             monkeypatch.setattr(spool_segment, "write_all", write_all)
             box.take(letters(4))
+            await until(lambda: box.status().last_error is None)
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.count("the spool cannot be written") == 1
+    assert said.count("the spool can be written again") == 1
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO])
+def test_a_spool_that_cannot_be_read_is_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: int
+) -> None:
+    """Whoever asks waits, and so does who has sent; it is said once, and no record is left out or comes twice."""
+
+    def refuse(_: Any) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    async def main() -> None:
+        async with running(outbox(tmp_path)) as box:
+            box.take(letters(0, 1, 2))
+            batch = await box.next(1, 10_000)
+            for what in (lambda: box.sent(batch), lambda: box.next(9, 10_000)):
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(Segment, "_pieces", refuse)
+                    waiting = asyncio.create_task(what())
+                    await until(lambda: box.status().last_error == f"spool: {os.strerror(reason)}")
+                    assert not waiting.done()
+                found = await waiting
+                assert box.status().last_error is None
+            assert found is not None
+            assert numbers(found) == [1, 2]
+            assert box.status().damaged == 0
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.count("the spool cannot be read") == 2
+    assert said.count("the spool can be read again") == 2
+
+
+def test_a_position_that_cannot_be_saved_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full: it is said, what comes is handed out, and the position is saved when it can be."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def main() -> None:
+        async with running(outbox(tmp_path)) as box:
+            monkeypatch.setattr(module, "SAVE_S", 3600.0)
+            box.take(letters(0))
+            await box.sent(await box.next(1, 10_000))
+            monkeypatch.setattr(module, "SAVE_S", 0.0)
+            monkeypatch.setattr(spool_module, "write_position", full)
+            waiting = asyncio.create_task(box.next(1, 10_000))
+            await until(lambda: box.status().last_error == "spool: No space left on device")
+            box.take(letters(1))
+            assert numbers(await waiting) == [1]
+            monkeypatch.setattr(spool_module, "write_position", write_position)
             await until(lambda: box.status().last_error is None)
 
     run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from common.files import write_all
 from edge_daemon.sinks import spool as module
 from edge_daemon.sinks import spool_segment
 from edge_daemon.sinks.spool import Batch, Spool, SpoolBound
+from edge_daemon.sinks.spool_segment import Segment
 from tests.edge_daemon.sinks.letters import drain, letter, letters, numbers
 
 WIDE = SpoolBound(1_000_000, 100_000)
@@ -51,6 +53,24 @@ def test_messages_come_out_in_the_order_they_went_in(tmp_path: Path) -> None:
     assert numbers(spool.peek(10, 150)) == [3, 4]
     assert drain(spool) == [3, 4, 5]
     assert (spool.records, spool.nbytes, spool.dropped, spool.damaged) == (0, 0, 0, 0)
+
+
+def test_a_batch_says_that_it_is_full(tmp_path: Path) -> None:
+    """By messages or by bytes: waiting for others would not make it larger."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1, 2))
+    size = spool.nbytes // 3
+    for most, most_bytes, count, full in (
+        (4, 10_000, 3, False),
+        (3, 10_000, 3, True),
+        (2, 10_000, 2, True),
+        (4, 3 * size, 3, True),
+        (4, 3 * size + 1, 3, False),
+        (4, 3 * size - 1, 2, True),
+        (4, 1, 1, True),
+    ):
+        batch = spool.peek(most, most_bytes)
+        assert (len(batch.messages), batch.full) == (count, full), (most, most_bytes)
 
 
 def test_an_empty_spool_gives_nothing(tmp_path: Path) -> None:
@@ -154,6 +174,29 @@ def test_what_is_dropped_on_its_way_disturbs_nothing(tmp_path: Path) -> None:
     assert spool.dropped == 8
     spool.confirm(batch)
     assert drain(spool) == list(range(8, 24))
+
+
+@pytest.mark.parametrize("change", ["one begins", "one goes"])
+def test_it_can_be_added_up_while_files_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The event loop says how much waits at any moment, also while the thread begins a file or removes one."""
+    spool = spool_in(tmp_path, SpoolBound(1_000_000, 16))  # one message a file
+    spool.put(letters(0, 1, 2))
+    files, size = segments(spool), spool.nbytes
+    turns = iter([True])
+
+    def overtaken(segment: Segment) -> int:
+        if next(turns, False):
+            if change == "one begins":
+                spool.put(letters(3))
+            else:
+                spool.confirm(spool.peek(1, 10_000))
+        return segment.end - segment.start
+
+    monkeypatch.setattr(Segment, "nbytes", property(overtaken))
+    assert 0 < spool.nbytes <= size, "as it was, or less by what has gone"
+    assert segments(spool) != files
 
 
 def test_a_full_disk_keeps_messages_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +341,84 @@ def test_files_that_vanish_stop_nothing(tmp_path: Path) -> None:
     spool.put(letters(3))
     assert drain(spool) == [2, 3]
     assert spool.damaged == 2
+
+
+def unreadable(patch: pytest.MonkeyPatch, reason: int, *paths: Path) -> None:
+    """Have reading these files fail until the patch is undone."""
+    pieces = Segment._pieces
+
+    def refuse(segment: Segment) -> Iterator[bytes]:
+        if segment.path in paths:
+            raise OSError(reason, os.strerror(reason))
+        return pieces(segment)
+
+    patch.setattr(Segment, "_pieces", refuse)
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_for_a_moment_is_not_lost(tmp_path: Path, reason: int) -> None:
+    """Neither giving nor confirming takes anything off meanwhile; what is older and can be read is given."""
+    spool = spool_in(tmp_path, SpoolBound(1_000_000, 32))  # two a file
+    spool.put(letters(*range(6)))
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool)[1:])
+        batch = spool.peek(9, 10_000)
+        assert numbers(batch) == [0, 1]
+        spool.confirm(batch)
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            spool.peek(9, 10_000)
+    batch = spool.peek(3, 10_000)
+    assert numbers(batch) == [2, 3, 4]
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool))
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            spool.confirm(batch)
+        assert spool.records == 4, "all or none"
+    spool.confirm(batch)
+    assert drain(spool) == [5]
+    assert (spool.damaged, spool.dropped) == (0, 0)
+
+
+def test_what_is_confirmed_as_a_whole_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    batch = spool.peek(9, 10_000)
+    unreadable(monkeypatch, errno.EIO, *segments(spool))
+    spool.confirm(batch)
+    assert (spool.records, spool.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_what_follows_what_was_given_up_is_sent(tmp_path: Path, given: int) -> None:
+    """In the same file, which was damaged before or amid its sending, and can be written to all the same."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    before = spool.peek(1, 10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, errno.EBADMSG, *segments(spool))
+        spool.confirm(before if given else spool.peek(9, 10_000))
+    assert (spool.records, spool.nbytes, spool.damaged) == (0, 0, 2 - given)
+    spool.put(letters(2, 3))
+    assert len(segments(spool)) == 1
+    assert drain(spool, 1) == [2, 3]
+    assert spool.damaged == 2 - given
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.ESTALE])
+def test_a_file_that_cannot_be_read_at_the_start_is_waited_for(tmp_path: Path, reason: int) -> None:
+    """No descriptor is left, say: it is sound, and is not put aside."""
+    spool = spool_in(tmp_path)
+    spool.put(letters(0, 1))
+    spool.close()
+    found = Spool(tmp_path, WIDE, synced=False)
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, reason, *segments(spool))
+        with pytest.raises(OSError, match=os.strerror(reason)):
+            found.open("results", lambda: "")
+    found.open("results", lambda: "")
+    assert drain(found) == [0, 1]
 
 
 def test_a_file_that_is_none_is_put_aside(tmp_path: Path) -> None:

@@ -82,8 +82,10 @@ def test_records_come_in_batches_in_order_signed(tmp_path: Path, loop: str) -> N
     run(main(), loop)
 
 
-def test_a_batch_waits_for_others_no_longer_than_it_should(tmp_path: Path) -> None:
-    """A single record is sent when its time is up; a full batch at once."""
+def test_a_batch_waits_for_others_no_longer_than_it_should(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single record is sent when its time is up; a batch that is full, by records or by bytes, at once."""
 
     async def main() -> None:
         async with receiver() as there, delivering(webhook(there.url, tmp_path, most=5, wait_s=0.2)) as sink:
@@ -95,6 +97,10 @@ def test_a_batch_waits_for_others_no_longer_than_it_should(tmp_path: Path) -> No
         async with receiver() as there, delivering(webhook(there.url, tmp_path, most=5, wait_s=3600)) as sink:
             sink.outbox.take(records(*range(10)))
             await all_sent(sink.outbox, 10)
+        monkeypatch.setattr(module, "MOST_BATCH_BYTES", 5 * len(line(0)))
+        async with receiver() as there, delivering(webhook(there.url, tmp_path, wait_s=3600)) as sink:
+            sink.outbox.take(records(*range(10, 20)))
+            await until(lambda: 10 in there.frames)
 
     run(main())
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from edge_daemon.disk_thread import DiskThread
 from edge_daemon.frame import ImageFile
 from edge_daemon.image_file import Image, any_can_be_read, read_image
-from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.unread_files import PATIENCE_S, Trouble, UnreadFiles, trouble_of
 
 log = structlog.get_logger()

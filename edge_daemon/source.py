@@ -13,11 +13,11 @@ import structlog
 import watchfiles
 
 from common.errors import ConfigurationError
+from edge_daemon.disk_thread import DiskThread
 from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.image_file import ends_like_an_image
 from edge_daemon.image_reader import ImageReader
-from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.source_state import SourceCondition, SourceState
 from edge_daemon.taken_files import Listing, TakenFiles
 from edge_daemon.unread_files import Trouble

@@ -18,10 +18,10 @@ from common.errors import ConfigurationError, SourceError
 from edge_daemon.capture_feed import CaptureFeed, FeedEvents
 from edge_daemon.capture_job import CaptureJob, Ended, Shot, ranges_of
 from edge_daemon.capture_watch import restart_delay_s
+from edge_daemon.disk_thread import DiskThread
 from edge_daemon.frame import Frame, FrameQueue, ImageFile, KnownFrame, LatestFrameSlot, VideoFrame
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.image_file import NOT_THE_FILES_FAULT
-from edge_daemon.sinks.disk_thread import DiskThread
 from edge_daemon.source import period_s
 from edge_daemon.source_state import SourceCondition, SourceProgress, SourceState
 

@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from common.limits import MIB
-from edge_daemon.sinks.disk_thread import DiskThread
+from edge_daemon.disk_thread import DiskThread
 from edge_daemon.sinks.disk_trouble import DiskTrouble
 from edge_daemon.sinks.messages import Message
 from edge_daemon.sinks.results_history import ResultsHistory

@@ -1,4 +1,4 @@
-"""A thread that does one sink's disk work, one job after another: a disk that hangs holds nothing else up."""
+"""A thread that does one owner's disk work, one job after another: a disk that hangs holds nothing else up."""
 
 from __future__ import annotations
 

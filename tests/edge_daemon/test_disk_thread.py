@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from edge_daemon.sinks.disk_thread import DiskThread
+from edge_daemon.disk_thread import DiskThread
 from tests.event_loop import run
 
 

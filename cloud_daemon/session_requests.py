@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
-from common.errors import CleaveError, PlanError, ProbeError, RemoteProtocolError
+from common.errors import CleaveError, PlanError, ProbeError, RemoteProtocolError, without_frames
 from common.plan import Output, Stage
 from common.wire.messages import (
     MeasureReply,
@@ -116,7 +116,7 @@ class Requests:
             stage = self._stage(prepare)
             tail = await self._pool.prepare(stage)
         except CANNOT as error:
-            reason = _why(error)
+            reason = _why(without_frames(error))  # they hold this session, and what it has prepared
             self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)
             self._say(Prepared(epoch=prepare.epoch, ready=False, reason=reason, prepare_ms=0))
             return
@@ -132,7 +132,7 @@ class Requests:
         try:
             stage_ms, whole_ms = await self._pool.measure(self._stage(request))
         except CANNOT as error:
-            reason = _why(error)
+            reason = _why(without_frames(error))
             self._log.warning("stage not measured", reason=reason)
             self._say(
                 MeasureReply(number=request.number, measured=False, reason=reason, stage_ms=0, whole_ms=0)

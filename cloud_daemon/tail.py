@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakSet, ref
+from weakref import ref
 
 import structlog
+import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
 from common.errors import PlanError, RemoteProtocolError
@@ -30,14 +31,45 @@ log = structlog.get_logger()
 FREE_SIZES = {"frame": 1, "decode": 2}
 """Leading dimensions that differ from frame to frame: the file's bytes; the image's height and width."""
 
+LIVE_TIMES_KEPT = 4
+"""Security: different stages of a model that edges may hold ready, in times of those that are kept anyway. A session
+refers to four, and with onnxruntime each has its own copy of the weights; edges that plan choose among a dozen."""
+
+
+class LearningSegment:
+    """A stage's segment, with the steps in which it learns which batches are good.
+
+    It holds the steps, and whoever takes them does not hold it: learning ends when neither the pool nor a session's
+    tail refers to it any more.
+    """
+
+    def __init__(self, batches: BatchSegment) -> None:
+        self.batches = batches
+        self.has_begun = False
+        self._steps = batches.learn()
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        """See `BatchSegment.warm`."""
+        self.batches.warm(inputs)
+
+    def step(self) -> bool:
+        """Take one step of learning, and say whether that was the last."""
+        for _ in self._steps:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
     """A stage that is ready to run."""
 
     stage: Stage
-    compiled: BatchSegment
+    prepared: LearningSegment
     graph: ModelGraph
+
+    @property
+    def compiled(self) -> BatchSegment:
+        return self.prepared.batches
 
     def check(self, entries: Sequence[TensorEntry], nbytes: int) -> None:
         """Raise `RemoteProtocolError` unless `entries` are exactly this stage's inputs, in `nbytes` of payload.
@@ -78,38 +110,38 @@ class TailPool:
             model,
             sample_frame(),
             executor.most_kept,
-            lambda segment: BatchSegment(model, executor, segment, frames.batch_max),
+            lambda segment: LearningSegment(BatchSegment(model, executor, segment, frames.batch_max)),
+            LIVE_TIMES_KEPT * executor.most_kept,
         )
         self._measured = Stages(model, executor, sample_frame(), most_kept=2)
         self._store = ProfileStore(state_dir)
         self._measuring: dict[str, asyncio.Future[Profile]] = {}
-        self._learning: WeakSet[BatchSegment] = WeakSet()
 
     async def prepare(self, stage: Stage) -> Tail:
-        """Compile and warm a stage. Raises `PlanError` when it cannot be one."""
+        """Compile and warm a stage. Raises `PlanError` when it cannot be one, `CleaveError` for one too many."""
         outputs = tuple(output.unit for output in stage.outputs)
         done = await self.compute.run(self._stages.prepare, stage.units, outputs, patience=Patience.PREPARE)
-        segment = done.result
-        if segment.segment.inputs != stage.inputs:
-            raise PlanError(f"the stage reads {segment.segment.inputs}, the plan sends {stage.inputs}")
-        if segment not in self._learning:
-            self._learning.add(segment)
-            self.compute.submit(self._learn, ref(segment), segment.learn(), patience=Patience.MEASURE)
-        return Tail(stage, segment, self.model.graph)
+        prepared = done.result
+        inputs = prepared.batches.segment.inputs
+        if inputs != stage.inputs:
+            raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
+        if not prepared.has_begun:
+            prepared.has_begun = True
+            self.compute.submit(self._learn, ref(prepared), patience=Patience.MEASURE)
+        return Tail(stage, prepared, self.model.graph)
 
-    def _learn(self, segment: ref[BatchSegment], steps: Iterator[None]) -> None:
+    def _learn(self, learning: ref[LearningSegment]) -> None:
         """Take one step of learning which batches are good, and ask for a turn for the next."""
-        learner = segment()
-        if learner is None or not self._stages.keeps(learner):
-            return  # it has made room for another one; learning on would keep its memory
+        learner = learning()
+        if learner is None:
+            return  # nobody has it any more
         try:
-            next(steps)
-        except StopIteration:
-            return
+            if learner.step():
+                return
         except Exception:  # a bug, or the machine: frames run one by one, or in the batches known so far
             log.exception("batches cannot be measured")
             return
-        self.compute.submit(self._learn, segment, steps, patience=Patience.MEASURE)
+        self.compute.submit(self._learn, learning, patience=Patience.MEASURE)
 
     def infer(
         self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from cloud_daemon.prepare_rank import PrepareRank
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
@@ -71,6 +72,9 @@ class Requests:
         self._log = log
         self.tails: OrderedDict[int, Tail] = OrderedDict()
         """What was prepared, by epoch, what was prepared or used last at the end."""
+        self.rank = PrepareRank()
+        self._preparing = asyncio.Lock()
+        """One after another: the next is ranked by what those before it took."""
         self.running: set[asyncio.Task[None]] = set()
 
     def begin(self, request: Request, payload: memoryview) -> None:
@@ -114,7 +118,8 @@ class Requests:
         started = time.perf_counter()
         try:
             stage = self._stage(prepare)
-            tail = await self._pool.prepare(stage)
+            async with self._preparing:
+                tail = await self._pool.prepare(stage, self.rank)
         except CANNOT as error:
             reason = _why(without_frames(error))  # they hold this session, and what it has prepared
             self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)

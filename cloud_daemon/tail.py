@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import structlog
 import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
+from cloud_daemon.prepare_rank import PrepareRank
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
@@ -117,10 +119,16 @@ class TailPool:
         self._store = ProfileStore(state_dir)
         self._measuring: dict[str, asyncio.Future[Profile]] = {}
 
-    async def prepare(self, stage: Stage) -> Tail:
-        """Compile and warm a stage. Raises `PlanError` when it cannot be one, `CleaveError` for one too many."""
+    async def prepare(self, stage: Stage, rank: PrepareRank) -> Tail:
+        """Compile and warm a stage, before frames or behind them, as its edge's `rank` says.
+
+        Raises `PlanError` when it cannot be one, `CleaveError` for one too many.
+        """
         outputs = tuple(output.unit for output in stage.outputs)
-        done = await self.compute.run(self._stages.prepare, stage.units, outputs, patience=Patience.PREPARE)
+        patience = rank.patience(time.perf_counter())
+        done = await self.compute.run(
+            rank.timed, self._stages.prepare, stage.units, outputs, patience=patience
+        )
         prepared = done.result
         inputs = prepared.batches.segment.inputs
         if inputs != stage.inputs:

@@ -29,7 +29,8 @@ class Patience(float, Enum):
     """
 
     PREPARE = -60.0
-    """A better plan waits for nobody: it is what makes the frames behind it faster."""
+    """A better plan waits for nobody: it is what makes the frames behind it faster. The cloud gives an edge this rank
+    while what its preparing takes is little (`cloud_daemon/prepare_rank.py`)."""
     FRAME = 0.0
     MEASURE = 2.0
 

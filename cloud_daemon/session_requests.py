@@ -75,6 +75,8 @@ class Requests:
         self.rank = PrepareRank()
         self._preparing = asyncio.Lock()
         """One after another: the next is ranked by what those before it took."""
+        self._profiling = asyncio.Lock()
+        """One at a time: an edge has one size of frames, and the places in the line are for all edges."""
         self.running: set[asyncio.Task[None]] = set()
 
     def begin(self, request: Request, payload: memoryview) -> None:
@@ -164,7 +166,8 @@ class Requests:
         )
 
     async def _profile(self, frame: memoryview) -> None:
-        profile = await self._pool.profile(bytes(frame))
+        async with self._profiling:
+            profile = await self._pool.profile(bytes(frame))
         self._say(ProfileReply(), [profile.to_json().encode()])
 
     async def _probe(self) -> None:

@@ -14,18 +14,19 @@ import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
 from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.profiles import Profiles
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
-from common.profile import Profile, ProfileStore
+from common.profile import Profile
 from common.wire.tensors import TensorEntry, payload_bytes
 from models.batch import BatchSegment
 from models.compute import Patience
 from models.crossing import from_wire
 from models.executor import Executor
-from models.measuring import frame_to_measure, load_or_measure, measure_in_turn, whole_network
+from models.measuring import measure_in_turn, whole_network
 from models.model import Model
-from models.profiler import ProfileRun, sample_frame
+from models.profiler import sample_frame
 from models.stages import KeptStages, Stages
 
 log = structlog.get_logger()
@@ -116,8 +117,7 @@ class TailPool:
             LIVE_TIMES_KEPT * executor.most_kept,
         )
         self._measured = Stages(model, executor, sample_frame(), most_kept=2)
-        self._store = ProfileStore(state_dir)
-        self._measuring: dict[str, asyncio.Future[Profile]] = {}
+        self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
     async def prepare(self, stage: Stage, rank: PrepareRank) -> Tail:
         """Compile and warm a stage, before frames or behind them, as its edge's `rank` says.
@@ -175,15 +175,5 @@ class TailPool:
         await self.compute.run(self._stages.prepare, names, (self.model.graph.sink,))
 
     async def profile(self, frame: bytes) -> Profile:
-        """Return the profile for frames like `frame`: the saved one, or one measured now.
-
-        Edges that ask for the same profile at the same time share one measurement. A frame that is no whole
-        image is replaced by a sample.
-        """
-        run = ProfileRun(self.model, self.executor, await asyncio.to_thread(frame_to_measure, frame))
-        digest = run.key.digest
-        if digest not in self._measuring:
-            task = asyncio.ensure_future(load_or_measure(run, self._store, self.compute))
-            task.add_done_callback(lambda _: self._measuring.pop(digest, None))
-            self._measuring[digest] = task
-        return await asyncio.shield(self._measuring[digest])
+        """Return the profile for frames like `frame`; see `Profiles.of`."""
+        return await self._profiles.of(frame)

@@ -51,7 +51,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
     status = StatusFile(settings.state_dir, "CLEAVE_CLOUD_STATE_DIR")
     torch_executor = make_executor(settings.device, settings.threads, precision=settings.precision)
     models = await asyncio.to_thread(load_models, settings)
-    stop, systemd = stop_event(), of_this_process()
+    systemd = of_this_process()
     frames = FrameRunner(
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
@@ -59,6 +59,9 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
             pools = [await serve(model, settings, torch_executor, frames) for model in models]
+            # Until here a signal ends the process at once (`leave_at_once_on_signals`): exporting and measuring take
+            # up to minutes, on threads that are waited for, and systemd waits 10 s. Nothing is lost by it.
+            stop = stop_event()
             ledger = ReceiveLedger(settings.receive_mb * MIB, torch_executor.receive_buffers())
             server = CloudServer(
                 settings.name or socket.gethostname(),

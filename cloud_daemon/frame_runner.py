@@ -13,6 +13,7 @@ import structlog
 import torch
 
 from cloud_daemon.frame_scheduler import FrameScheduler, Wait
+from cloud_daemon.profiles import MeasuringLine
 from common import limits
 from common.errors import CleaveError, LinkError, without_frames
 from models.batch import BatchRun, BatchSegment
@@ -70,6 +71,8 @@ class FrameRunner:
     def __init__(self, compute: ComputeThread, *, batch_max: int, batch_wait_s: float) -> None:
         self.compute = compute
         self.batch_max = batch_max
+        self.measuring = MeasuringLine()
+        """Where the profiles of all models wait for each other."""
         self._scheduler: FrameScheduler[QueuedFrame] = FrameScheduler(
             batch_max=batch_max, batch_wait_s=batch_wait_s, places=limits.MAX_CLOUD_QUEUE
         )

@@ -4,13 +4,15 @@
     edge b  ▢ ───────┼─► the edge served least goes first; frames that may run with its frame fill the batch,
     edge c  ▢ ▢ ─────┘   those of the edges served least before others
 
-An edge is charged its share of each batch's time. One that comes back from a pause starts level with the others:
-pausing earns no credit (start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM 1996). When all places are taken, the
-edge that waits with the most frames loses its youngest to one that waits with fewer (longest queue drop).
+An edge is charged its share of each batch's time, by what its frames would have taken alone. One that comes back from
+a pause starts level with the others: pausing earns no credit (start-time fair queueing: Goyal, Vin, Cheng, SIGCOMM
+1996). When all places are taken, the edge that waits with the most frames loses its youngest to one that waits with
+fewer (longest queue drop).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,9 +24,10 @@ SMOOTHING = 0.2
 """Weight of the newest frame in an edge's cost per frame."""
 
 MOST_TIMES_USUAL = 8.0
-"""A frame is charged no more than so many times what its edge's took lately: beyond that the machine stood still.
+FORGIVEN_EVERY_S = 10.0
+"""Once in so long a frame is charged no more than so many times what its edge's took lately: the machine stood still.
 Charged in full, 0.2 s would keep one of 64 edges from its turn until all the others have had as much each: 13 s.
-A tail that has become dearer is charged in full within a few frames."""
+The next such frame of the edge is charged in full: who sends dear frames among cheap ones pays for them."""
 
 UNKNOWN_S = 0.001
 """What a frame is taken to cost before any has run: something, so that edges take turns from the first batch on."""
@@ -96,6 +99,8 @@ class _Edge(Generic[Scheduled]):
     """What a frame of it costs, lately."""
     others_at_last_s: float = 0.0
     """Other edges' time on the thread when its last frame was done."""
+    forgiven_at: float = -math.inf
+    """When a frame of it was charged less than it took."""
     last_key: BatchKey | None = None
     last_at: float = 0.0
 
@@ -109,6 +114,14 @@ class _Running(Generic[Scheduled]):
 
     def of(self, edge: str) -> int:
         return sum(waiting.frame.edge == edge for waiting in self.batch)
+
+
+def shares(run_s: float, alone_s: Sequence[float]) -> list[float]:
+    """Divide a batch's time between its frames by what each would have taken alone; evenly if that is not known."""
+    whole_s = sum(alone_s)
+    if whole_s <= 0:
+        return [run_s / len(alone_s)] * len(alone_s)
+    return [run_s * one_s / whole_s for one_s in alone_s]
 
 
 class FrameScheduler(Generic[Scheduled]):
@@ -198,15 +211,20 @@ class FrameScheduler(Generic[Scheduled]):
             added_s = max(run_s - alone, 0.0) * (count - own) / max(count - 1, 1)
             held_s.append((running.others_s[waiting.frame.edge] + added_s) / own)
         self.busy_s += run_s
-        for name in running.others_s:
+        shares_s: dict[str, float] = dict.fromkeys(running.others_s, 0.0)
+        for waiting, share_s in zip(running.batch, shares(run_s, alone_s), strict=True):
+            shares_s[waiting.frame.edge] += share_s
+        for name, share_s in shares_s.items():
             edge = self._edges.get(name)
             if edge is None:
                 continue
             own = running.of(name)
-            usual_s = edge.frame_s or self._frame_s()
-            frame_s = min(run_s / count, MOST_TIMES_USUAL * usual_s) if usual_s else run_s / count
+            frame_s = share_s / own
+            most_s = MOST_TIMES_USUAL * (edge.frame_s or self._frame_s())
+            if most_s and frame_s > most_s and now - edge.forgiven_at >= FORGIVEN_EVERY_S:
+                frame_s, edge.forgiven_at = most_s, now
             edge.served_s += frame_s * own
-            edge.busy_s += run_s * own / count
+            edge.busy_s += share_s
             edge.frame_s += (frame_s - edge.frame_s) * (SMOOTHING if edge.frame_s else 1.0)
             edge.others_at_last_s = self._others_s(name, now)
         return held_s

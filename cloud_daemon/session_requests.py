@@ -10,10 +10,11 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from cloud_daemon.prepare_rank import PrepareRank
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
-from common.errors import CleaveError, PlanError, ProbeError, RemoteProtocolError
+from common.errors import CleaveError, PlanError, ProbeError, RemoteProtocolError, without_frames
 from common.plan import Output, Stage
 from common.wire.messages import (
     MeasureReply,
@@ -71,6 +72,11 @@ class Requests:
         self._log = log
         self.tails: OrderedDict[int, Tail] = OrderedDict()
         """What was prepared, by epoch, what was prepared or used last at the end."""
+        self.rank = PrepareRank()
+        self._preparing = asyncio.Lock()
+        """One after another: the next is ranked by what those before it took."""
+        self._profiling = asyncio.Lock()
+        """One at a time: an edge has one size of frames, and the places in the line are for all edges."""
         self.running: set[asyncio.Task[None]] = set()
 
     def begin(self, request: Request, payload: memoryview) -> None:
@@ -114,9 +120,10 @@ class Requests:
         started = time.perf_counter()
         try:
             stage = self._stage(prepare)
-            tail = await self._pool.prepare(stage)
+            async with self._preparing:
+                tail = await self._pool.prepare(stage, self.rank)
         except CANNOT as error:
-            reason = _why(error)
+            reason = _why(without_frames(error))  # they hold this session, and what it has prepared
             self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)
             self._say(Prepared(epoch=prepare.epoch, ready=False, reason=reason, prepare_ms=0))
             return
@@ -132,7 +139,7 @@ class Requests:
         try:
             stage_ms, whole_ms = await self._pool.measure(self._stage(request))
         except CANNOT as error:
-            reason = _why(error)
+            reason = _why(without_frames(error))
             self._log.warning("stage not measured", reason=reason)
             self._say(
                 MeasureReply(number=request.number, measured=False, reason=reason, stage_ms=0, whole_ms=0)
@@ -159,7 +166,8 @@ class Requests:
         )
 
     async def _profile(self, frame: memoryview) -> None:
-        profile = await self._pool.profile(bytes(frame))
+        async with self._profiling:
+            profile = await self._pool.profile(bytes(frame))
         self._say(ProfileReply(), [profile.to_json().encode()])
 
     async def _probe(self) -> None:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakSet, ref
+from weakref import ref
 
 import structlog
+import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
+from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.profiles import Profiles
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
-from common.profile import Profile, ProfileStore
+from common.profile import Profile
 from common.wire.tensors import TensorEntry, payload_bytes
 from models.batch import BatchSegment
 from models.compute import Patience
 from models.crossing import from_wire
 from models.executor import Executor
-from models.measuring import frame_to_measure, load_or_measure, measure_in_turn, whole_network
+from models.measuring import measure_in_turn, whole_network
 from models.model import Model
-from models.profiler import ProfileRun, sample_frame
+from models.profiler import sample_frame
 from models.stages import KeptStages, Stages
 
 log = structlog.get_logger()
@@ -30,14 +34,45 @@ log = structlog.get_logger()
 FREE_SIZES = {"frame": 1, "decode": 2}
 """Leading dimensions that differ from frame to frame: the file's bytes; the image's height and width."""
 
+LIVE_TIMES_KEPT = 4
+"""Security: different stages of a model that edges may hold ready, in times of those that are kept anyway. A session
+refers to four, and with onnxruntime each has its own copy of the weights; edges that plan choose among a dozen."""
+
+
+class LearningSegment:
+    """A stage's segment, with the steps in which it learns which batches are good.
+
+    It holds the steps, and whoever takes them does not hold it: learning ends when neither the pool nor a session's
+    tail refers to it any more.
+    """
+
+    def __init__(self, batches: BatchSegment) -> None:
+        self.batches = batches
+        self.has_begun = False
+        self._steps = batches.learn()
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        """See `BatchSegment.warm`."""
+        self.batches.warm(inputs)
+
+    def step(self) -> bool:
+        """Take one step of learning, and say whether that was the last."""
+        for _ in self._steps:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
     """A stage that is ready to run."""
 
     stage: Stage
-    compiled: BatchSegment
+    prepared: LearningSegment
     graph: ModelGraph
+
+    @property
+    def compiled(self) -> BatchSegment:
+        return self.prepared.batches
 
     def check(self, entries: Sequence[TensorEntry], nbytes: int) -> None:
         """Raise `RemoteProtocolError` unless `entries` are exactly this stage's inputs, in `nbytes` of payload.
@@ -78,38 +113,43 @@ class TailPool:
             model,
             sample_frame(),
             executor.most_kept,
-            lambda segment: BatchSegment(model, executor, segment, frames.batch_max),
+            lambda segment: LearningSegment(BatchSegment(model, executor, segment, frames.batch_max)),
+            LIVE_TIMES_KEPT * executor.most_kept,
         )
         self._measured = Stages(model, executor, sample_frame(), most_kept=2)
-        self._store = ProfileStore(state_dir)
-        self._measuring: dict[str, asyncio.Future[Profile]] = {}
-        self._learning: WeakSet[BatchSegment] = WeakSet()
+        self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
-    async def prepare(self, stage: Stage) -> Tail:
-        """Compile and warm a stage. Raises `PlanError` when it cannot be one."""
+    async def prepare(self, stage: Stage, rank: PrepareRank) -> Tail:
+        """Compile and warm a stage, before frames or behind them, as its edge's `rank` says.
+
+        Raises `PlanError` when it cannot be one, `CleaveError` for one too many.
+        """
         outputs = tuple(output.unit for output in stage.outputs)
-        done = await self.compute.run(self._stages.prepare, stage.units, outputs, patience=Patience.PREPARE)
-        segment = done.result
-        if segment.segment.inputs != stage.inputs:
-            raise PlanError(f"the stage reads {segment.segment.inputs}, the plan sends {stage.inputs}")
-        if segment not in self._learning:
-            self._learning.add(segment)
-            self.compute.submit(self._learn, ref(segment), segment.learn(), patience=Patience.MEASURE)
-        return Tail(stage, segment, self.model.graph)
+        patience = rank.patience(time.perf_counter())
+        done = await self.compute.run(
+            rank.timed, self._stages.prepare, stage.units, outputs, patience=patience
+        )
+        prepared = done.result
+        inputs = prepared.batches.segment.inputs
+        if inputs != stage.inputs:
+            raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
+        if not prepared.has_begun:
+            prepared.has_begun = True
+            self.compute.submit(self._learn, ref(prepared), patience=Patience.MEASURE)
+        return Tail(stage, prepared, self.model.graph)
 
-    def _learn(self, segment: ref[BatchSegment], steps: Iterator[None]) -> None:
+    def _learn(self, learning: ref[LearningSegment]) -> None:
         """Take one step of learning which batches are good, and ask for a turn for the next."""
-        learner = segment()
-        if learner is None or not self._stages.keeps(learner):
-            return  # it has made room for another one; learning on would keep its memory
+        learner = learning()
+        if learner is None:
+            return  # nobody has it any more
         try:
-            next(steps)
-        except StopIteration:
-            return
+            if learner.step():
+                return
         except Exception:  # a bug, or the machine: frames run one by one, or in the batches known so far
             log.exception("batches cannot be measured")
             return
-        self.compute.submit(self._learn, segment, steps, patience=Patience.MEASURE)
+        self.compute.submit(self._learn, learning, patience=Patience.MEASURE)
 
     def infer(
         self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
@@ -135,15 +175,5 @@ class TailPool:
         await self.compute.run(self._stages.prepare, names, (self.model.graph.sink,))
 
     async def profile(self, frame: bytes) -> Profile:
-        """Return the profile for frames like `frame`: the saved one, or one measured now.
-
-        Edges that ask for the same profile at the same time share one measurement. A frame that is no whole
-        image is replaced by a sample.
-        """
-        run = ProfileRun(self.model, self.executor, await asyncio.to_thread(frame_to_measure, frame))
-        digest = run.key.digest
-        if digest not in self._measuring:
-            task = asyncio.ensure_future(load_or_measure(run, self._store, self.compute))
-            task.add_done_callback(lambda _: self._measuring.pop(digest, None))
-            self._measuring[digest] = task
-        return await asyncio.shield(self._measuring[digest])
+        """Return the profile for frames like `frame`; see `Profiles.of`."""
+        return await self._profiles.of(frame)

@@ -28,6 +28,8 @@ RUNS = 7
 """Runs of the whole network on each executor, in turn; the first of each warms up."""
 LONGEST_PREPARE_S = 1.0
 """Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
+NO_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+"""How torch and onnxruntime say in a `RuntimeError` that there is no memory."""
 
 
 def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
@@ -60,8 +62,21 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
         return _faster(model, torch_executor, onnx_executor, path)
     except Exception as error:  # a model that three other packages cannot digest runs on torch all the same
         log.warning("executor torch", reason=f"{type(error).__name__}: {error}"[:500])
+        if is_passing(error):
+            log.warning("the executor is chosen anew at the next start: that may be over by then")
+            return torch_executor
         _keep(path, torch_executor, {"executor": torch_executor.name, "reason": str(error)[:500]})
         return torch_executor
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Say whether an error, or its cause, is of the machine at this moment (memory, disk) and not of the model."""
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError | OSError) or any(words in said for words in NO_MEMORY):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path) -> OnnxExecutor:

@@ -12,6 +12,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -29,9 +30,12 @@ class Patience(float, Enum):
     """
 
     PREPARE = -60.0
-    """A better plan waits for nobody: it is what makes the frames behind it faster."""
+    """A better plan waits for nobody: it is what makes the frames behind it faster. The cloud gives an edge this rank
+    while what its preparing takes is little (`cloud_daemon/prepare_rank.py`)."""
     FRAME = 0.0
     MEASURE = 2.0
+    """Of such jobs one at a time lies among the others, and its patience begins then: however many there are, frames
+    that keep the thread busy wait for one of them in two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,10 @@ class ComputeThread:
     def __init__(self, name: str) -> None:
         self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._line: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        """Measuring jobs that wait for the one before them."""
+        self._measuring = False
         self._stopped = False
         self._job_began: float | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -57,7 +65,7 @@ class ComputeThread:
     @property
     def waiting(self) -> int:
         """Jobs not begun yet."""
-        return self._jobs.qsize()
+        return self._jobs.qsize() + len(self._line)
 
     @property
     def idle(self) -> bool:
@@ -97,6 +105,12 @@ class ComputeThread:
 
         if self._stopped:  # a job that asks for the next one while it runs
             future.cancel()
+        elif patience is Patience.MEASURE:
+            with self._lock:
+                self._line.append((future, job))
+                begins, self._measuring = not self._measuring, True
+            if begins:
+                self._measure_next()
         else:
             self._jobs.put((asked + patience, next(self._order), job))
         return future
@@ -104,6 +118,7 @@ class ComputeThread:
     def stop(self, timeout_s: float) -> None:
         """End the thread once its present job is done, dropping what waits; wait for that at most `timeout_s`."""
         self._stopped = True
+        self._line.clear()
         while True:
             try:
                 self._jobs.get_nowait()
@@ -111,6 +126,22 @@ class ComputeThread:
                 break
         self._jobs.put((math.inf, next(self._order), None))
         self._thread.join(timeout_s)
+
+    def _measure_next(self) -> None:
+        """Put the next measuring job that somebody still waits for among the others."""
+        with self._lock:
+            while self._line and self._line[0][0].cancelled():
+                self._line.popleft()
+            if not self._line:
+                self._measuring = False
+                return
+            _, job = self._line.popleft()
+
+        def measure() -> None:
+            job()
+            self._measure_next()
+
+        self._jobs.put((time.perf_counter() + Patience.MEASURE, next(self._order), measure))
 
     def _work(self) -> None:
         while True:

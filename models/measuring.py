@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 
 import structlog
 
 from common.errors import ConfigurationError, FrameError
-from common.profile import Profile, ProfileStore
+from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread, Patience
 from models.model import Model
 from models.preprocess import as_frame, decode, resize
@@ -40,10 +41,19 @@ def frame_to_measure(frame: bytes) -> bytes:
 
 async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: ComputeThread) -> Profile:
     """Return the saved profile for `run`'s key; else measure on the compute thread, behind frames, and save."""
-    saved = store.load(run.key)
+    return await saved_profile(store, run.key) or await measure_profile(run, store, compute)
+
+
+async def saved_profile(store: ProfileStore, key: ProfileKey) -> Profile | None:
+    """Return the saved profile for `key`, if any. Read off the event loop: a worn SD card takes seconds for it."""
+    saved = await asyncio.to_thread(store.load, key)
     if saved is not None:
-        log.info("profile reused", frame=run.key.frame, total_ms=round(saved.total_ms, 1))
-        return saved
+        log.info("profile reused", frame=key.frame, total_ms=round(saved.total_ms, 1))
+    return saved
+
+
+async def measure_profile(run: ProfileRun, store: ProfileStore, compute: ComputeThread) -> Profile:
+    """Measure on the compute thread, behind frames, and save off the event loop; unsaved it is as good."""
     log.info("profiling", frame=run.key.frame, steps=run.total_steps)
     told = 0.0
     finished = False
@@ -55,7 +65,7 @@ async def load_or_measure(run: ProfileRun, store: ProfileStore, compute: Compute
             log.info("profiling", done=f"{share:.0%}")
     profile = run.profile()
     try:
-        saved_to = str(store.save(profile))
+        saved_to = str(await asyncio.to_thread(store.save, profile))
     except ConfigurationError as error:  # it is good for this run
         log.warning("the profile is measured anew at the next start", reason=str(error))
         saved_to = None

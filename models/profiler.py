@@ -16,12 +16,25 @@ from models.model import PREPROCESSING_UNITS, Model
 from models.preprocess import as_frame, image_size
 from models.sample_frame import sample_frame
 
-__all__ = ["ProfileRun", "profile_model", "sample_frame"]
+__all__ = ["ProfileRun", "profile_key", "profile_model", "sample_frame"]
 
 Result = TypeVar("Result")
 
 _ROUNDS = 8
 """In each round every unit and both wholes run once; the first round warms up."""
+
+
+def profile_key(model: Model, executor: Executor, frame: bytes) -> ProfileKey:
+    """Return what a profile for frames like this one goes by. Raises `FrameError` for what is no image."""
+    width, height = image_size(frame)
+    return ProfileKey(
+        fingerprint=model.fingerprint,
+        device=executor.device_description,
+        executor=executor.name,
+        threads=executor.threads,
+        slowdown=executor.slowdown,
+        frame=f"{width}x{height}",
+    )
 
 
 class ProfileRun:
@@ -47,15 +60,7 @@ class ProfileRun:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         """Prepare a run over one encoded frame. Raises `FrameError` for what is no image."""
-        width, height = image_size(frame)
-        self.key = ProfileKey(
-            fingerprint=model.fingerprint,
-            device=executor.device_description,
-            executor=executor.name,
-            threads=executor.threads,
-            slowdown=executor.slowdown,
-            frame=f"{width}x{height}",
-        )
+        self.key = profile_key(model, executor, frame)
         self._model, self._executor = model, executor
         self._clock, self._wait = clock, wait
         source = model.graph.source

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 
+from common.errors import CleaveError
 from models.crossing import frame_tensor
 from models.executor import CompiledSegment, Executor, Pace
 from models.model import Model
 from models.segment import Segment
+
+StageKey = tuple[tuple[str, ...], tuple[str, ...]]
+"""Units and outputs, in the graph's order."""
 
 
 class Warmed(Protocol):
@@ -24,35 +30,65 @@ Ready = TypeVar("Ready", bound=Warmed)
 
 
 class KeptStages(Generic[Ready]):
-    """The stages of one model in the form that `make` gives them. Use it from the compute thread only."""
+    """The stages of one model in the form that `make` gives them. Use it from the compute thread only.
 
-    def __init__(self, model: Model, sample: bytes, most_kept: int, make: Callable[[Segment], Ready]) -> None:
+    The `most_kept` that were asked for last are kept. One that has made room for others and is still referred to by
+    somebody is found again, so that no stage is ever there twice. `most_live` bounds what is kept and referred to.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sample: bytes,
+        most_kept: int,
+        make: Callable[[Segment], Ready],
+        most_live: int | None = None,
+    ) -> None:
         self.model = model
         self._make = make
         self._most_kept = most_kept
+        self._most_live = most_live
         self._sample = frame_tensor(memoryview(bytearray(sample)))
-        self._kept: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Ready] = OrderedDict()
+        self._kept: OrderedDict[StageKey, Ready] = OrderedDict()
+        self._live: WeakValueDictionary[StageKey, Ready] = WeakValueDictionary()
 
     def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> Ready:
         """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.
 
-        Raises `PlanError` for unknown units and for outputs that are not among them.
+        In whatever order they are named: a stage is a set of units, and a set of outputs. Raises `PlanError` for
+        unknown units and for outputs that are not among them, `CleaveError` where too many stages are in use.
         """
-        key = (tuple(units), tuple(outputs))
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        segment = self.model.segment(*key)
-        compiled = self._make(segment)
-        compiled.warm(self.example(segment))
-        self._kept[key] = compiled
+        key = (self._in_order(units), self._in_order(outputs))
+        ready = self._live.get(key)
+        if ready is None:
+            segment = self.model.segment(*key)
+            self._make_room()
+            ready = self._make(segment)
+            ready.warm(self.example(segment))
+        self._live[key] = self._kept[key] = ready
+        self._kept.move_to_end(key)
         while len(self._kept) > self._most_kept:
             self._kept.popitem(last=False)
-        return compiled
+        return ready
 
-    def keeps(self, ready: Ready) -> bool:
-        """Say whether `ready` is still kept."""
-        return any(kept is ready for kept in self._kept.values())
+    def _in_order(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return each name once, in the graph's order; unknown ones first, for the model to complain of."""
+        index = self.model.graph.index
+        return tuple(sorted(set(names), key=lambda name: (index.get(name, -1), name)))
+
+    def _make_room(self) -> None:
+        """Give up what is only kept, oldest first, before one more is made: there is never one too many.
+
+        Raises `CleaveError` where what others refer to is as much as may be.
+        """
+        most_live = self._most_live or math.inf
+        while self._kept and (len(self._kept) >= self._most_kept or len(self._live) >= most_live):
+            self._kept.popitem(last=False)
+        if len(self._live) >= most_live:
+            raise CleaveError(
+                f"{len(self._live)} stages of {self.model.name} are in use by edges here, and no more than "
+                f"{most_live} are held: one of those in use can be had, or another one when edges have gone"
+            )
 
     def example(self, segment: Segment) -> dict[str, torch.Tensor]:
         """Return inputs for a segment: a sample frame, and zeros of the right types and shapes."""

@@ -51,6 +51,8 @@ class Identity:
                     f"{self.files.setting}={self.files.directory}: the certificate is {facts.name}'s now, and was "
                     f"{self.facts.name}'s; to become another one takes a restart"
                 )
+            if reason := why_worse(facts, self.facts, time.time()):
+                raise ConfigurationError(f"{self.files.setting}={self.files.directory}: {reason}")
         except ConfigurationError as error:
             log.error("certificates not read again, those from before stay in force", reason=str(error))
             return
@@ -63,6 +65,24 @@ class Identity:
         while True:
             warn_of_end(self.facts, time.time())
             await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def why_worse(read: CertificateFacts, present: CertificateFacts, now: float) -> str | None:
+    """Say why the certificate that was read must not replace the present one: nobody takes it, and that is good."""
+    if present.state(now) not in ("valid", "ending"):
+        return None
+    match read.state(now):
+        case "expired":
+            return (
+                f"the certificate ended {-read.days_left(now):.1f} days ago, and the one in force is good for "
+                f"{present.days_left(now):.1f} more: issue a new one, and reload"
+            )
+        case "early":
+            return (
+                f"the certificate begins in {(read.not_before - now) / DAY_S:.1f} days, and the one in force is good "
+                f"for {present.days_left(now):.1f} more: is this machine's clock right?"
+            )
+    return None
 
 
 def warn_of_end(facts: CertificateFacts, now: float) -> None:

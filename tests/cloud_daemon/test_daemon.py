@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from common.errors import ConfigurationError
 from common.wire.messages import Drain, Welcome
 from tests.cloud_daemon.edge import Edge, free_port, hello
 from tests.event_loop import run
+
+ROOT = Path(__file__).parents[2]
 
 
 def settings(tmp_path: Path, address: Address) -> CloudSettings:
@@ -56,6 +60,47 @@ def test_it_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> Non
         await edge.ended
 
     run(main())
+
+
+STARTING = """
+import sys, threading
+import cloud_daemon.daemon as daemon
+from cloud_daemon.__main__ import main
+
+def endless(*_):
+    print("measuring", flush=True)
+    threading.Event().wait()
+
+daemon.choose_executor = endless
+sys.argv = ["cleave-cloud"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_while_models_are_exported_and_measured(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """That takes minutes at the first start, and systemd kills after ten seconds what does not end."""
+    environment = {
+        **os.environ,
+        "CLEAVE_MODEL": "tests.tiny_model:factory",
+        "CLEAVE_WEIGHTS": "random:0",
+        "CLEAVE_CLOUD_LISTEN": f"127.0.0.1:{free_port()}",
+        "CLEAVE_CLOUD_STATE_DIR": str(tmp_path),
+        "CLEAVE_CLOUD_INSECURE": "1",
+        "CLEAVE_CLOUD_HTTP": "127.0.0.1:0",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        try:
+            assert daemon.stdout is not None
+            assert any(line == "measuring\n" for line in daemon.stdout), "it ended before"
+            daemon.send_signal(number)
+            assert daemon.wait(timeout=20.0) == 0
+        finally:
+            daemon.kill()
 
 
 def test_what_cannot_be_listened_on_is_the_operators_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cloud_daemon.frame_scheduler import EXPECTED_S, FrameScheduler, Wait
+from cloud_daemon.frame_scheduler import EXPECTED_S, FORGIVEN_EVERY_S, FrameScheduler, Wait, shares
 from common import limits
 
 FRAME_S = 0.010
@@ -133,6 +133,35 @@ def test_frames_that_have_become_dearer_are_charged_in_full_soon() -> None:
         assert rack.turn(cost_s[edge])[0].edge == edge
         used_s[edge] += cost_s[edge]
     assert used_s["dearer"] == pytest.approx(used_s["same"], rel=0.1)
+
+
+def test_a_dear_frame_among_cheap_ones_is_paid_for() -> None:
+    """Eight cheap frames and one a hundred times dearer, for ever, and it gets no more of the time than another."""
+    rack, number = Rack(scheduler()), 0
+    used_s = {"mixed": 0.0, "same": 0.0}
+    for edge in used_s:
+        rack.offer(Frame(edge))
+    while sum(used_s.values()) < 1_000.0:
+        edge = min(rack.queue._edges.items(), key=lambda e: (e[1].served_s, e[1].waiting[0].at))[0]
+        number += edge == "mixed"
+        took_s = 100 * FRAME_S if edge == "mixed" and number % 9 == 0 else FRAME_S
+        assert rack.turn(took_s)[0].edge == edge
+        used_s[edge] += took_s
+    forgiven_s = 100 * FRAME_S / FORGIVEN_EVERY_S  # in each second
+    assert used_s["mixed"] < used_s["same"] + forgiven_s * 1_000.0
+
+
+def test_a_batchs_time_is_divided_by_what_its_frames_take_alone() -> None:
+    """A photo of fifty megapixels, decoded in one batch with thumbnails, is its own edge's time."""
+    assert shares(0.6, [0.1, 0.5]) == pytest.approx([0.1, 0.5])
+    assert shares(0.3, [0.1, 0.5]) == pytest.approx([0.05, 0.25])
+    assert shares(0.3, [0.0, 0.0, 0.0]) == pytest.approx([0.1, 0.1, 0.1]), "nothing is known of any"
+    queue, key = scheduler(), Key(2)
+    for edge in ("large", "small"):
+        queue.offer(Frame(edge, key), 10.0)
+    queue.next(10.0)
+    queue.done(10.3, [0.5, 0.1])
+    assert queue._edges["large"].served_s == pytest.approx(5 * queue._edges["small"].served_s)
 
 
 def test_a_modest_edge_is_served_next_under_a_saturating_one() -> None:

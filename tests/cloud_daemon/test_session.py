@@ -374,7 +374,7 @@ def test_a_bug_ends_its_session_and_not_the_cloud(
             good, bad = await rack.greeted(), await rack.greeted()
             await good.prepares()
             with monkeypatch.context() as patched:
-                patched.setattr(rack.pool, "prepare", lambda stage: 1 / 0)
+                patched.setattr(rack.pool, "prepare", lambda *_: 1 / 0)
                 bad.say(prepare(SPLIT, 1))
                 await bad.ended
             assert "ZeroDivisionError" in capsys.readouterr().out

@@ -154,6 +154,32 @@ def test_a_model_that_cannot_be_exported_runs_on_torch(
         choose_executor("onnxruntime", model, torch_executor, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(28, "No space left on device"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes"),
+    ],
+    ids=["memory", "disk", "torch"],
+)
+@pytest.mark.parametrize("exporting", [True, False])
+def test_what_passes_is_tried_again_at_the_next_start(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, exporting: bool
+) -> None:
+    """A full disk or memory on one day is no reason to be slower ever after."""
+
+    def fail(*_: object) -> None:
+        if exporting:
+            raise ModelError("cannot be exported") from error
+        raise error
+
+    torch_executor = TorchExecutor()
+    monkeypatch.setattr(module, "_onnx_executor", fail)
+    assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
+    assert list(tmp_path.glob("executor-*")) == []
+
+
 def test_on_another_device_than_the_cpu_torch_is_used(model: Model, tmp_path: Path) -> None:
     """onnxruntime is for CPUs here; asked for on CUDA it is an error that says so."""
     torch_executor = TorchExecutor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from structlog.testing import capture_logs
 
 from common.errors import ConfigurationError
 from common.tls import identity as module
-from common.tls.certificates import DAY_S, CertificateFacts
+from common.tls.certificates import DAY_S, CertificateFacts, TlsFiles
 from common.tls.contexts import edge_context
-from common.tls.identity import Identity, warn_of_end
+from common.tls.identity import Identity, warn_of_end, why_worse
 from tests.certificates import NOW, files
 from tests.event_loop import run, until
 
@@ -61,6 +62,37 @@ def test_another_ones_certificate_is_not_taken_up(tmp_path: Path) -> None:
         assert told in logged[0]["reason"]
         assert identity.context is before
         assert identity.facts.name == "porch"
+
+
+@pytest.mark.parametrize(
+    ("age_days", "told"), [(200.0, "the certificate ended 110.0 days ago"), (-5.0, "begins in 4.0 days")]
+)
+def test_one_that_nobody_accepts_does_not_replace_a_good_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age_days: float, told: str
+) -> None:
+    """A reload with last year's files would shut this machine out; it goes on with what it has."""
+    identity = Identity(files(tmp_path, "porch", days=90), edge_context)
+    before = identity.context
+    shifted = replace(
+        identity.facts,
+        not_before=identity.facts.not_before - age_days * DAY_S,
+        not_after=identity.facts.not_after - age_days * DAY_S,
+    )
+    with monkeypatch.context() as patched, capture_logs() as logged:
+        patched.setattr("time.time", NOW.timestamp)
+        patched.setattr(TlsFiles, "check", lambda _: shifted)
+        identity.reload()
+    assert identity.context is before
+    assert [line["log_level"] for line in logged] == ["error"]
+    assert told in logged[0]["reason"]
+    assert "the one in force is good for 90.0 more" in logged[0]["reason"]
+
+
+def test_one_that_has_ended_may_be_replaced_by_any(tmp_path: Path) -> None:
+    """There is nothing to keep: what the new one is, the log says."""
+    facts = files(tmp_path, "porch", days=90).check()
+    assert why_worse(facts, facts, NOW.timestamp() + 100 * DAY_S) is None
+    assert why_worse(facts, facts, NOW.timestamp()) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""Facts about the profiles that edges ask for: one is measured at a time, few wait, and none for nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloud_daemon import profiles as module
+from common.profile import Profile
+from common.wire.messages import ProfileReply, ProfileRequest
+from models.profiler import ProfileRun
+from tests.cloud_daemon.edge import Blocked, Edge, cloud
+from tests.event_loop import run, until
+from tests.tiny_model import jpeg
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The frame sizes that steps of measuring were taken for, one after another, without repetitions."""
+    taken: list[str] = []
+    step = ProfileRun.step
+
+    def noted(self: ProfileRun) -> bool:
+        if taken[-1:] != [self.key.frame]:
+            taken.append(self.key.frame)
+        return step(self)
+
+    monkeypatch.setattr(ProfileRun, "step", noted)
+    return taken
+
+
+async def told(edge: Edge) -> str:
+    """The frame size of the profile that an edge is told."""
+    return Profile.from_json(bytes((await edge.event(ProfileReply)).payload)).key.frame
+
+
+def test_one_profile_is_measured_at_a_time(tmp_path: Path, steps: list[str]) -> None:
+    """Of those that are asked for together each is finished before the next is begun: a network's memory, once."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edges = [await rack.greeted(edge=edge) for edge in "ab"]
+            async with Blocked(rack):
+                for width, edge in enumerate(edges, start=40):
+                    edge.say(ProfileRequest(), jpeg(0, (width, 30)))
+                await until(lambda: len(rack.server.frames.measuring.waiting) == 1)
+            assert [await told(edge) for edge in edges] == ["40x30", "41x30"]
+            assert sorted(steps) == ["40x30", "41x30"]
+
+    run(main())
+
+
+def test_beyond_those_that_may_wait_a_samples_profile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str]
+) -> None:
+    """An edge need not wait for sizes without end; those that ask for what is waited for already share it."""
+    monkeypatch.setattr(module, "MOST_WAITING", 1)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            waiting = rack.server.frames.measuring.waiting
+            edges = [await rack.greeted(edge=edge) for edge in "abcd"]
+            async with Blocked(rack):
+                edges[0].say(ProfileRequest(), jpeg(0, (40, 30)))
+                await until(lambda: rack.pool.compute.waiting == 1)
+                for number, (width, count) in enumerate(((41, 1), (42, 2)), start=1):
+                    edges[number].say(ProfileRequest(), jpeg(0, (width, 30)))
+                    await until(lambda count=count: len(waiting) == count)  # type: ignore[misc]
+                edges[3].say(ProfileRequest(), jpeg(1, (41, 30)))
+                await until(lambda: sum(asked.edges for asked in waiting) == 3)
+            assert [await told(edge) for edge in edges] == ["40x30", "41x30", "1280x720", "41x30"]
+            assert len(steps) == 3
+
+    run(main())
+
+
+def test_what_nobody_waits_for_any_more_is_not_measured(tmp_path: Path, steps: list[str]) -> None:
+    """An edge that asks, goes, and comes back to ask with another size leaves nothing behind it."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            waiting = rack.server.frames.measuring.waiting
+            stays, goes = await rack.greeted(edge="stays"), await rack.greeted(edge="goes")
+            async with Blocked(rack):
+                stays.say(ProfileRequest(), jpeg(0, (40, 30)))
+                await until(lambda: rack.pool.compute.waiting == 1)
+                goes.say(ProfileRequest(), jpeg(0, (41, 30)))
+                await until(lambda: len(waiting) == 1)
+                goes.channel.abort()
+                await until(lambda: not waiting)
+            assert await told(stays) == "40x30"
+            assert steps == ["40x30"]
+            assert not rack.pool._profiles._asked
+
+    run(main())

@@ -1,0 +1,68 @@
+"""Facts about the order of jobs on the compute thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from models.compute import ComputeThread, Patience
+
+
+class Held(ComputeThread):
+    """A thread that has begun with a job, and waits to be let go; jobs note their names."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.order: list[str] = []
+        self.gate, begun = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            self.gate.wait(25.0)
+
+        self.submit(hold)
+        assert begun.wait(25.0)
+
+
+@pytest.fixture
+def compute() -> Iterator[Held]:
+    thread = Held()
+    yield thread
+    thread.gate.set()
+    thread.stop(timeout_s=5.0)
+
+
+def test_frames_wait_for_one_measurement_and_not_for_all_that_are_due(
+    compute: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three have waited longer than their patience when frames come: the next one's begins when it is next."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    jobs = [compute.submit(compute.order.append, f"m{i}", patience=Patience.MEASURE) for i in range(3)]
+    assert compute.waiting == 3
+    now[0] += Patience.MEASURE + 1.0
+    jobs += [compute.submit(compute.order.append, f"f{i}") for i in range(2)]
+    compute.gate.set()
+    for job in jobs:
+        job.result(25.0)
+    assert compute.order == ["m0", "f0", "f1", "m1", "m2"]
+
+
+def test_a_measurement_that_nobody_waits_for_takes_no_turn(compute: Held) -> None:
+    """Those behind it are next; one that asks for its next step meanwhile is behind those that wait."""
+
+    def again() -> None:
+        compute.order.append("first")
+        jobs.append(compute.submit(compute.order.append, "again", patience=Patience.MEASURE))
+
+    jobs = [compute.submit(again, patience=Patience.MEASURE)]
+    given_up = compute.submit(compute.order.append, "given up", patience=Patience.MEASURE)
+    last = compute.submit(compute.order.append, "last", patience=Patience.MEASURE)
+    assert given_up.cancel()
+    compute.gate.set()
+    last.result(25.0)
+    jobs[-1].result(25.0)
+    assert compute.order == ["first", "last", "again"]
+    assert compute.submit(int, patience=Patience.MEASURE).result(25.0).result == 0

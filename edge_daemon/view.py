@@ -99,7 +99,10 @@ class EdgeView:
         return alive(self._compute, self._settings.hung_after_s)
 
     def ready(self) -> Health:
-        """Say whether frames are answered: one whole inference is done, and the records find their place."""
+        """Say whether frames can be answered: one whole inference is done.
+
+        A full disk under the results is no reason against it: it is in the status, and nothing else could serve.
+        """
         if self._controller.started:
             return Health(True, "ready")
         return Health(False, "the first inference is not done yet")

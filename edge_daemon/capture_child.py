@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from common import limits
@@ -50,11 +50,18 @@ class FrameSlot:
         self._changed = threading.Condition()
         self.captured = 0
         self.passed_over = 0
+        self._resting = False
         self.ended: Ended | None = None
 
     def saw_frame(self) -> None:
         """Count a frame, wanted or not."""
         self.captured += 1
+
+    def rest(self, seconds: float) -> None:
+        """Wait for the time of a video's next frame."""
+        self._resting = True
+        time.sleep(seconds)
+        self._resting = False
 
     def put(self, frame: Captured, captured_at: float) -> None:
         with self._changed:
@@ -88,7 +95,7 @@ class FrameSlot:
 
     def told(self) -> Told:
         with self._changed:
-            return Told(self.captured, self.passed_over)
+            return Told(self.captured, self.passed_over, self._resting)
 
 
 def main() -> None:
@@ -106,7 +113,7 @@ def fill(slot: FrameSlot, job: CaptureJob) -> None:
     """Capture into the slot until the source ends, or fails."""
     clock, selection = CaptureClock(), Selection(job)
     try:
-        for frame in _frames(job):
+        for frame in _frames(job, slot.rest):
             slot.saw_frame()
             if job.kind is not SourceKind.PATH:
                 slot.put(frame, clock.captured_at(frame.arrived_at, frame.position_s))
@@ -122,7 +129,7 @@ def fill(slot: FrameSlot, job: CaptureJob) -> None:
     slot.end(ended)
 
 
-def _frames(job: CaptureJob) -> Iterator[Captured]:
+def _frames(job: CaptureJob, rest: Callable[[float], None]) -> Iterator[Captured]:
     if job.host is not None:
         connect_first(job.host)
     # Only now: a camera that is away is looked for often, and these take a third of a second to import.
@@ -130,7 +137,7 @@ def _frames(job: CaptureJob) -> Iterator[Captured]:
 
     if job.kind is SourceKind.PICAMERA:
         return capture_picamera.capture(job)
-    return capture_video.capture(job)
+    return capture_video.capture(job, rest)
 
 
 def serve(channel: socket.socket, slot: FrameSlot, job: CaptureJob) -> None:

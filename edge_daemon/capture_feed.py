@@ -110,8 +110,7 @@ class CaptureFeed:
 
     def _note(self, told: Told, now: float) -> None:
         # A video that is played rests between two frames for as long as its own time says, and gives none meanwhile.
-        playing = self._job.paced and self.first_at is not None
-        if told.captured > self._captured or playing:
+        if told.captured > self._captured or told.resting:
             self._saw_frame(now)
         if told.captured < self._captured or told.passed_over < self._passed_over:
             raise SourceError("the capturing process counts backwards")

@@ -98,10 +98,14 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sign of life: how many frames there were until now, and how many of them nobody will get."""
+    """A sign of life: how many frames there were until now, and how many of them nobody will get.
+
+    `resting`: there is none since a video that is played rests, as long as its own time says.
+    """
 
     captured: int
     passed_over: int
+    resting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,15 @@ _PROTOCOLS = {
 """Security: what a stream or a file may make us open. A playlist names files and hosts of its writer's choice."""
 
 
-def capture(job: CaptureJob) -> Generator[Captured, None, None]:
-    """Open the source and yield its frames as they come, until its end. Raises `SourceError`."""
+Rest = Callable[[float], None]
+"""Waits for so many seconds."""
+
+
+def capture(job: CaptureJob, rest: Rest = time.sleep) -> Generator[Captured, None, None]:
+    """Open the source and yield its frames as they come, until its end; one that is played `rest`s between them.
+
+    Raises `SourceError`.
+    """
     import av
 
     av.logging.set_level(None)  # errors come as exceptions
@@ -44,7 +51,7 @@ def capture(job: CaptureJob) -> Generator[Captured, None, None]:
             stream = container.streams.video[0]
             # Its frames are JPEGs already: they are handed on as they are, and decoding is the network's business.
             ready_made = stream.codec_context.name == "mjpeg"
-            yield from (_packets if ready_made else _pictures)(container, stream, job)
+            yield from (_packets if ready_made else _pictures)(container, stream, job, rest)
     except av.error.FFmpegError as error:
         kind = UnusableError if isinstance(error, av.error.InvalidDataError) else SourceError
         raise kind(error.strerror or str(error)) from None
@@ -73,8 +80,10 @@ def open_options(job: CaptureJob) -> tuple[str | None, dict[str, str]]:
     return None, options
 
 
-def _packets(container: InputContainer, stream: VideoStream, job: CaptureJob) -> Iterator[Captured]:
-    clock = _Positions(job, stream)
+def _packets(
+    container: InputContainer, stream: VideoStream, job: CaptureJob, rest: Rest
+) -> Iterator[Captured]:
+    clock = _Positions(job, stream, rest)
     index = 0
     for packet in container.demux(stream):
         if not packet.size:
@@ -83,10 +92,12 @@ def _packets(container: InputContainer, stream: VideoStream, job: CaptureJob) ->
         index += 1
 
 
-def _pictures(container: InputContainer, stream: VideoStream, job: CaptureJob) -> Iterator[Captured]:
+def _pictures(
+    container: InputContainer, stream: VideoStream, job: CaptureJob, rest: Rest
+) -> Iterator[Captured]:
     import av
 
-    clock = _Positions(job, stream)
+    clock = _Positions(job, stream, rest)
     index = 0
     for packet in container.demux(stream):
         try:
@@ -110,7 +121,8 @@ def _encoded(frame: av.VideoFrame, edit: PictureEdit) -> bytes:
 class _Positions:
     """Times of a source's frames, from the first one on; a video that is paced waits for them."""
 
-    def __init__(self, job: CaptureJob, stream: VideoStream) -> None:
+    def __init__(self, job: CaptureJob, stream: VideoStream, rest: Rest) -> None:
+        self._rest = rest
         # Streams of bare JPEGs come without times: FFmpeg makes some up, as of 25 frames per second.
         self._told = job.kind in (SourceKind.PATH, SourceKind.RTSP)
         self._paced = job.paced
@@ -123,7 +135,7 @@ class _Positions:
     def captured(self, index: int, pts: int | None, jpeg: Callable[[], bytes]) -> Captured:
         position_s = self._position_s(index, pts)
         if self._paced and position_s is not None:
-            time.sleep(max(self._began + position_s - time.monotonic(), 0.0))
+            self._rest(max(self._began + position_s - time.monotonic(), 0.0))
         return Captured(index, position_s, time.monotonic(), jpeg)
 
     def _position_s(self, index: int, pts: int | None) -> float | None:

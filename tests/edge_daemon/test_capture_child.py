@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,19 @@ def test_where_every_frame_counts_the_capture_waits() -> None:
     assert (taken(slot), slot.drained, slot.told().passed_over) == (1, True, 0)
 
 
+def test_a_slot_says_while_a_video_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is not taken for one whose process hangs; before and after there is to be a frame."""
+    slot = FrameSlot(every=False)
+    seen: list[tuple[float, bool]] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: seen.append((seconds, slot.told().resting)))
+    assert not slot.told().resting
+    slot.rest(12.5)
+    assert seen == [(12.5, True)]
+    assert not slot.told().resting
+
+
 def frames_then(error: Exception | None, *frames: Captured) -> Any:
-    def capture(job: CaptureJob) -> Iterator[Captured]:
+    def capture(job: CaptureJob, rest: Callable[[float], None] = time.sleep) -> Iterator[Captured]:
         yield from frames
         if error is not None:
             raise error

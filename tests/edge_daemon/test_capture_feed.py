@@ -160,19 +160,19 @@ def test_a_video_that_nobody_asks_has_not_stalled(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_video_that_is_played_may_rest_between_two_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as its process lives it is in its own time, and no dead camera; one that gives no first frame is."""
+    """While it says that it rests it is in its own time, and no dead camera; one that hangs amid playing is."""
     clock = SimpleNamespace(now=1_000.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     async def main() -> None:
-        for job, first, stalls in ((PLAYED, 1, False), (PLAYED, 0, True), (CAMERA, 1, True)):
+        for job, resting, stalls in ((PLAYED, True, False), (PLAYED, False, True), (CAMERA, False, True)):
             feed = Feed(monkeypatch, job)
             process = await feed.process()
-            process.say(Told(first, 0))
+            process.say(Told(1, 0))
             await until(lambda: process.drained)  # noqa: B023
             for told in range(2, 30):
                 clock.now += limits.CAPTURE_STALL_S / 10
-                process.say(Told(first, 0))
+                process.say(Told(1, 0, resting))
                 await until(lambda: len(feed.told) == told or feed.ended.done())  # noqa: B023
             assert feed.ended.done() is stalls
             process.say(GONE)

@@ -65,7 +65,8 @@ def test_a_job_has_the_whole_url() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [SHOT, Told(10, 3), Ended("why", finished=True), Ended("no", unusable=True)]
+    "message",
+    [SHOT, Told(10, 3), Told(10, 3, resting=True), Ended("why", finished=True), Ended("no", unusable=True)],
 )
 def test_messages_are_read_as_they_were_written(message: Message) -> None:
     """The prefix tells how long head and payload are."""

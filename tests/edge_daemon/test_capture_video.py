@@ -42,6 +42,17 @@ def test_a_videos_frames_come_in_order_with_their_times(tmp_path: Path, name: st
     assert [frame.position_s for frame in frames] == pytest.approx([i / 10 for i in range(12)], abs=1e-3)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mjpeg")])
+def test_a_video_that_is_played_rests_until_each_frames_time(tmp_path: Path, name: str, codec: str) -> None:
+    """As long as that is away, by the way that its process asks for; one of which every frame counts never does."""
+    path = make_video(tmp_path / name, 61, fps=1, codec=codec)
+    played = CaptureJob(kind=SourceKind.PATH, target=str(path), paced=True)
+    rests: list[float] = []
+    assert len(list(capture(played, rests.append))) == len(rests) == 61
+    assert 30.0 < rests[-1] <= 60.0, "beyond what reading took"
+    assert len(list(capture(job_of(path), rests.append))) == len(rests) == 61
+
+
 def test_frames_of_motion_jpeg_are_handed_on_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

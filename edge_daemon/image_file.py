@@ -12,23 +12,14 @@ from common import limits
 from common.wire.incoming import aligned_buffer
 from edge_daemon.frame import ImageFile
 
-NOT_THE_FILES_FAULT = frozenset(
-    {
-        *(
-            errno.EIO,
-            errno.ESTALE,
-            errno.ETIMEDOUT,
-            errno.ENODEV,
-            errno.ENXIO,
-            errno.EREMOTEIO,
-            errno.ENOLINK,
-        ),
-        *(errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.ESHUTDOWN),
-        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH),
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.EBUSY),
-        *(errno.EKEYEXPIRED, errno.EKEYREVOKED, errno.EKEYREJECTED, errno.ENOKEY, errno.EPROTO),
-    }
+_SAID_OF_OTHERS = (
+    *("EIO", "ESTALE", "ETIMEDOUT", "ENODEV", "ENXIO", "EREMOTEIO", "ENOLINK", "EPROTO"),
+    *("ENOTCONN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ESHUTDOWN"),
+    *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETRESET", "ENETUNREACH"),
+    *("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN", "EINTR", "EBUSY"),
+    *("EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED", "ENOKEY"),
 )
+NOT_THE_FILES_FAULT = frozenset(getattr(errno, name) for name in _SAID_OF_OTHERS if hasattr(errno, name))
 """Why a file cannot be read now, and may be read later: the disk, the share or this machine is in trouble."""
 
 

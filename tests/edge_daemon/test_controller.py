@@ -261,8 +261,9 @@ def test_a_plan_that_cannot_be_prepared_here_leaves_the_old_one(monkeypatch: pyt
     run(main())
 
 
-def test_a_line_that_goes_while_a_plan_is_prepared_ends_that_plan_only() -> None:
-    """The link's fall comes first: edge-only is in force, and the loop goes on."""
+@pytest.mark.parametrize("is_back_at_once", [False, True])
+def test_a_line_that_goes_while_a_plan_is_prepared_ends_that_plan_only(is_back_at_once: bool) -> None:
+    """The link's fall comes first: edge-only is in force, and stays though the cloud has made the plan ready then."""
 
     async def main() -> None:
         with bench() as tiny:
@@ -272,10 +273,13 @@ def test_a_line_that_goes_while_a_plan_is_prepared_ends_that_plan_only() -> None
                 loop.controller.link_up()
                 await until(lambda: len(loop.uplink.asked) == 2)
                 assert loop.cut == "cloud-only", "frames do not wait for the new plan"
-                loop.uplink.breaks = True
+                loop.uplink.breaks = not is_back_at_once
                 loop.down()
+                if is_back_at_once:
+                    loop.up()
                 loop.uplink.gate.set()
-                await loop.looked()
+                for _ in range(2):  # the look that was under way, and another
+                    await loop.looked()
                 assert loop.cut == "edge-only"
                 loop.uplink.breaks = False
                 loop.measured(SLOW)
@@ -305,31 +309,11 @@ def test_the_edge_alone_stays_though_the_link_came_back_while_a_plan_was_compile
                 for _ in range(2):  # the look that was under way, and another
                     await loop.looked()
                 assert loop.cut == "edge-only"
-                assert loop.uplink.asked == loop.uplink.asked[:1], "the cloud was not asked for it"
+                assert len(loop.uplink.asked) == 1, "the cloud was not asked for it"
                 loop.measured(SLOW)
                 await loop.looked()
                 assert loop.cut == "after resize"
                 assert loop.controller.active.plan.epoch == max(loop.epochs)
-
-    run(main())
-
-
-def test_so_it_does_though_the_cloud_has_made_the_plan_ready_meanwhile() -> None:
-    """A link that falls and comes back before the cloud has answered has let the frames down all the same."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            async with planning(tiny) as loop:
-                loop.uplink.gate.clear()
-                loop.measured(SLOW)
-                loop.controller.link_up()
-                await until(lambda: len(loop.uplink.asked) == 2)
-                loop.down()
-                loop.up()
-                loop.uplink.gate.set()
-                for _ in range(2):
-                    await loop.looked()
-                assert loop.cut == "edge-only"
 
     run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -51,6 +52,22 @@ def sync_directory(directory: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def lock_exclusively(descriptor: int) -> bool:
+    """Keep other processes from a file until it is closed, by whatever end; say whether its file system knows locks.
+
+    Raises `BlockingIOError` when another process has it, `OSError` when that cannot be known.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return False
+    return True
 
 
 def make_directory(directory: Path) -> None:

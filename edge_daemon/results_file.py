@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +21,7 @@ from typing import Protocol
 import structlog
 
 from common.errors import CleaveError, ConfigurationError
-from common.files import PASSING, make_directory, sync_directory, write_all
+from common.files import PASSING, lock_exclusively, make_directory, sync_directory, write_all
 from edge_daemon.results_rotation import Rotation, remove_old, rotate, rotated
 from edge_daemon.results_scan import Scan, aside, cut_out, scan
 from edge_daemon.results_stream import ResultsStream
@@ -258,13 +257,11 @@ class ResultsFile:
 def hold(descriptor: int, path: Path) -> None:
     """Keep other daemons from the file until it is closed, by whatever end. Raises `ResultsUnavailableError`."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = lock_exclusively(descriptor)
     except BlockingIOError:
         raise ResultsUnavailableError(
             f"CLEAVE_EDGE_RESULTS={path}: another cleave-edge writes to it; two would do each frame twice. "
             "End that one, or name another file"
         ) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        log.warning("results: this file system knows no locks", path=str(path), reason=error.strerror)
+    if not locked:
+        log.warning("results: this file system knows no locks", path=str(path))

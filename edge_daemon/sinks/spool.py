@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from common.files import PASSING, make_directory, put_aside, sync_directory
+from common.files import PASSING, lock_exclusively, make_directory, put_aside, sync_directory
 from common.limits import KIB, MIB
 from edge_daemon.sinks.messages import Message
 from edge_daemon.sinks.spool_position import Position, read_position, write_position
@@ -129,12 +128,9 @@ class Spool:
         if self._lock < 0:
             self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_exclusively(self._lock)
         except BlockingIOError:
             raise OSError(errno.EBUSY, "another cleave-edge uses it") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
 
     def _find(self, path: Path, position: Position) -> None:
         """Take a segment that is there into the queue, or remove it if all of it is confirmed."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from common.files import make_directory, put_aside, sync_directory, write_all, write_atomically
+from common.files import (
+    lock_exclusively,
+    make_directory,
+    put_aside,
+    sync_directory,
+    write_all,
+    write_atomically,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scraps(
@@ -102,3 +110,33 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
         assert (kept, kept.read_text()) == (tmp_path / "state.damaged", content)
     assert not (tmp_path / "state").exists()
     put_aside(tmp_path / "state")
+
+
+def test_a_file_is_one_holders_until_it_is_closed(tmp_path: Path) -> None:
+    """Two who open it are two holders, also in one process."""
+    path = tmp_path / "lock"
+    first, second = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
+    assert lock_exclusively(first)
+    with pytest.raises(BlockingIOError):
+        lock_exclusively(second)
+    os.close(first)
+    assert lock_exclusively(second)
+    os.close(second)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_said_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Some network shares have none; a disk in trouble is another matter."""
+
+    def fail(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with open(tmp_path / "lock", "wb") as file:
+        if error == errno.EIO:
+            with pytest.raises(OSError, match="Input/output"):
+                lock_exclusively(file.fileno())
+        else:
+            assert not lock_exclusively(file.fileno())

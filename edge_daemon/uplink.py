@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from common import limits
 from common.config import Address
 from common.errors import (
-    ConfigurationError,
     LinkLostError,
     ProbeError,
     RemoteProtocolError,
 )
 from common.profile import Profile
-from common.tls.explain import why_the_cloud_failed, why_there_was_no_greeting
+from common.tls.explain import why_the_cloud_failed
 from common.tls.identity import Identity, describe
 from common.wire.messages import (
     Hello,
@@ -38,6 +36,7 @@ from common.wire.messages import (
 from common.wire.tensors import TensorEntry
 from edge_daemon.attempts import Attempts
 from edge_daemon.attempts import end as end_attempts
+from edge_daemon.connector import Connector
 from edge_daemon.frame_wait import has_room, heard_while_it_moves
 from edge_daemon.frames_away import CloudLateError, Reply
 from edge_daemon.line import Line, UplinkCounts, UplinkEvents
@@ -59,9 +58,9 @@ class Uplink:
     ) -> None:
         self._address = address
         self._identity = identity
-        self._hello = hello
         self._events = events
-        self._attempts = Attempts(self._attempt, self._note, random.Random())
+        connector = Connector(self, address, hello, identity)
+        self._attempts = Attempts(connector.line, self._note, random.Random())
         self._line: Line | None = None
         self.counts = UplinkCounts()
         self.last_error: str | None = None
@@ -143,24 +142,6 @@ class Uplink:
             if not used:
                 await end_attempts([connecting])
 
-    async def _attempt(self) -> Line:
-        """Connect and be greeted."""
-        line = Line(self)
-        try:
-            async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-                await self._open(line)
-        except BaseException:
-            line.channel.abandon()
-            raise
-        try:
-            line.channel.send(self._hello)
-            await self._greeted(line)
-        except BaseException:
-            line.channel.abort()
-            raise
-        line.greeted_at = time.perf_counter()
-        return line
-
     def _use(self, line: Line) -> None:
         self._line = line
         self.counts.connections += 1
@@ -180,49 +161,6 @@ class Uplink:
         line.channel.abort()
         line.fail(LinkLostError("the connection is closed"))
         self._note(LinkLostError(line.why))
-
-    async def _open(self, line: Line) -> None:
-        """Connect to the first of the cloud's addresses that answers. Raises `OSError` when none does.
-
-        Names are resolved here: uvloop's `create_connection`, cancelled while it resolves one, leaves an error
-        behind that nobody takes, and that is logged as a bug.
-        """
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-        for position, (*_, address) in enumerate(found, start=1):
-            try:
-                await loop.create_connection(
-                    lambda: line.channel, str(address[0]), int(address[1]), **self._tls_options()
-                )
-            except OSError:
-                if position == len(found):
-                    raise
-            else:
-                return
-
-    def _tls_options(self) -> dict[str, Any]:
-        if self._identity is None:
-            return {}
-        return {
-            "ssl": self._identity.context,
-            "server_hostname": self._address.host,
-            "ssl_handshake_timeout": limits.HANDSHAKE_TIMEOUT_S,
-            "ssl_shutdown_timeout": limits.TLS_SHUTDOWN_S,
-        }
-
-    async def _greeted(self, line: Line) -> None:
-        """Wait for the cloud's greeting. A mismatch is the operator's to mend, but not by ending a running edge."""
-        try:
-            await line.greeted
-        except LinkLostError as error:
-            if line.refused:
-                raise
-            own = self._identity.facts if self._identity is not None else None
-            raise LinkLostError(why_there_was_no_greeting(str(error), own, time.time())) from error
-        except ConfigurationError as error:
-            if self.counts.connections == 0:
-                raise
-            raise LinkLostError(str(error)) from error
 
     def _note(self, error: Exception) -> None:
         """Log why there is no connection, once for each new reason; not of attempts beside a line that is heard."""

@@ -19,7 +19,7 @@ TOLD = {
     "cloud_daemon/access.py": "how long a certificate is still good",
     "cloud_daemon/commands/pki.py": "from when and until when a certificate is good",
     "common/doctor/machine.py": "whether the clock is right, and certificates are valid by it, for whoever asks",
-    "edge_daemon/uplink.py": "whether a certificate has ended, for the log",
+    "edge_daemon/connector.py": "whether a certificate has ended, for the log",
     "edge_daemon/capture_child.py": "when a camera's frame was captured, for whoever reads its record",
     "edge_daemon/sinks/webhook.py": "when a batch was signed, for whoever refuses old ones",
     "edge_daemon/source.py": "a file's age at the start, believed until the clock is seen to be set",

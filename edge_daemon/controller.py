@@ -32,6 +32,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
+from edge_daemon.hold_off import HoldOff
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.patience import Progress
 from edge_daemon.plan_log import tell_decision
@@ -47,19 +48,8 @@ from models.stages import Stages
 
 log = structlog.get_logger()
 
-LET_DOWNS_KEPT_S = 60.0
-"""A cloud that has let no frame down for this long is trusted as at first."""
-
 FAR_OFF = 1.5
 """A bandwidth this many times higher or lower than planned with is not left for the next interval."""
-
-
-def hold_off_s(let_downs: int) -> float:
-    """Return how long to do without the cloud after it let frames down `let_downs` times in the last minute.
-
-    Once may be an outage; again and again is a cloud or a link that promises more than it holds.
-    """
-    return 0.0 if let_downs <= 1 else min(5.0 * 2.0 ** min(let_downs - 2, 4), 60.0)
 
 
 class Controller:
@@ -100,9 +90,7 @@ class Controller:
         self._woken_at = 0.0
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
         self._plans = PlanSwitcher(model.graph, stages, compute, uplink, standby, epochs, changed)
-        self._cloud_let_down = False
-        self._let_downs: list[float] = []
-        self._cloud_again_at = 0.0
+        self._hold_off = HoldOff()
         self.alternatives: tuple[Alternative, ...] = ()
         """What the cuts would take by the last decision; none since the link went."""
 
@@ -131,10 +119,7 @@ class Controller:
         self._cost_model.forget_link()
         self.alternatives = ()
         if self.active.uses_cloud:
-            self._cloud_let_down = True
-            now = time.monotonic()
-            self._let_downs = [at for at in self._let_downs if now - at < LET_DOWNS_KEPT_S] + [now]
-            self._cloud_again_at = now + hold_off_s(len(self._let_downs))
+            self._hold_off.let_down(time.monotonic())
             self._plans.run_edge_only(self._mode_alone, f"the cloud is gone ({reason})", Cause.LINK_GONE)
         self._wake.set()
 
@@ -239,10 +224,10 @@ class Controller:
             cut = self._fixed.cut()
             if self._uplink.available or not cut.cloud_units:
                 await self._plans.use(cut, Mode.PINNED, "fixed by CLEAVE_EDGE_PLAN", Cause.FIXED)
-        elif not self._uplink.available or time.monotonic() < self._cloud_again_at:
+        elif not self._uplink.available or self._hold_off.holds(time.monotonic()):
             await self._consider_rate_without_cloud()
         elif not self.has_profiles:
-            if self._cloud_let_down:  # nothing is known yet but that: the edge alone is the safe way
+            if self._hold_off.ever:  # nothing is known yet but that: the edge alone is the safe way
                 return
             cut = Cut.cloud_only(self._model.graph)
             reason = "profiling; the cloud computes meanwhile"

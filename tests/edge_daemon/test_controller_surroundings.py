@@ -12,7 +12,6 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from common.plan import Cut, Mode
 from edge_daemon import controller as module
-from edge_daemon.controller import hold_off_s
 from edge_daemon.patience import Progress
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.controller_loop import (
@@ -202,13 +201,6 @@ def test_fixed_to_the_edge_the_cloud_is_not_asked() -> None:
                 assert loop.uplink.asked == []
 
     run(main())
-
-
-def test_a_cloud_that_lets_frames_down_again_and_again_is_left_alone_for_longer() -> None:
-    """Once is an outage and costs no wait; then it doubles, up to a minute."""
-    waits = [hold_off_s(times) for times in range(8)]
-    assert waits == [0.0, 0.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
-    assert hold_off_s(10_000) == 60.0
 
 
 def test_a_flapping_link_is_not_used_at_each_flap(monkeypatch: pytest.MonkeyPatch) -> None:

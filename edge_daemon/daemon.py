@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import Callable
 
 import structlog
 
 from common import limits
-from common.errors import LinkError, LinkLostError, RemoteProtocolError
 from common.heap import keep_heap_tidy, settle_heap
-from common.profile import Profile, ProfileStore
+from common.profile import ProfileStore
 from common.signals import on_hangup, stop_event
 from common.status_file import StatusFile
 from common.systemd_notify import of_this_process
@@ -34,6 +32,7 @@ from edge_daemon.liveness import frames_seen, source_seen, status_line
 from edge_daemon.observers import Observers
 from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
+from edge_daemon.profiling import Profiling
 from edge_daemon.rate_adapter import RateAdapter
 from edge_daemon.results import FrameRecord
 from edge_daemon.results_file import open_results
@@ -49,9 +48,8 @@ from models.choose_executor import choose_executor
 from models.compute import ComputeThread
 from models.device import make_executor
 from models.executor import Executor
-from models.measuring import frame_to_measure, load_or_measure
 from models.model import Model
-from models.profiler import ProfileRun, sample_frame
+from models.profiler import sample_frame
 from models.stages import Stages
 from models.supervised import ComputePulse, keep_informed
 from models.watchdog import watch
@@ -59,12 +57,8 @@ from models.zoo import load_model
 
 log = structlog.get_logger()
 
-FIRST_FRAME_S = 3.0
-"""Wait this long for a real frame to profile with; then a sample of 1280 × 720 has to do."""
 DRAIN_S = 1.0
 """On shutdown, frames in flight have this long to be answered; the rest are done on the next start."""
-PROFILE_RETRY_S = 1.0
-BAD_PROFILE_RETRY_S = 30.0
 
 
 class EdgeDaemon:
@@ -145,6 +139,15 @@ class EdgeDaemon:
             uplink=self._uplink,
             record=self._record,
         )
+        self._profiling = Profiling(
+            model=model,
+            executor=executor,
+            compute=self._compute,
+            uplink=self._uplink,
+            store=ProfileStore(settings.state_dir),
+            first_data=self._source.first_data,
+            found=self._controller.set_profiles,
+        )
         self._status = StatusFile(settings.state_dir, "CLEAVE_EDGE_STATE_DIR")
         self._status_fails = False
         self.view = EdgeView(
@@ -184,7 +187,7 @@ class EdgeDaemon:
                 if self._identity is not None:
                     background.append(tasks.create_task(self._identity.watch()))
                 if self._fixed is None:
-                    background.append(tasks.create_task(self._profile()))
+                    background.append(tasks.create_task(self._profiling.run()))
                     background.append(tasks.create_task(self._certifier.run()))
                     background.append(tasks.create_task(self._segments.run()))
                     background.append(tasks.create_task(self._standby.run()))
@@ -254,46 +257,6 @@ class EdgeDaemon:
                 self._ledger.counts,
             ),
         )
-
-    # --- profiles ---------------------------------------------------------------------------------------
-    async def _profile(self) -> None:
-        """Get both profiles, each as soon as it can be had."""
-        try:
-            async with asyncio.timeout(FIRST_FRAME_S):
-                frame = await asyncio.shield(self._source.first_data)
-            frame = await asyncio.to_thread(frame_to_measure, frame)
-        except TimeoutError:
-            frame = sample_frame()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._profile_edge(frame))
-            group.create_task(self._profile_cloud(frame))
-
-    async def _profile_edge(self, frame: bytes) -> None:
-        store = ProfileStore(self._settings.state_dir)
-        run = ProfileRun(self._model, self._executor, frame)
-        self._controller.set_profiles(await load_or_measure(run, store, self._compute), None)
-
-    async def _profile_cloud(self, frame: bytes) -> None:
-        profile: Profile | None = None
-        while profile is None:
-            try:
-                profile = await self._uplink.profile(frame)
-                self._check(profile)
-            except LinkLostError:
-                profile = None
-                await asyncio.sleep(PROFILE_RETRY_S)  # there is no connection yet, or it went
-            except LinkError as error:
-                profile = None
-                log.warning("the cloud's profile is of no use", reason=str(error))
-                await asyncio.sleep(BAD_PROFILE_RETRY_S)
-        log.info("cloud's profile received", total_ms=round(profile.total_ms, 1), device=profile.key.device)
-        self._controller.set_profiles(None, profile)
-
-    def _check(self, profile: Profile) -> None:
-        if profile.key.fingerprint != self._model.fingerprint:
-            raise RemoteProtocolError("it is of another model")
-        if set(profile.unit_ms) != set(self._model.graph.names) or not math.isfinite(profile.total_ms):
-            raise RemoteProtocolError("its units are not this model's, each with a finite time")
 
     # --- wiring -----------------------------------------------------------------------------------------
     def _hello(self) -> Hello:

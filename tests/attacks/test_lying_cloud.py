@@ -33,15 +33,15 @@ from common.wire.messages import (
     ProfileRequest,
     Welcome,
 )
-from edge_daemon import daemon as daemon_module
-from edge_daemon import prober
+from edge_daemon import prober, profiling
 from edge_daemon.daemon import EdgeDaemon
 from edge_daemon.line import Line as UplinkLine
 from tests.common.wire.samples import SAMPLES, packed
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.fake_cloud import FakeCloud, FakeSession, answer_to, connected, hurry, infer, of
 from tests.edge_daemon.pipeline_line import CLOUD_ONLY, SPLIT, Line, assert_right, frames
-from tests.edge_daemon.test_daemon import GRAPH, KEY, Site
+from tests.edge_daemon.site import Site
+from tests.edge_daemon.test_profiling import GRAPH, KEY
 from tests.event_loop import run, until
 from tests.fuzz.write_corpus import CORPUS
 
@@ -186,7 +186,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
     hurry(monkeypatch)
     monkeypatch.setattr(prober, "measure_bandwidth", measure)
-    monkeypatch.setattr(daemon_module, "PROFILE_RETRY_S", 0.02)
+    monkeypatch.setattr(profiling, "RETRY_S", 0.02)
 
 
 class Garbage:

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import io
-import json
 import threading
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,90 +14,26 @@ import pytest
 from PIL import Image
 
 from cloud_daemon.access import Access
-from common import limits
-from common.config import Address
 from common.errors import ConfigurationError, ModelMismatchError
-from common.profile import Profile, ProfileKey
 from common.tls.contexts import cloud_context
 from common.tls.identity import Identity
 from edge_daemon import daemon as module
-from edge_daemon import prober, results_writer
+from edge_daemon import results_writer
 from edge_daemon.config import EdgeSettings
-from edge_daemon.daemon import EdgeDaemon
 from edge_daemon.frame_counts import FrameCounts, FrameEvent
-from models.executor import TorchExecutor
 from tests.certificates import NOW, files
 from tests.certificates import rack as rack_files
-from tests.cloud_daemon.edge import cloud, free_port
-from tests.edge_daemon.bench import classes_of
+from tests.cloud_daemon.edge import cloud
+from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
-from tests.tiny_model import jpeg, tiny_model
+from tests.tiny_model import tiny_model
 
 GRAPH = tiny_model().graph
-KEY = ProfileKey(tiny_model().fingerprint, "a device", "torch", 1, 1.0, "40x30")
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def measure(host: str, port: int) -> float:
-        return 1e8
-
-    monkeypatch.setattr(prober, "measure_bandwidth", measure)
-    monkeypatch.setattr(module, "PROFILE_RETRY_S", 0.02)
-    monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 0.02)
-
-
-class Site:
-    """An edge's directories, and the daemons that are started on them one after another."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.frames = root / "frames"
-        self.frames.mkdir()
-        self.nobody = Address(host="127.0.0.1", port=free_port())
-
-    def put(self, *numbers: int) -> None:
-        for number in numbers:
-            (self.frames / f"{number:02d}.jpg").write_bytes(jpeg(number))
-
-    def daemon(self, address: Address | None = None, seed: int = 0, **settings: Any) -> EdgeDaemon:
-        environ = {
-            "CLEAVE_MODEL": "tests.tiny_model:factory",
-            "CLEAVE_WEIGHTS": f"random:{seed}",
-            "CLEAVE_EDGE_SOURCE": str(self.frames),
-            "CLEAVE_EDGE_RESULTS": str(self.root / "results.jsonl"),
-            "CLEAVE_EDGE_CLOUD": str(address or self.nobody),
-            "CLEAVE_EDGE_REPLAN_INTERVAL_S": "0.2",
-            "CLEAVE_EDGE_STATE_DIR": str(self.root / "state"),
-            "CLEAVE_EDGE_WHEN_DRAINED": "exit",
-        } | {f"CLEAVE_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
-        return EdgeDaemon(EdgeSettings.load(environ), tiny_model(seed), TorchExecutor())
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        path = self.root / "results.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    @property
-    def status(self) -> dict[str, Any]:
-        path = self.root / "state" / "status.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return found
-
-    def assert_all_answered(self, count: int) -> None:
-        """Every file has exactly one record, and it is the unsplit model's answer."""
-        assert sorted(record["name"] for record in self.records) == [f"{i:02d}.jpg" for i in range(count)]
-        for record in self.records:
-            data = (self.frames / record["name"]).read_bytes()
-            assert tuple(top["index"] for top in record["top5"]) == classes_of(data)
-
-
-@contextlib.asynccontextmanager
-async def going(daemon: EdgeDaemon) -> AsyncIterator[EdgeDaemon]:
-    task = asyncio.create_task(daemon.run())
-    yield daemon
-    daemon.stop.set()
-    await task
+    hurry_daemon(monkeypatch)
 
 
 def test_a_directory_is_drained_without_any_cloud(tmp_path: Path) -> None:
@@ -394,40 +327,6 @@ def test_a_status_that_cannot_be_made_stops_no_frame(
 
     run(main())
     assert capsys.readouterr().out.count("no status: a bug") == 1
-
-
-@pytest.mark.parametrize(
-    "profile",
-    [
-        Profile(replace(KEY, fingerprint=tiny_model(1).fingerprint), dict.fromkeys(GRAPH.names, 1.0)),
-        Profile(KEY, dict.fromkeys(GRAPH.names[1:], 1.0)),
-        Profile(KEY, dict.fromkeys((*GRAPH.names, "surplus"), 1.0)),
-        Profile(KEY, dict.fromkeys(GRAPH.names, 1e308)),
-    ],
-    ids=["another model", "a unit missing", "a unit too many", "an infinite sum"],
-)
-def test_a_profile_that_is_not_this_models_is_not_planned_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], profile: Profile
-) -> None:
-    """A cloud that tells nonsense of its costs does not end the edge; it is asked again, and believed then."""
-    monkeypatch.setattr(module, "BAD_PROFILE_RETRY_S", 0.02)
-    site = Site(tmp_path)
-    site.put(0)
-
-    async def main() -> None:
-        async with cloud(tmp_path / "cloud") as rack:
-            measure = rack.pool.profile
-
-            async def foreign(frame: bytes) -> Profile:
-                monkeypatch.setattr(rack.pool, "profile", measure)
-                return profile
-
-            monkeypatch.setattr(rack.pool, "profile", foreign)
-            async with going(site.daemon(rack.address, when_drained="wait")):
-                await until(lambda: site.status.get("profiled") is True)
-            assert capsys.readouterr().out.count("the cloud's profile is of no use") == 1
-
-    run(main())
 
 
 def test_another_model_in_the_cloud_ends_the_edge(tmp_path: Path) -> None:

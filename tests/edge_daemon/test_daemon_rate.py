@@ -7,22 +7,16 @@ from typing import Any
 
 import pytest
 
-from common import limits
-from edge_daemon import prober
 from tests.cloud_daemon.edge import cloud
-from tests.edge_daemon.test_daemon import Site, going
+from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
 
 FAR_TOO_MANY = 100_000.0
 
 
 @pytest.fixture(autouse=True)
-def _no_iperf(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def measure(host: str, port: int) -> float:
-        return 1e8
-
-    monkeypatch.setattr(prober, "measure_bandwidth", measure)
-    monkeypatch.setattr(limits, "RECONNECT_FIRST_S", 0.02)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry_daemon(monkeypatch)
 
 
 @pytest.mark.parametrize("adapts", [True, False])

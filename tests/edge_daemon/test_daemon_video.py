@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ConfigurationError
 from edge_daemon.frame_counts import FrameCounts
-from tests.edge_daemon.test_daemon import Site, going
+from tests.edge_daemon.site import Site, going
 from tests.edge_daemon.videos import make_video
 from tests.event_loop import run, until
 

@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from common.json_text import to_json
 from edge_daemon.daemon import EdgeDaemon
 from edge_daemon.view import EdgeView, graph_document
-from tests.edge_daemon.test_daemon import Site
+from tests.edge_daemon.site import Site
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 

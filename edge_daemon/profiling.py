@@ -1,0 +1,88 @@
+"""The profiles that plans are made with, of both devices: each measured, or had, as soon as it can be."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+import structlog
+
+from common.errors import LinkError, LinkLostError, RemoteProtocolError
+from common.profile import Profile, ProfileStore
+from edge_daemon.uplink import Uplink
+from models.compute import ComputeThread
+from models.executor import Executor
+from models.measuring import frame_to_measure, load_or_measure
+from models.model import Model
+from models.profiler import ProfileRun, sample_frame
+
+log = structlog.get_logger()
+
+FIRST_FRAME_S = 3.0
+"""Wait this long for a real frame to profile with; then a sample of 1280 × 720 has to do."""
+RETRY_S = 1.0
+BAD_PROFILE_RETRY_S = 30.0
+
+
+class Profiling:
+    """Measures this device between frames, and asks the cloud for its profile, with the first frame there is."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        executor: Executor,
+        compute: ComputeThread,
+        uplink: Uplink,
+        store: ProfileStore,
+        first_data: asyncio.Future[bytes],
+        found: Callable[[Profile | None, Profile | None], None],
+    ) -> None:
+        """`found` is told each device's profile: the edge's, the cloud's; none for the one it is not about."""
+        self._model = model
+        self._executor = executor
+        self._compute = compute
+        self._uplink = uplink
+        self._store = store
+        self._first_data = first_data
+        self._found = found
+
+    async def run(self) -> None:
+        """Return when both profiles are there."""
+        try:
+            async with asyncio.timeout(FIRST_FRAME_S):
+                frame = await asyncio.shield(self._first_data)
+            frame = await asyncio.to_thread(frame_to_measure, frame)
+        except TimeoutError:
+            frame = sample_frame()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._edge(frame))
+            group.create_task(self._cloud(frame))
+
+    async def _edge(self, frame: bytes) -> None:
+        run = ProfileRun(self._model, self._executor, frame)
+        self._found(await load_or_measure(run, self._store, self._compute), None)
+
+    async def _cloud(self, frame: bytes) -> None:
+        profile: Profile | None = None
+        while profile is None:
+            try:
+                profile = await self._uplink.profile(frame)
+                self._check(profile)
+            except LinkLostError:
+                profile = None
+                await asyncio.sleep(RETRY_S)  # there is no connection yet, or it went
+            except LinkError as error:
+                profile = None
+                log.warning("the cloud's profile is of no use", reason=str(error))
+                await asyncio.sleep(BAD_PROFILE_RETRY_S)
+        log.info("cloud's profile received", total_ms=round(profile.total_ms, 1), device=profile.key.device)
+        self._found(None, profile)
+
+    def _check(self, profile: Profile) -> None:
+        """Raise `RemoteProtocolError` unless the cloud's profile is one of this model."""
+        if profile.key.fingerprint != self._model.fingerprint:
+            raise RemoteProtocolError("it is of another model")
+        if set(profile.unit_ms) != set(self._model.graph.names) or not math.isfinite(profile.total_ms):
+            raise RemoteProtocolError("its units are not this model's, each with a finite time")

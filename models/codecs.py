@@ -20,7 +20,7 @@ from common.errors import RemoteProtocolError
 from common.graph import TensorSpec
 from common.wire import codecs
 from common.wire.codecs import Loss
-from common.wire.tensors import ROW_MAJOR, TensorEntry
+from common.wire.tensors import ROW_MAJOR, TensorEntry, entry_of
 from models.jpeg import jpeg_scans
 from models.tensor_memory import dense, in_memory_order, spec_of, tensor_of
 
@@ -48,7 +48,7 @@ class Encoded:
 
     def entry(self, unit: int) -> TensorEntry:
         """Describe this as what the output of the unit with index `unit` was made to."""
-        return TensorEntry(unit, self.spec.dtype, self.spec.shape, self.nbytes, self.codec, self.order)
+        return entry_of(unit, self.spec.dtype, self.spec.shape, self.nbytes, self.codec, self.order)
 
 
 class _Packers(threading.local):

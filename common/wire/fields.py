@@ -8,7 +8,7 @@ from typing import Any
 
 from common import limits
 from common.errors import RemoteProtocolError
-from common.wire.tensors import TensorEntry
+from common.wire.tensors import entry_of
 
 MAX_COUNT = 2**53
 """Frame and epoch numbers stay below this, so that every language can hold them."""
@@ -40,6 +40,8 @@ def check_int(message: object, field: str, low: int = 0, high: int = MAX_COUNT) 
 def check_number(message: object, *names: str) -> None:
     for field in names:
         value = getattr(message, field)
+        if type(value) is float and 0.0 <= value < MAX_COUNT:
+            continue  # as nearly all are; a value that is no number compares with none
         if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value < MAX_COUNT):
             raise fail(message, field, value, "a finite number ≥ 0")
 
@@ -76,5 +78,5 @@ def entries(header: Mapping[str, Any]) -> dict[str, Any]:
     for row in rows:
         if not isinstance(row, tuple) or len(row) != 6:
             raise RemoteProtocolError(f"tensors: {row!r:.80} is not unit, dtype, shape, bytes, codec, order")
-        entries.append(TensorEntry(*row))
+        entries.append(entry_of(*row))
     return {**header, "tensors": tuple(entries)}

@@ -22,7 +22,7 @@ def aligned_buffer(nbytes: int) -> memoryview:
     if nbytes == 0:
         return memoryview(bytearray())
     block = np.empty(nbytes + limits.TENSOR_ALIGNMENT, dtype=np.uint8)
-    offset = -block.ctypes.data % limits.TENSOR_ALIGNMENT
+    offset = -block.__array_interface__["data"][0] % limits.TENSOR_ALIGNMENT
     return block[offset : offset + nbytes].data
 
 

@@ -5,13 +5,13 @@ payload = tensor 0 | zeros up to the next multiple of 64 | tensor 1 | … | tens
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from common import limits
 from common.errors import PlanError, RemoteProtocolError
-from common.graph import DTYPE_BYTES, TensorSpec
+from common.graph import TensorSpec
 from common.wire import codecs
 
 ROW_MAJOR: tuple[int, ...] = ()
@@ -33,6 +33,8 @@ class TensorEntry:
     nbytes: int
     codec: str = codecs.RAW
     order: tuple[int, ...] = ROW_MAJOR
+    spec: TensorSpec = field(init=False, repr=False, compare=False)
+    """Type and shape, in one."""
 
     def __post_init__(self) -> None:
         if type(self.unit) is not int or not 0 <= self.unit < limits.MAX_UNITS:
@@ -56,9 +58,10 @@ class TensorEntry:
                 f"tensor of unit {self.unit}: {self.order!r:.80} is no order of its {len(self.shape)} dimensions"
             )
         try:
-            spec = self.spec
+            spec = TensorSpec(self.dtype, self.shape)
         except (PlanError, TypeError) as error:
             raise RemoteProtocolError(f"tensor of unit {self.unit}: {error!s:.200}") from None
+        object.__setattr__(self, "spec", spec)
         decoded = max(spec.nbytes, elements)
         if decoded > limits.MAX_PAYLOAD_BYTES:
             raise RemoteProtocolError(
@@ -79,19 +82,29 @@ class TensorEntry:
             return False
         return sorted(self.order) == list(range(len(self.shape)))
 
-    @property
-    def spec(self) -> TensorSpec:
-        return TensorSpec(self.dtype, self.shape)
 
-    @property
-    def decoded_bytes(self) -> int:
-        """Length of the tensor once it is decoded."""
-        return math.prod(self.shape) * DTYPE_BYTES[self.dtype]
+@lru_cache(maxsize=256, typed=True)
+def _entry(unit: int, dtype: str, nbytes: int, codec: str, rank: int, *shape_and_order: int) -> TensorEntry:
+    return TensorEntry(unit, dtype, shape_and_order[:rank], nbytes, codec, shape_and_order[rank:])
+
+
+def entry_of(
+    unit: int, dtype: str, shape: tuple[int, ...], nbytes: int, codec: str, order: tuple[int, ...]
+) -> TensorEntry:
+    """Return the entry of these fields, as `TensorEntry` checks them: once, for all the frames that have the same.
+
+    True and 1.0 are not the 1 that was found right. Those that a peer makes up push each other out.
+    """
+    if type(shape) is not tuple or type(order) is not tuple:
+        return TensorEntry(unit, dtype, shape, nbytes, codec, order)
+    return _entry(unit, dtype, nbytes, codec, len(shape), *shape, *order)
 
 
 def check_decoded_bytes(entries: Sequence[TensorEntry]) -> None:
     """Raise `RemoteProtocolError` for tensors that would take more memory, decoded, than a payload may have."""
-    decoded = sum(entry.decoded_bytes for entry in entries)
+    if len(entries) < 2:
+        return  # each was checked by itself
+    decoded = sum(entry.spec.nbytes for entry in entries)
     if decoded > limits.MAX_PAYLOAD_BYTES:
         raise RemoteProtocolError(
             f"{len(entries)} tensors of {decoded} bytes, decoded; the limit is {limits.MAX_PAYLOAD_BYTES}"

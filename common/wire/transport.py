@@ -120,7 +120,8 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is None or self._ending:
             raise LinkLostError("the connection is closed")
         buffers = self.connection.send(message, chunks)
-        self.bytes_out += sum(memoryview(buffer).nbytes for buffer in buffers)
+        for buffer in buffers:
+            self.bytes_out += memoryview(buffer).nbytes
         if self._paced is not None:
             self._paced.send(buffers)
         else:

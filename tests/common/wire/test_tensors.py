@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common import limits
 from common.errors import RemoteProtocolError
-from common.wire.tensors import TensorEntry, join, padding_after, payload_bytes, split
+from common.wire.tensors import TensorEntry, entry_of, join, padding_after, payload_bytes, split
 
 
 def entry(nbytes: int, unit: int = 0) -> TensorEntry:
@@ -107,3 +107,34 @@ def test_the_size_follows_from_type_and_shape(dtype: str, shape: list[int]) -> N
     assert TensorEntry(0, dtype, tuple(shape), size).spec.nbytes == size
     with pytest.raises(RemoteProtocolError):
         TensorEntry(0, dtype, tuple(shape), size + 1)
+
+
+def test_an_entry_is_checked_once_for_all_frames_that_have_the_same() -> None:
+    """Each crossing tensor comes with every frame; one entry stands for all of them."""
+    fields = (3, "float32", (1, 8, 4, 4), 512, "raw", (0, 2, 3, 1))
+    assert entry_of(*fields) is entry_of(*fields)
+    assert entry_of(*fields) == TensorEntry(*fields)
+    assert entry_of(3, "float32", (1, 8, 4, 4), 512, "raw", ()).order == ()
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        (True, "uint8", (1, 5), 5, "raw", ()),
+        (1.0, "uint8", (1, 5), 5, "raw", ()),
+        (1, "uint8", (True, 5), 5, "raw", ()),
+        (1, "uint8", (1, 5.0), 5, "raw", ()),
+        (1, "uint8", (1, 5), 5.0, "raw", ()),
+        (1, "uint8", [1, 5], 5, "raw", ()),
+        (1, "uint8", (1, 5), 5, "raw", []),
+        (1, "uint8", (1, 5), 5, "raw", (False, True)),
+        (1, "uint8", (1,), 5, "raw", (5,)),
+        (1, "uint8", None, 5, "raw", ()),
+        (1, "uint8", "15", 5, "raw", ()),
+    ],
+)
+def test_what_looks_like_an_entry_that_was_found_right_is_refused(lie: tuple[Any, ...]) -> None:
+    """True is 1 and 5.0 is 5 to Python, and not on the wire."""
+    entry_of(1, "uint8", (1, 5), 5, "raw", ())
+    with pytest.raises(RemoteProtocolError):
+        entry_of(*lie)

@@ -33,24 +33,60 @@ async def has_room(line: Line, reply: asyncio.Future[Reply], patience_s: float) 
             room.exception()  # taken note of
 
 
-async def heard_while_it_moves(
+async def answer_while_it_moves(
     line: Line, reply: asyncio.Future[Reply], frame: tuple[int, int], patience_s: float
-) -> bool:
-    """Wait for a frame's answer until, for `patience_s`, none of its bytes has arrived and no frame before it was
-    answered; say whether it came.
+) -> Reply | None:
+    """Wait for a frame's answer; none when for `patience_s` none of its bytes has arrived, and no frame before it was
+    answered.
 
     Looks a few times meanwhile: what has arrived whole by the first look does not prolong the wait.
     """
-    delivered, answers, moved_at = 0, line.frames.answers, time.perf_counter()
-    while not reply.done():
-        await asyncio.wait({reply}, timeout=patience_s / LOOKS)
-        progress, now = line.frames.progress(*frame), time.perf_counter()
-        if reply.done() or progress is None:
-            break
-        if progress.outstanding_bytes and progress.delivered_bytes > delivered:
-            delivered, moved_at = progress.delivered_bytes, now
-        if line.frames.answers > answers:  # the cloud has done with one before it
-            answers, moved_at = line.frames.answers, now
-        if now - moved_at >= patience_s:
-            return False
-    return True
+    watch = _Watch(line, reply, frame, patience_s)
+    try:
+        return await reply
+    except _StandsStillError:
+        return None
+    finally:
+        watch.end()
+        del watch, reply  # whose error knows this frame of ours
+
+
+class _StandsStillError(Exception):
+    """What a frame's reply is told when nothing of the frame moves."""
+
+
+class _Watch:
+    """Looks at a frame on its way, from a timer: a task that waited for both would cost more than all its looks."""
+
+    def __init__(
+        self, line: Line, reply: asyncio.Future[Reply], frame: tuple[int, int], patience_s: float
+    ) -> None:
+        self._line = line
+        self._reply = reply
+        self._frame = frame
+        self._patience_s = patience_s
+        self._delivered = 0
+        self._answers = line.frames.answers
+        self._moved_at = time.perf_counter()
+        self._again()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _again(self) -> None:
+        self._timer = self._reply.get_loop().call_later(self._patience_s / LOOKS, self._look)
+
+    def _look(self) -> None:
+        frames = self._line.frames
+        progress, now = frames.progress(*self._frame), time.perf_counter()
+        if self._reply.done() or progress is None:
+            return
+        if progress.outstanding_bytes and progress.delivered_bytes > self._delivered:
+            self._delivered, self._moved_at = progress.delivered_bytes, now
+        if frames.answers > self._answers:  # the cloud has done with one before it
+            self._answers, self._moved_at = frames.answers, now
+        if now - self._moved_at >= self._patience_s:
+            self._reply.set_exception(_StandsStillError())
+        else:
+            self._again()

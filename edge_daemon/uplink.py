@@ -37,7 +37,7 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.attempts import Attempts
 from edge_daemon.attempts import end as end_attempts
 from edge_daemon.connector import Connector
-from edge_daemon.frame_wait import has_room, heard_while_it_moves
+from edge_daemon.frame_wait import answer_while_it_moves, has_room
 from edge_daemon.frames_away import CloudLateError, Reply
 from edge_daemon.line import Line, UplinkCounts, UplinkEvents
 from edge_daemon.patience import Progress
@@ -200,15 +200,14 @@ class Uplink:
         reply = line.frames.expect(frame, epoch)
         try:
             async with asyncio.timeout(longest_s):
-                moved = line.channel.is_writable or await has_room(line, reply, patience_s)
-                if moved:
+                if line.channel.is_writable or await has_room(line, reply, patience_s):
                     line.channel.send(infer, chunks)
                     line.frames.sent(frame, epoch)
-                    moved = await heard_while_it_moves(line, reply, (frame, epoch), patience_s)
-                if not moved:
-                    reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
-                    raise line.overdue(frame, epoch, reason)
-                return await reply
+                    answer = await answer_while_it_moves(line, reply, (frame, epoch), patience_s)
+                    if answer is not None:
+                        return answer
+                reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
+                raise line.overdue(frame, epoch, reason)
         except TimeoutError:
             raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None
         finally:

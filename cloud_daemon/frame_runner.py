@@ -17,7 +17,7 @@ from cloud_daemon.profiles import MeasuringLine
 from common import limits
 from common.errors import CleaveError, LinkError, without_frames
 from models.batch import BatchRun, BatchSegment
-from models.compute import ComputeThread, Patience
+from models.compute import ComputeThread
 
 log = structlog.get_logger()
 
@@ -142,7 +142,7 @@ class FrameRunner:
             if self._asked or not self._scheduler.waiting:
                 return
             self._asked = True
-        self.compute.submit(self._turn, patience=Patience.FRAME)
+        self.compute.post(self._turn)
 
     def _turn(self) -> None:
         with self._lock:

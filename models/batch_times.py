@@ -48,6 +48,8 @@ class BatchTimes:
 
         Of sizes that are about as good it is the smallest. One is always possible.
         """
+        if available <= 1:
+            return 1
         measured = [(size, ms) for size in self._recent if (ms := self.ms(size)) is not None]
         before_ms = statistics.median(self._before) if self._before else 0.0
         usable = sorted(
@@ -60,7 +62,9 @@ class BatchTimes:
 
     def alone_share(self, size: int) -> float:
         """Return which share of the time of `size` frames one of them would have taken alone."""
+        if size == 1:
+            return 1.0
         one, all_of_them = self.ms(1), self.ms(size)
-        if size == 1 or one is None or not all_of_them:
+        if one is None or not all_of_them:
             return 1.0
         return min(one / all_of_them, 1.0)

@@ -17,7 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Generic, TypeVar
+
+import structlog
+
+log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -115,6 +120,13 @@ class ComputeThread:
             self._jobs.put((asked + patience, next(self._order), job))
         return future
 
+    def post(self, function: Callable[[], None]) -> None:
+        """Have a frame's turn run on the thread. Nobody waits for it, so what it raises is logged."""
+        if not self._stopped:
+            self._jobs.put(
+                (time.perf_counter() + Patience.FRAME, next(self._order), partial(_logged, function))
+            )
+
     def stop(self, timeout_s: float) -> None:
         """End the thread once its present job is done, dropping what waits; wait for that at most `timeout_s`."""
         self._stopped = True
@@ -152,3 +164,10 @@ class ComputeThread:
             job()
             del job  # and what it was asked with and gave: the next one may be long in coming
             self._job_began = None
+
+
+def _logged(function: Callable[[], None]) -> None:
+    try:
+        function()
+    except Exception:
+        log.exception("a job failed: a bug")

@@ -66,3 +66,40 @@ def test_a_measurement_that_nobody_waits_for_takes_no_turn(compute: Held) -> Non
     jobs[-1].result(25.0)
     assert compute.order == ["first", "last", "again"]
     assert compute.submit(int, patience=Patience.MEASURE).result(25.0).result == 0
+
+
+def test_a_turn_that_fails_is_logged_and_the_next_one_runs(
+    compute: Held, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for a turn's end, so nobody else would tell of a bug in it."""
+
+    def fail() -> None:
+        raise RuntimeError("of a turn")
+
+    compute.post(fail)
+    compute.post(lambda: compute.order.append("next"))
+    last = compute.submit(int)
+    compute.gate.set()
+    last.result(25.0)
+    assert compute.order == ["next"]
+    assert "of a turn" in capsys.readouterr().out
+
+
+def test_turns_and_other_jobs_run_in_the_order_they_were_asked_for(compute: Held) -> None:
+    """A turn has the rank of a frame's job: preparing goes before it, measuring after."""
+    compute.submit(compute.order.append, "measured", patience=Patience.MEASURE)
+    compute.post(lambda: compute.order.append("turn"))
+    compute.submit(compute.order.append, "job")
+    prepared = compute.submit(compute.order.append, "prepared", patience=Patience.PREPARE)
+    compute.gate.set()
+    prepared.result(25.0)
+    assert compute.submit(int, patience=Patience.MEASURE).result(25.0).result == 0
+    assert compute.order == ["prepared", "turn", "job", "measured"]
+
+
+def test_a_turn_asked_for_after_the_end_never_runs(compute: Held) -> None:
+    """A turn asks for the next one while the daemon goes down."""
+    compute.gate.set()
+    compute.stop(timeout_s=5.0)
+    compute.post(lambda: compute.order.append("late"))
+    assert compute.waiting == 0

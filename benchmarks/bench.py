@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             raise ValueError(f"no section {min(unknown)!r}; there are {', '.join(SECTIONS)}")
         if min(chosen.rates or (1.0,)) <= 0 or chosen.slowdown < 1 or (chosen.rounds or 1) < 1:
             raise ValueError("rates must be above 0, slowdown and rounds at least 1")
+        if not chosen.document.is_file():
+            raise ValueError(f"{chosen.document} is not there: a report is written between its markers")
     except ValueError as error:
         parser.error(str(error))
     return chosen
@@ -65,6 +68,7 @@ def pin_driver(cores: Sequence[int]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, write the report; return the exit status. What is measured is kept whatever ends it."""
     options = read_arguments(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its processes and namespaces end with it
     out: Path = options.out.absolute()
     run = Run(
         out=out,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import bench as module
 from benchmarks import bench_regret
 from benchmarks.bench import main, read_arguments
 from benchmarks.bench_link import bench_link
@@ -37,7 +39,13 @@ def test_arguments_choose_sections_models_and_links() -> None:
     assert (found.models, found.rates, found.sections) == (None, None, tuple(SECTIONS))
     found = read_arguments(["--models", "a,b", "--rates", "4mbit,1MB/s", "--sections", "overhead"])
     assert (found.models, found.rates, found.sections) == (("a", "b"), (4e6, 8e6), ("overhead",))
-    for wrong in (["--sections", "planner"], ["--rates", "fast"], ["--rates", "0"], ["--slowdown", "0.5"]):
+    for wrong in (
+        ["--sections", "planner"],
+        ["--rates", "fast"],
+        ["--rates", "0"],
+        ["--slowdown", "0.5"],
+        ["--document", "there/is/none.md"],
+    ):
         with pytest.raises(SystemExit, match="2"):
             read_arguments(wrong)
 
@@ -48,6 +56,29 @@ def test_a_report_alone_measures_nothing(tmp_path: Path) -> None:
     document.write_text("by hand\n<!-- bench:regret -->\n<!-- /bench:regret -->\n")
     assert main(["--report-only", "--out", str(tmp_path / "out"), "--document", str(document)]) == 0
     assert document.read_text() == "by hand\n<!-- bench:regret -->\nNot measured.\n<!-- /bench:regret -->\n"
+
+
+def test_a_run_that_is_told_to_end_cleans_up_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its daemons and namespaces would outlive it, and be in the way of the next run."""
+    cleaned = []
+
+    async def section(run: Run) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setitem(SECTIONS, "codecs", section)
+    monkeypatch.setattr(module, "pin_driver", lambda cores: None)
+    document = tmp_path / "doc.md"
+    document.touch()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["--sections", "codecs", "--out", str(tmp_path), "--document", str(document)]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert cleaned
 
 
 def test_one_model_that_fails_does_not_keep_the_others_from_being_measured() -> None:

@@ -41,13 +41,13 @@ setup: $(VENV)/.setup libiperf
 bench: $(VENV)/.bench libiperf
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
-# Tests that compute share the machine by files, those that run daemons, which mostly wait, by single tests. Those marked
-# `alone` use all cores or play links, and have it to themselves. And what installs into a container is no part of the
-# suite: it takes minutes, and root.
+# Tests that compute share the machine by files; those that run daemons, which mostly wait, by single tests, three at a
+# time. Those marked `alone` use all cores or play links, and have it to themselves. And what installs into a container
+# is no part of the suite: it takes minutes, and root.
 DAEMONS := tests/chaos tests/cloud_daemon tests/system
 test: $(VENV)/.dev libiperf
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --durations=12 $(addprefix --ignore=,$(DAEMONS) tests/installed)
-	$(BIN)/python -m pytest -n 2 --dist load -m "not alone" --durations=25 $(DAEMONS)
+	$(BIN)/python -m pytest -n 3 --dist load -m "not alone" --durations=25 $(DAEMONS)
 	$(BIN)/python -m pytest -m alone --durations=12 tests/benchmarks tests/fuzz
 
 test-system: $(VENV)/.dev libiperf

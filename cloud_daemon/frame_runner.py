@@ -156,8 +156,8 @@ class FrameRunner:
         if turn.batch:
             ended += self._run(turn.batch)
         self.ended += len(ended)
-        _tell(ended)
         self._ask()
+        _tell(ended)  # last: the event loop, once woken, would wait for the interpreter
 
     def _run(self, batch: Sequence[QueuedFrame]) -> list[tuple[QueuedFrame, Outcome]]:
         began = time.perf_counter()

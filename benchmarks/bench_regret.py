@@ -19,7 +19,7 @@ from benchmarks.bench_bed import Bed, Known, Pair, PinnedEdge
 from benchmarks.bench_candidates import Candidate, period_ms, select, share_periods
 from benchmarks.bench_link import BenchLink, carried_bps
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series
-from benchmarks.bench_settle import probe_moments, settle
+from benchmarks.bench_settle import probes, settle
 from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_visits import Rounds, Visit, of_cut, of_edge, of_worker
 from benchmarks.bench_worker import Worker
@@ -159,7 +159,7 @@ class Regret:
             of_worker(HTTP, baselines.http, bed.frames, period / 1e3, SECOND_ROUND),
         ]
         self._say(f"{format_bandwidth(rate_bps)}: {len(contenders)} take turns")
-        rounds = Rounds(contenders, effort.frames, lambda: probe_moments(adaptive))
+        rounds = Rounds(contenders, effort.frames, lambda: probes(adaptive))
         await rounds.run(effort.rounds_at(period), f"{bed.pair.model} {rate_bps}")
         found = Found(rounds.visits, cuts, told)
         row = RegretRow(

@@ -18,6 +18,11 @@ FAST_BPS = 200e6
 """… and on a link at least this fast also above it: frames arrive there faster than the cloud can tell."""
 SETTLE_S = 40.0
 """Time allowed."""
+LOGGED_S = 0.1
+"""At most from the end of a measurement of the link until it is logged."""
+
+Span = tuple[float, float]
+"""From when until when, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ def look_at(edge: Edge) -> Look:
     return Look(status["written_at"], status["plan"]["cut"], mbit * 1e6 if mbit else None)
 
 
-def probe_moments(edge: Edge) -> list[float]:
-    """Return when an edge logged that it had measured the link, in Unix seconds."""
-    logged = edge.logged("bandwidth measured")
-    return [datetime.fromisoformat(entry["timestamp"]).timestamp() for entry in logged]
+def probes(edge: Edge) -> list[Span]:
+    """Return when an edge measured the link, by iperf3 or a ping, from beginning to end in Unix seconds."""
+    ends = (
+        (datetime.fromisoformat(e["timestamp"]).timestamp(), e) for e in edge.logged("bandwidth measured")
+    )
+    return [(end - entry["seconds"] - LOGGED_S, end) for end, entry in ends]

@@ -19,13 +19,16 @@ from pathlib import Path
 
 from benchmarks.bench_bed import Bed, PinnedEdge, Record
 from benchmarks.bench_rows import Floats
+from benchmarks.bench_settle import Span
 from benchmarks.bench_worker import Worker
 from benchmarks.pair import Edge
 
 WARM = 1
 """Frames at the beginning of a visit that are not counted: the other contenders had the caches."""
-PROBE_S = 1.7
-"""How long before it is logged a measurement of the link began, at most."""
+LONGEST_PROBE_S = 1.7
+"""A measurement of the link, by iperf3."""
+NEVER_MS = 1e9
+"""The latency of a frame that got no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,9 @@ class Visit:
     cuts: tuple[str, ...] = ()
     fallbacks: int = 0
 
-    def overlaps(self, moments: Iterable[float]) -> bool:
-        """Say whether a measurement of the link that was logged at one of `moments` ran during this visit."""
-        return any(moment > self.began and moment - PROBE_S < self.ended for moment in moments)
+    def overlaps(self, spans: Iterable[Span]) -> bool:
+        """Say whether something that went on for one of these spans did so during this visit."""
+        return any(end > self.began and began < self.ended for began, end in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Contender:
     probes: bool = False
 
 
+def latency_ms(record: Record) -> float:
+    """Return the time from a frame's reading to its answer: the wait for the edge's processor is part of it."""
+    return NEVER_MS if record["error"] else record["ms"]["queue"] + record["ms"]["total"]
+
+
 def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
     """Make a visit of a daemon's records, without those that warmed up."""
     counted = records[WARM:]
@@ -73,7 +81,7 @@ def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
         contender=name,
         began=began,
         ended=time.time(),
-        latency_ms=times("total"),
+        latency_ms=tuple(map(latency_ms, counted)),
         head_ms=times("head"),
         tail_ms=times("tail"),
         cuts=tuple(record["plan"]["cut"] for record in counted),
@@ -130,11 +138,11 @@ class Rounds:
     """Visits all contenders, round by round, and those again that a measurement of the link ran into."""
 
     def __init__(
-        self, contenders: Sequence[Contender], frames: int, probed_at: Callable[[], Sequence[float]]
+        self, contenders: Sequence[Contender], frames: int, probes: Callable[[], Sequence[Span]]
     ) -> None:
         self._contenders: Mapping[str, Contender] = {c.name: c for c in contenders}
         self._frames = frames
-        self._probed_at = probed_at
+        self._probes = probes
         self._visits: dict[tuple[int, str], Visit] = {}
         self.repeated = 0
 
@@ -147,7 +155,7 @@ class Rounds:
             for contender in order_of(list(self._contenders.values()), number, seed):
                 await self._visit(number, contender)
             await self._repeat_disturbed()
-        await asyncio.sleep(PROBE_S)  # one that is running now is logged by then
+        await asyncio.sleep(LONGEST_PROBE_S)  # one that is running now is logged by then
         await self._repeat_disturbed()
 
     async def _visit(self, number: int, contender: Contender) -> None:
@@ -156,9 +164,9 @@ class Rounds:
 
     async def _repeat_disturbed(self) -> None:
         """Visit anew, once, whoever worked while the adaptive edge measured the link."""
-        moments = self._probed_at()
+        spans = self._probes()
         for (number, name), visit in list(self._visits.items()):
             contender = self._contenders[name]
-            if not contender.probes and visit.overlaps(moments):
+            if not contender.probes and visit.overlaps(spans):
                 self.repeated += 1
                 await self._visit(number, contender)

@@ -68,6 +68,14 @@ class Prober:
         if not self.needed(uses_cloud, time.perf_counter()):
             return
         self._traffic = False
+        began = time.perf_counter()
+        await self._measure(uses_cloud)
+        bandwidth_bps, seconds = self._estimate.bandwidth_bps, time.perf_counter() - began
+        log.debug(
+            "bandwidth measured", bandwidth=format_bandwidth(bandwidth_bps or 0.0), seconds=round(seconds, 3)
+        )
+
+    async def _measure(self, uses_cloud: bool) -> None:
         bandwidth_bps = self._estimate.bandwidth_bps
         tried = self._tried_at is not None and time.perf_counter() - self._tried_at < IPERF_EVERY_S
         if bandwidth_bps is not None and (uses_cloud or tried):
@@ -87,4 +95,3 @@ class Prober:
             return
         self._complaint = None
         self._estimate.add(BandwidthSample(bps, time.perf_counter(), "iperf3"))
-        log.debug("bandwidth measured", bandwidth=format_bandwidth(bps))

@@ -6,12 +6,13 @@ import time
 from collections import Counter
 
 from benchmarks.bench_bed import Record
-from benchmarks.bench_visits import PROBE_S, WARM, Contender, Rounds, Visit, order_of, visit_of
+from benchmarks.bench_settle import Span
+from benchmarks.bench_visits import NEVER_MS, WARM, Contender, Rounds, Visit, order_of, visit_of
 from tests.event_loop import run
 
 
 def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
-    ms = {"total": total, "head": None, "tail": 0.1 * total}
+    ms = {"queue": 0.5, "total": total, "head": None, "tail": 0.1 * total}
     return {"ms": ms, "plan": {"cut": cut}, "error": None, **more}
 
 
@@ -24,9 +25,9 @@ def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
 
 
 def test_frames_that_warm_up_are_not_counted() -> None:
-    """Stages that a frame did not go through took no time; fallbacks are counted as such."""
+    """Stages that a frame did not go through took no time; fallbacks are counted as such. Waiting is latency."""
     visit = visit_of("a", [record(99.0), record(10.0), record(20.0, "edge-only", fallback="gone")], 5.0)
-    assert visit.latency_ms == (10.0, 20.0)
+    assert visit.latency_ms == (10.5, 20.5)
     assert visit.head_ms == (0.0, 0.0)
     assert visit.tail_ms == (1.0, 2.0)
     assert visit.cuts == ("cloud-only", "edge-only")
@@ -34,12 +35,21 @@ def test_frames_that_warm_up_are_not_counted() -> None:
     assert visit.began == 5.0
 
 
+def test_a_frame_that_failed_took_for_ever() -> None:
+    """Its record says 0 ms: it would make whoever failed the fastest."""
+    visit = visit_of("a", [record(99.0), record(0.0) | {"error": "no memory"}, record(20.0)], 5.0)
+    assert visit.latency_ms == (NEVER_MS, 20.5)
+    assert visit.fallbacks == 1
+
+
 def test_a_measurement_of_the_link_disturbs_whoever_worked_meanwhile() -> None:
-    """It began a while before it was logged."""
+    """Before it, during it, after it."""
     visit = Visit(round=0, contender="a", began=100.0, ended=102.0, latency_ms=())
-    assert visit.overlaps([101.0])
-    assert visit.overlaps([102.0 + PROBE_S - 0.1])
-    assert not visit.overlaps([99.9, 102.0 + PROBE_S + 0.1])
+    assert visit.overlaps([(100.5, 101.0)])
+    assert visit.overlaps([(99.0, 103.0)])
+    assert visit.overlaps([(101.9, 103.0)])
+    assert visit.overlaps([(99.0, 100.1)])
+    assert not visit.overlaps([(99.0, 99.9), (102.1, 103.0)])
 
 
 def test_orders_differ_from_round_to_round_and_are_the_same_in_a_second_run() -> None:
@@ -52,22 +62,22 @@ def test_orders_differ_from_round_to_round_and_are_the_same_in_a_second_run() ->
 
 
 def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
-    """A moment in the first round's time has those visits repeated; who measures itself is not disturbed by it."""
+    """A measurement in the first round's time has those visits repeated, but not who measures itself."""
     calls: Counter[str] = Counter()
-    moments: list[float] = []
+    spans: list[Span] = []
 
     def counted(name: str, probes: bool = False) -> Contender:
         inner = contender(name, probes=probes)
 
         async def answer(count: int) -> Visit:
             calls[name] += 1
-            if len(calls) == 3 and not moments:  # the first round's last turn: those before it have begun
-                moments.append(time.time())
+            if len(calls) == 3 and not spans:  # the first round's last turn: those before it have begun
+                spans.append((time.time() - 1.0, time.time()))
             return await inner.run(count)
 
         return Contender(name, answer, probes=probes)
 
-    rounds = Rounds([counted("a"), counted("b"), counted("adaptive", probes=True)], 2, lambda: moments)
+    rounds = Rounds([counted("a"), counted("b"), counted("adaptive", probes=True)], 2, lambda: spans)
     run(rounds.run(2, "seed"))
     assert sorted((v.round, v.contender) for v in rounds.visits) == [
         (number, name) for number in range(2) for name in ("a", "adaptive", "b")

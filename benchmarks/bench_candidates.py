@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from common.plan import Prediction
 SPARE = 1.5
 """The time between frames over the slowest stage of the best cut: at this load the pair plans for latency, also on
 a day when the devices are a third slower."""
+FAR_BY_LOT = 3.0
+"""A cut that is predicted to take this many times as long as the best one is not drawn: minutes for nothing."""
 SHARED = 2.0
 """Links whose periods differ by no more than this factor share one."""
 
@@ -48,10 +51,14 @@ def select(
     within: float,
     most: int,
     always: str | None = None,
+    any_of: Sequence[str] = (),
+    by_lot: int = 0,
 ) -> list[Candidate]:
     """Return the two ends, the cut called `always`, and the other cuts that may turn out to be the best one.
 
-    These are the cuts predicted within the factor `within` of the best prediction, the `most` best of them.
+    These are the cuts predicted within the factor `within` of the best prediction, the `most` best of them; and
+    `by_lot` of those called `any_of`, unless they take `FAR_BY_LOT` times the best: predictions are held to account
+    where they choose nothing, too. The same ones each time.
     """
 
     def predicted_ms(candidate: Candidate) -> float:
@@ -61,7 +68,14 @@ def select(
     between = sorted((c for c in candidates if c not in wanted), key=predicted_ms)
     best_ms = min(map(predicted_ms, candidates))
     near = [c for c in between if predicted_ms(c) <= within * best_ms]
-    return sorted([*wanted, *near[:most]], key=predicted_ms)
+    chosen = [*wanted, *near[:most]]
+    rest = [
+        c
+        for c in between
+        if c not in chosen and c.label in any_of and predicted_ms(c) <= FAR_BY_LOT * best_ms
+    ]
+    drawn = random.Random(len(candidates)).sample(rest, min(by_lot, len(rest)))
+    return sorted([*chosen, *drawn], key=predicted_ms)
 
 
 def period_ms(candidates: Sequence[Candidate], conditions: Conditions) -> float:

@@ -31,7 +31,7 @@ ADAPTIVE, PLAIN, HTTP = "adaptive", "plain edge", "HTTP upload"
 SECOND_ROUND = 2
 """What no bar is about, and ends that are far behind, take part in every second round."""
 FAR = 2.0
-"""An end is far behind when it is predicted to take this many times as long as the best cut."""
+"""A cut is far behind when it is predicted to take this many times as long as the best cut."""
 
 Say = Callable[[str], None]
 
@@ -48,6 +48,8 @@ class Effort:
     """Counted at each visit."""
     within: float = 1.5
     most_cuts: int = 5
+    by_lot: int = 2
+    """Cuts that the edge tells of and that are out of the question: to hold its predictions to account."""
     interval_s: float = 5.0
     """Of the adaptive edge's looks at link and load: the daemon's own default. It measures the link as often."""
 
@@ -150,7 +152,13 @@ class Regret:
         conditions = Conditions(bandwidth_bps=estimate, rtt_ms=link["rtt_ms"])
         told = outlook(adaptive.status()["alternatives"])
         cuts = select(
-            known.candidates, conditions, within=effort.within, most=effort.most_cuts, always=adaptive.cut
+            known.candidates,
+            conditions,
+            within=effort.within,
+            most=effort.most_cuts,
+            always=adaptive.cut,
+            any_of=list(told),
+            by_lot=effort.by_lot,
         )
         contenders = [
             of_edge(ADAPTIVE, bed, adaptive, probes=True),
@@ -185,7 +193,7 @@ class Regret:
 
 
 def rounds_between(cut: Candidate, cuts: Sequence[Candidate], conditions: Conditions) -> int:
-    """Say of how many rounds a cut takes part in one: of all, or of two for an end that is far behind."""
+    """Say of how many rounds a cut takes part in one: of all, or of two where it is far behind."""
     best_ms = min(c.predict(conditions).latency_ms for c in cuts)
     return SECOND_ROUND if cut.predict(conditions).latency_ms > FAR * best_ms else 1
 

@@ -14,7 +14,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from datetime import datetime
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 from benchmarks.bench_bed import Bed, PinnedEdge, Record
@@ -64,9 +65,23 @@ class Contender:
     probes: bool = False
 
 
-def latency_ms(record: Record) -> float:
-    """Return the time from a frame's reading to its answer: the wait for the edge's processor is part of it."""
-    return NEVER_MS if record["error"] else record["ms"]["queue"] + record["ms"]["total"]
+def answered_at(record: Record) -> float:
+    """Return when a frame had its record, in Unix seconds."""
+    return datetime.fromisoformat(record["answered_at"]).timestamp()
+
+
+def latency_ms(record: Record, before: Record | None = None) -> float:
+    """Return the time from a frame's reading to its answer: its wait for the edge's processor is part of it.
+
+    Not the wait for the frame `before` it, where one runs at a time and frames come faster than a cut answers them.
+    """
+    if record["error"]:
+        return NEVER_MS
+    total: float = record["ms"]["total"]
+    whole: float = record["ms"]["queue"] + total
+    if before is None:
+        return whole
+    return max(total, min(whole, (answered_at(record) - answered_at(before)) * 1e3))
 
 
 def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
@@ -81,7 +96,7 @@ def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
         contender=name,
         began=began,
         ended=time.time(),
-        latency_ms=tuple(map(latency_ms, counted)),
+        latency_ms=tuple(latency_ms(record, before) for before, record in pairwise(records))[WARM - 1 :],
         head_ms=times("head"),
         tail_ms=times("tail"),
         cuts=tuple(record["plan"]["cut"] for record in counted),

@@ -37,6 +37,19 @@ def test_no_more_than_the_most_come_into_question_but_always_the_one_in_force() 
     assert between == ["after late", "after 0", "after 1", "after early"]
 
 
+def test_a_few_others_are_drawn_by_lot_from_those_that_were_told_of() -> None:
+    """The same each time; none that takes three times as long as the best."""
+    more = [Candidate(f"after {n}", 400.0 + n, 4_000.0, 10.0) for n in range(20)]
+    told = [*(f"after {n}" for n in range(5, 15)), "after far"]
+    cuts = [*CANDIDATES, *more, Candidate("after far", 2_000.0, 4_000.0, 10.0)]
+    first = select(cuts, SLOW, within=1.5, most=6, any_of=told, by_lot=2)
+    drawn = {c.label for c in first} - {c.label for c in select(cuts, SLOW, within=1.5, most=6)}
+    assert len(drawn) == 2
+    assert drawn <= set(told[:-1])
+    assert select(cuts, SLOW, within=1.5, most=6, any_of=told, by_lot=2) == first
+    assert len(select(cuts, SLOW, within=1.5, most=6, any_of=["after far"], by_lot=2)) == len(first) - 2
+
+
 def test_frames_come_seldom_enough_for_the_best_cut() -> None:
     """Its slowest stage has `SPARE` times what it needs."""
     assert period_ms(CANDIDATES, FAST) == pytest.approx(SPARE * 40.0)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+import pytest
+
 from benchmarks.bench_bed import Record
 from benchmarks.bench_settle import Span
-from benchmarks.bench_visits import NEVER_MS, WARM, Contender, Rounds, Visit, order_of, visit_of
+from benchmarks.bench_visits import NEVER_MS, WARM, Contender, Rounds, Visit, latency_ms, order_of, visit_of
 from tests.event_loop import run
+
+AFTER = [f"2026-11-26T01:00:0{second}.000+00:00" for second in range(3)]
+"""When frames were answered: each a second after the one before it."""
 
 
 def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
     ms = {"queue": 0.5, "total": total, "head": None, "tail": 0.1 * total}
-    return {"ms": ms, "plan": {"cut": cut}, "error": None, **more}
+    answered = {"answered_at": "2026-11-26T01:00:00.000+00:00"}
+    return {"ms": ms, "plan": {"cut": cut}, "error": None, **answered, **more}
 
 
 def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
@@ -26,7 +32,11 @@ def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
 
 def test_frames_that_warm_up_are_not_counted() -> None:
     """Stages that a frame did not go through took no time; fallbacks are counted as such. Waiting is latency."""
-    visit = visit_of("a", [record(99.0), record(10.0), record(20.0, "edge-only", fallback="gone")], 5.0)
+    second, third = (
+        record(10.0, answered_at=AFTER[1]),
+        record(20.0, "edge-only", fallback="gone", answered_at=AFTER[2]),
+    )
+    visit = visit_of("a", [record(99.0), second, third], 5.0)
     assert visit.latency_ms == (10.5, 20.5)
     assert visit.head_ms == (0.0, 0.0)
     assert visit.tail_ms == (1.0, 2.0)
@@ -35,9 +45,20 @@ def test_frames_that_warm_up_are_not_counted() -> None:
     assert visit.began == 5.0
 
 
+def test_waiting_for_the_frame_before_it_is_no_latency() -> None:
+    """A cut that is slower than frames come would seem to become slower and slower; what it takes is what counts."""
+    before, slow = record(300.0), record(300.0, answered_at="2026-11-26T01:00:00.310+00:00")
+    slow["ms"]["queue"] = 150.0
+    assert latency_ms(slow) == 450.0
+    assert latency_ms(slow, before) == pytest.approx(310.0), "10 ms it waited for the processor"
+    assert latency_ms(slow, record(300.0, answered_at="2026-11-26T01:00:00.200+00:00")) == 300.0
+
+
 def test_a_frame_that_failed_took_for_ever() -> None:
     """Its record says 0 ms: it would make whoever failed the fastest."""
-    visit = visit_of("a", [record(99.0), record(0.0) | {"error": "no memory"}, record(20.0)], 5.0)
+    visit = visit_of(
+        "a", [record(99.0), record(0.0, error="no memory"), record(20.0, answered_at=AFTER[1])], 5.0
+    )
     assert visit.latency_ms == (NEVER_MS, 20.5)
     assert visit.fallbacks == 1
 

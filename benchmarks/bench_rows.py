@@ -202,8 +202,10 @@ class AdaptationRow:
     cut_before: str
     cut_after: str
     """That which ran at the end of the phase."""
+    of_best: float
+    """What it is predicted to take at the new rate, as a multiple of the best cut's."""
     planned_s: float | None
-    """Until the plan that stayed was in force; 0 if it was already, none if the phase ended first."""
+    """Until the plan that stayed was in force, if it is a right one; 0 if it was already, none if there was none."""
     frames: int
     lost: int
     duplicated: int
@@ -221,12 +223,11 @@ class AdaptationRow:
 
     @property
     def allowed_ms(self) -> float:
-        """The most that a frame may take.
+        """The most that a frame may take: twice the new steady median, and what was in flight at the step.
 
-        On a link that has become faster frames take as long as before until the plan follows; so the slower one of
-        the two steady medians counts, which is the new one wherever the link became slower.
+        That is the bytes of those frames on the new link, or a frame as it was before the step, whichever is more.
         """
-        return 2 * max(self.steady_ms, self.steady_before_ms) + self.in_flight_ms
+        return 2 * self.steady_ms + max(self.in_flight_ms, self.steady_before_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,7 @@ def _adaptation(rows: Sequence[AdaptationRow]) -> list[Verdict]:
     bars = (
         f"after a step of the bandwidth the right plan runs within one interval + {REPLANNED_WITHIN_S:g} s",
         "… no frame is lost, answered twice or failed",
-        "… and no frame takes longer than 2 × the steady median and what was in flight",
+        "… and no frame takes longer than 2 × the new steady median and what was in flight",
     )
     if not rows:
         return [Verdict(bar, State.OPEN, "") for bar in bars]

@@ -84,6 +84,7 @@ def adaptation_row(planned_s: float | None = 4.0, worst_ms: float = 500.0, lost:
         interval_s=5.0,
         cut_before=CLOUD_ONLY,
         cut_after=EDGE_ONLY,
+        of_best=1.0,
         planned_s=planned_s,
         frames=50,
         lost=lost,

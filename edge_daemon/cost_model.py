@@ -28,6 +28,17 @@ WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
+LENGTHS_STALE_S = 300.0
+"""What a codec made of frames longer ago says nothing of those that come now: then the profile holds again, and a cut
+that was left because the camera saw noise is considered again."""
+
+
+@dataclass(slots=True)
+class _Lengths:
+    """How many times longer than profiled a codec made a unit's tensor lately, and when it last did."""
+
+    ratios: deque[float]
+    newest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class CostModel:
         self._link_drift = Drift()
         self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
-        self._grown: dict[tuple[str, str], deque[float]] = {}
+        self._grown: dict[tuple[str, str], _Lengths] = {}
         self._segments = SegmentTimes()
         self._built: Frontiers | None = None
 
@@ -94,9 +105,6 @@ class CostModel:
             None if head_share is None else before_ms + head_share * _network_ms(self._edge),
             None if tail_share is None else tail_share * _network_ms(self._cloud),
         )
-        # What frames told of the devices was told against other costs.
-        self._edge_drift.forget()
-        self._cloud_drift.forget()
 
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
@@ -108,7 +116,12 @@ class CostModel:
             return
         profiled = [c.payload_bytes for c in self._edge.codings.get(unit, ()) if c.codec == codec]
         if profiled and profiled[0]:
-            self._grown.setdefault((unit, codec), deque(maxlen=FRAME_SIZES)).append(nbytes / profiled[0])
+            now = time.monotonic()
+            lengths = self._grown.setdefault((unit, codec), _Lengths(deque(maxlen=FRAME_SIZES), now))
+            if now - lengths.newest > LENGTHS_STALE_S:
+                lengths.ratios.clear()
+            lengths.ratios.append(nbytes / profiled[0])
+            lengths.newest = now
 
     def saw_stages(self, cut: Cut, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what a frame's stages under `cut` took, with codecs; none where there was no such stage."""
@@ -130,7 +143,7 @@ class CostModel:
         if nbytes < limits.MIN_GOODPUT_BYTES:  # all that it tells is the round trip
             return
         if cut.label not in self._seen_cuts and len(self._seen_cuts) >= MOST_SEEN:
-            self._seen_cuts.clear()
+            self.forget_link()
         self._seen_cuts[cut.label] = cut
         took_ms = min(max(took_ms, expected_ms / WIDEST_LINK), expected_ms * WIDEST_LINK)
         self._link_drift.add(cut.label, took_ms, expected_ms, 0.0, time.monotonic())
@@ -138,6 +151,7 @@ class CostModel:
     def forget_link(self) -> None:
         """Forget what transfers took: the link was gone."""
         self._link_drift.forget()
+        self._seen_cuts.clear()
 
     # --- what it knows ----------------------------------------------------------------------------------
     @property
@@ -162,7 +176,14 @@ class CostModel:
             sets = self._built.sets if self._built is not None else None
             built = await asyncio.to_thread(Frontiers.build, self._graph, basis, self._losses, sets)
             if basis.is_of(self._edge, self._cloud):
-                self._built = built
+                self._adopt(built)
+
+    def _adopt(self, built: Frontiers) -> None:
+        """Plan with `built`. What frames told of the devices was told against the costs of the segments before."""
+        if self._built is not None and self._built.basis.segments is not built.basis.segments:
+            self._edge_drift.forget()
+            self._cloud_drift.forget()
+        self._built = built
 
     def frontier(self, certified: Iterable[Cut] = ()) -> Frontier:
         """Return the frontier of lossless cuts for frames of the present size, with the `certified`."""
@@ -229,7 +250,7 @@ class CostModel:
         """Return what is built of the present profiles; segments and sizes are those of the last refresh."""
         if not self._is_built:
             sets = self._built.sets if self._built is not None else None
-            self._built = Frontiers.build(self._graph, self._basis(), self._losses, sets)
+            self._adopt(Frontiers.build(self._graph, self._basis(), self._losses, sets))
         assert self._built is not None
         return self._built
 
@@ -238,5 +259,10 @@ class CostModel:
         assert self._cloud is not None
         usual = self._graph[self._graph.source].output_bytes
         size = statistics.median(self._frame_sizes) if self._frame_sizes else usual
-        grown = {key: statistics.median(ratios) for key, ratios in self._grown.items()}
+        now = time.monotonic()
+        grown = {
+            key: statistics.median(lengths.ratios)
+            for key, lengths in self._grown.items()
+            if now - lengths.newest <= LENGTHS_STALE_S
+        }
         return Basis(self._edge, self._cloud, self._segments, int(size), grown)

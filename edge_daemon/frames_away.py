@@ -26,9 +26,16 @@ class CloudFailedError(LinkError):
 
 
 class CloudLateError(LinkError):
-    """The link or the cloud is slower than planned with: the edge has the answer sooner."""
+    """The link or the cloud is slower than planned with: the edge has the answer sooner.
+
+    `progress` is how far the frame had come, where that was looked at.
+    """
 
     kind = "late"
+
+    def __init__(self, reason: str, progress: Progress | None = None) -> None:
+        super().__init__(reason)
+        self.progress = progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class FramesAway:
     def forget(self, frame: int, epoch: int) -> None:
         """Wait for this frame no more."""
         waiting = self._waiting.pop((frame, epoch), None)
-        if waiting is not None and not waiting.reply.done() and self._is_on_the_line(waiting.passage):
+        if waiting is not None and not _answered(waiting.reply) and self._is_on_the_line(waiting.passage):
             self._given_up = waiting.passage
 
     def answered(self, answer: Answer, event: Received) -> bool:
@@ -179,3 +186,8 @@ class FramesAway:
     def _still(self, frame: tuple[int, int]) -> WaitingFrame | None:
         waiting = self._waiting.get(frame)
         return None if waiting is None or waiting.reply.done() else waiting
+
+
+def _answered(reply: asyncio.Future[Reply]) -> bool:
+    """Say whether a reply is an answer: not pending, given up, or an error."""
+    return reply.done() and not reply.cancelled() and reply.exception() is None

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import structlog
+
 from common.graph import ModelGraph
-from common.partition.closed_sets import ClosedSets, enumerate_closed_sets
+from common.partition.closed_sets import (
+    ClosedSets,
+    TooManyClosedSetsError,
+    closed_sets_in_order,
+    enumerate_closed_sets,
+)
 from common.partition.codings import LOSSLESS, Codings
 from common.partition.frontier import Frontier
 from common.partition.segment_times import SegmentTimes
 from common.profile import Profile
 from common.wire.codecs import Loss
+
+log = structlog.get_logger()
 
 CHANGED = 0.05
 """Frontiers are built anew when frames, or what a codec makes of a tensor, have changed in size by this share."""
@@ -38,8 +47,22 @@ class Basis:
             self.is_of(now.edge, now.cloud)
             and self.segments is now.segments
             and _alike(self.frame_bytes, now.frame_bytes)
-            and all(_alike(self.grown.get(key, 1.0), ratio) for key, ratio in now.grown.items())
+            and all(
+                _alike(self.grown.get(key, 1.0), now.grown.get(key, 1.0)) for key in {*self.grown, *now.grown}
+            )
         )
+
+
+def _sets_to_plan_with(graph: ModelGraph) -> ClosedSets:
+    """Return all closed sets; of a graph that has too many those along its own order, and say so."""
+    try:
+        return enumerate_closed_sets(graph)
+    except TooManyClosedSetsError as error:
+        sets = closed_sets_in_order(graph)
+        log.warning(
+            "the model can be cut in too many ways to look at all of them", reason=str(error), cuts=len(sets)
+        )
+        return sets
 
 
 def _alike(before: float, now: float) -> bool:
@@ -61,7 +84,7 @@ class Frontiers:
         cls, graph: ModelGraph, basis: Basis, losses: frozenset[Loss], sets: ClosedSets | None = None
     ) -> Frontiers:
         """Build from `basis`; `sets` are the graph's closed sets, if they are known. It may take a second."""
-        sets = sets or enumerate_closed_sets(graph)
+        sets = sets or _sets_to_plan_with(graph)
         sized = sets.graph.with_output_bytes({graph.source: basis.frame_bytes})
         sets = replace(sets, graph=sized)
         codings = Codings.of(sized, basis.edge, basis.cloud, lambda *key: basis.grown.get(key, 1.0))

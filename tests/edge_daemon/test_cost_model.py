@@ -7,7 +7,8 @@ import pytest
 from common.plan import Cut
 from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
-from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
+from edge_daemon import cost_model as module
+from edge_daemon.cost_model import LENGTHS_STALE_S, WIDEST_LINK, CostModel, Scales
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 
@@ -147,6 +148,42 @@ def test_lengths_follow_what_the_codecs_make_of_frames() -> None:
     run(main())
 
 
+def test_lengths_of_long_ago_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left because it packed badly by night is considered again by day; nobody sends it to find out."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    async def main() -> None:
+        nonlocal now
+        model = with_codecs()
+        before = model.costs(LOSSLESS).payload_bytes
+        for _ in range(20):
+            model.saw_sent("resize", "webp-lossless", int(1.8 * before))
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.8 * before, rel=0.01)
+        now += LENGTHS_STALE_S + 1.0
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == before
+        model.saw_sent("resize", "webp-lossless", int(1.2 * before))
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.2 * before, rel=0.01)
+
+    run(main())
+
+
+def test_the_cuts_that_were_seen_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many, and what was seen of the others is forgotten as a whole: nothing refers to it any more."""
+    monkeypatch.setattr(module, "MOST_SEEN", 1)
+    model = complete()
+    other = Cut.of(GRAPH, RESIZED)
+    before = model.costs(CLOUD_ONLY).payload_bytes
+    for _ in range(10):
+        model.saw_transfer(CLOUD_ONLY, 100_000, 150.0, 100.0)
+    model.saw_transfer(other, 50_000, 50.0, 100.0)
+    assert model.frontier().find(CLOUD_ONLY) is not None
+    assert model.costs(CLOUD_ONLY).payload_bytes == before
+
+
 def test_a_link_that_carries_messages_slower_than_its_rate_costs_more() -> None:
     """The cut that was seen costs what its transfers took; others no less than the rate says, and in proportion."""
     model = complete()
@@ -193,5 +230,21 @@ def test_measured_segments_count_beside_pre_processing_as_profiled() -> None:
         assert costs.edge_ms == pytest.approx(4 * 4.0 + 0.5 * 4.0 * len(network))
         assert costs.cloud_ms == pytest.approx(0.25 * len(network))
         assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(EDGE.total_ms)
+
+    run(main())
+
+
+def test_frames_between_a_measurement_and_the_next_look_tell_nothing_twice() -> None:
+    """Their stages are slower than the costs that still hold, by what the measured segment is going to be slower."""
+
+    async def main() -> None:
+        model = complete()
+        cut = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
+        costs = model.costs(cut)
+        model.saw_segments(cut, 0.9, 0.9)
+        for _ in range(10):
+            model.saw_stages(cut, 1.3 * costs.edge_ms, 1.3 * costs.cloud_ms)
+        await model.refresh()
+        assert model.scales == Scales(1.0, 1.0)
 
     run(main())

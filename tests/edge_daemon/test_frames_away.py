@@ -11,7 +11,7 @@ import pytest
 
 from common.wire.connection import Received
 from common.wire.messages import Answer
-from edge_daemon.frames_away import CloudBusyError, FramesAway
+from edge_daemon.frames_away import CloudBusyError, CloudLateError, FramesAway
 from tests.common.wire.samples import SAMPLES
 from tests.event_loop import run
 
@@ -109,14 +109,24 @@ def test_progress_is_that_of_a_frames_own_bytes() -> None:
     on_the_loop(scenario)
 
 
-def test_what_was_given_up_is_before_the_next_frame() -> None:
+@pytest.mark.parametrize(
+    "give_up",
+    [
+        lambda reply: None,
+        lambda reply: reply.cancel(),
+        lambda reply: reply.set_exception(CloudLateError("late")),
+    ],
+    ids=["forgotten", "cancelled", "told that it is late"],
+)
+def test_what_was_given_up_is_before_the_next_frame(give_up: Callable[[Any], object]) -> None:
     """Its bytes are on the line though nobody waits for them: the next frame is not alone, and asks what is ahead."""
 
     async def scenario(stream: Stream, away: FramesAway) -> None:
-        away.expect(1, 1)
+        reply = away.expect(1, 1)
         stream.bytes_out, stream.outstanding_bytes = 1000, 1000
         away.sent(1, 1)
         stream.outstanding_bytes = 900
+        give_up(reply)
         away.forget(1, 1)
         ahead = away.ahead()
         assert ahead is not None

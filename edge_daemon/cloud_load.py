@@ -19,16 +19,18 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
+from edge_daemon.back_off import BackOff, Waits
+
 RECENT = 30
 """Answers, and pongs, that count."""
 ANSWERS_STALE_S = 5.0
 """Answers older than this are no news; a pong comes each second."""
 PONGS_STALE_S = 10.0
 FEWEST_ANSWERS = 5
-FIRST_AWAY_S = 5.0
-LONGEST_AWAY_S = 60.0
-LEAVINGS_KEPT_S = 120.0
-"""An edge that has not left for this long gives way as shortly as at first."""
+AWAY = Waits(first_s=5.0, longest_s=60.0, forgiven_s=120.0)
+"""How long to believe in a busy cloud after having left it …"""
+UNLIKE = (0.8, 1.2)
+"""… times a number in between: two edges do not return in step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,6 @@ class ExpectedWait:
         return self.ms if modest else self.in_line_ms
 
 
-def away_s(leavings: int, rng: random.Random) -> float:
-    """Return how long to believe in a busy cloud after having left it `leavings` times of late."""
-    return min(FIRST_AWAY_S * 2.0 ** (leavings - 1), LONGEST_AWAY_S) * rng.uniform(0.8, 1.2)
-
-
 class CloudLoad:
     """The wait at the cloud that others cause an edge of some rate. Times are any one monotonic clock's, in s."""
 
@@ -66,9 +63,8 @@ class CloudLoad:
         self._rng = rng or random.Random()
         self._answers: deque[AnsweredWait] = deque(maxlen=RECENT)
         self._pongs: deque[ExpectedWait] = deque(maxlen=RECENT)
-        self._leavings: list[float] = []
         self._left_ms = 0.0
-        self._away_until: float | None = None
+        self._away = BackOff(AWAY)
 
     def add(self, sample: AnsweredWait | ExpectedWait) -> None:
         """Take note of what the cloud says."""
@@ -79,9 +75,8 @@ class CloudLoad:
 
     def left(self, wait_ms: float, now: float) -> None:
         """Take note that this edge leaves the cloud because of `wait_ms`."""
-        self._leavings = [at for at in self._leavings if now - at < LEAVINGS_KEPT_S] + [now]
         self._left_ms = wait_ms
-        self._away_until = now + away_s(len(self._leavings), self._rng)
+        self._away.let_down(now, self._rng.uniform(*UNLIKE))
         self._answers.clear()
 
     def forget(self) -> None:
@@ -92,7 +87,7 @@ class CloudLoad:
     def wait_ms(self, now: float) -> float:
         """Return the wait to plan with; 0 while nothing is known."""
         said_ms = self._said_ms(now)
-        if self._away_until is not None and now < self._away_until:
+        if self._away.holds(now):
             return max(said_ms, self._left_ms)
         return said_ms
 

@@ -5,7 +5,7 @@ Sources: Picard 1976 (closures); Tarnawski et al., NeurIPS 2020 (planning over i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +40,13 @@ class ClosedSets:
     def edge_only(self) -> int:
         """Row of the set of all units."""
         return int(np.flatnonzero(self.members.all(axis=1))[0])
+
+    def rows_of(self, units: Iterable[str]) -> NDArray[np.bool_]:
+        """Mark the rows that are the set of these units: one, or none."""
+        wanted = np.zeros(len(self.graph), dtype=np.bool_)
+        wanted[[self.graph.index[name] for name in units]] = True
+        found: NDArray[np.bool_] = (self.members == wanted).all(axis=1)
+        return found
 
     def cut(self, row: int) -> Cut:
         names = self.graph.names
@@ -97,6 +104,14 @@ def enumerate_closed_sets(graph: ModelGraph, limit: int = limits.MAX_CLOSED_SETS
             found[grown] = joined
             pending.append(grown)
     return _as_arrays(graph, sorted(found, key=lambda mask: (mask.bit_count(), mask)))
+
+
+def closed_sets_in_order(graph: ModelGraph) -> ClosedSets:
+    """Return the closed sets that the graph's own order of units leads through: the first unit, the first two, …
+
+    As many as there are units. Each is closed, since every unit stands behind those it reads from.
+    """
+    return _as_arrays(graph, [(1 << count) - 1 for count in range(1, len(graph) + 1)])
 
 
 def closed_sets_at_least(graph: ModelGraph) -> int:

@@ -82,11 +82,8 @@ class Frontier:
 
     def find(self, cut: Cut) -> int | None:
         """Return the entry of `cut`, if it is on the frontier."""
-        index = self.sets.graph.index
-        members = np.zeros(len(index), dtype=np.bool_)
-        members[[index[name] for name in cut.edge_units]] = True
         codecs = cut.codecs or (RAW,) * len(cut.crossing)
-        for entry in np.flatnonzero((self.sets.members[self.rows] == members).all(axis=1)):
+        for entry in np.flatnonzero(self.sets.rows_of(cut.edge_units)[self.rows]):
             if (self.codecs[entry] or codecs) == codecs:
                 return int(entry)
         return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from common.partition.closed_sets import enumerate_closed_sets
 from common.partition.segment_times import SegmentTimes
 from common.profile import Profile, ProfileKey
+from edge_daemon import frontiers as module
 from edge_daemon.frontiers import Basis, Frontiers
 from tests.tiny_model import tiny_model
 
@@ -43,3 +46,24 @@ def test_frontiers_are_built_for_frames_of_the_basis_size() -> None:
     assert again.sets.graph[GRAPH.source].output_bytes == 7
     assert again.sets.members is first.sets.members
     assert first.lossy is None
+
+
+def test_frontiers_are_built_anew_when_a_codecs_lengths_are_those_of_the_profile_again() -> None:
+    """What made them longer is long ago: it is among the new ones no more."""
+    longer = replace(BASIS, grown={("resize", "webp-lossless"): 1.8})
+    assert not longer.still_holds(replace(BASIS, grown={}))
+    assert longer.still_holds(longer)
+
+
+def test_a_model_with_too_many_cuts_is_planned_with_those_along_its_own_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody's own model may have a million: that is no reason not to run it, and it is said once."""
+    monkeypatch.setattr(module, "enumerate_closed_sets", partial(enumerate_closed_sets, limit=5))
+    first = Frontiers.build(GRAPH, BASIS, frozenset())
+    assert len(first.sets) == len(GRAPH)
+    assert {"edge-only", "cloud-only"} <= {
+        first.lossless.cut(entry).label for entry in range(len(first.lossless))
+    }
+    Frontiers.build(GRAPH, replace(BASIS, frame_bytes=7), frozenset(), first.sets)
+    assert capsys.readouterr().out.count("too many ways") == 1

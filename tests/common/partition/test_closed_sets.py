@@ -7,6 +7,7 @@ from common.graph import ModelGraph
 from common.partition.closed_sets import (
     TooManyClosedSetsError,
     closed_sets_at_least,
+    closed_sets_in_order,
     enumerate_closed_sets,
 )
 from common.partition.decide import Conditions
@@ -70,3 +71,23 @@ def test_costs_of_many_sets_are_those_of_few() -> None:
         assert edge_ms[row] == sum(edge[name] for name in cut.edge_units)
         assert payload_bytes[row] == sum(graph[name].output_bytes for name in cut.crossing)
         assert cloud_ms[row] == sum(cloud[name] for name in cut.cloud_units)
+
+
+def test_the_sets_in_order_are_some_of_all() -> None:
+    """One more unit each, from the source alone to all of them; whatever the graph, each is closed."""
+    rng = random.Random(2)
+    for _ in range(100):
+        graph = random_problem(rng).graph
+        every = {row.tobytes() for row in enumerate_closed_sets(graph).members}
+        some = closed_sets_in_order(graph)
+        assert [int(row.sum()) for row in some.members] == list(range(1, len(graph) + 1))
+        assert {row.tobytes() for row in some.members} <= every
+        assert some.cut(some.edge_only).label == "edge-only"
+
+
+def test_the_row_of_a_set_is_found() -> None:
+    """One for each set of units that is there, none for another."""
+    sets = closed_sets_in_order(closure_problem().graph)
+    for row in range(len(sets)):
+        assert np.flatnonzero(sets.rows_of(sets.cut(row).edge_units)).tolist() == [row]
+    assert not sets.rows_of([sets.graph.names[-1]]).any()

@@ -48,20 +48,21 @@ class Connector:
         return line
 
     async def _open(self, line: Line) -> None:
-        """Connect to the first of the cloud's addresses that answers. Raises `OSError` when none does.
+        """Connect to the first of the cloud's addresses that answers, each within its part of the time.
 
-        Names are resolved here: uvloop's `create_connection`, cancelled while it resolves one, leaves an error
-        behind that nobody takes, and that is logged as a bug.
+        Raises `OSError` when none does. Names are resolved here: uvloop's `create_connection`, cancelled while it
+        resolves one, leaves an error behind that nobody takes, and that is logged as a bug.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
         for position, (*_, address) in enumerate(found, start=1):
             try:
-                await loop.create_connection(
-                    lambda: line.channel, str(address[0]), int(address[1]), **self._tls_options()
-                )
-            except OSError:
-                if position == len(found):
+                async with asyncio.timeout(limits.CONNECT_TIMEOUT_S / len(found)):
+                    await loop.create_connection(
+                        lambda: line.channel, str(address[0]), int(address[1]), **self._tls_options()
+                    )
+            except OSError:  # also `TimeoutError`: a host may have an address that nobody answers at
+                if position == len(found) or line.channel.is_connected:
                     raise
             else:
                 return

@@ -213,6 +213,8 @@ class Line:
                 _set(self.grant, turn)
             case Welcome() as welcome:
                 self.welcome = welcome
+                # What a decision is made with at once should know the round trip.
+                self.channel.send(self.channel.connection.ping(time.perf_counter()))
                 _set(self.greeted, None)
             case Refused() as refused:
                 kinds: Mapping[str, type[CleaveError]] = {

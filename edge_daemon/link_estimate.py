@@ -58,7 +58,8 @@ class LinkEstimate:
             self._transfers.clear()
         # A ping measures where traffic does not tell: what was before it is as old as the pause between pings.
         oldest = PING_OUTWEIGHS_S if sample.origin == "ping" else STALE_S
-        while self._samples and sample.at - self._samples[0].at > oldest:
+        # And a link that stood still a moment ago had no rate at all: half of nothing and this would be none, either.
+        while self._samples and (sample.at - self._samples[0].at > oldest or not self._samples[0].bps):
             self._samples.popleft()
         self._samples.append(sample)
 

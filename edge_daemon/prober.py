@@ -78,11 +78,13 @@ class Prober:
     async def _measure(self, uses_cloud: bool) -> None:
         bandwidth_bps = self._estimate.bandwidth_bps
         tried = self._tried_at is not None and time.perf_counter() - self._tried_at < IPERF_EVERY_S
-        if bandwidth_bps is not None and (uses_cloud or tried):
+        if tried or (bandwidth_bps is not None and uses_cloud):
             # Frames on the link, too short to tell, would be held up by a second of iperf3.
-            await self._uplink.probe_by_ping(ping_bytes(bandwidth_bps))
+            nbytes = limits.CHANNEL_PROBE_BYTES if bandwidth_bps is None else ping_bytes(bandwidth_bps)
+            await self._uplink.probe_by_ping(nbytes)
             return
-        # A test that fails may have waited for seconds, behind a firewall say: it is not tried at each look either.
+        # A test that fails may have waited for seconds, behind a firewall say: it is not tried at each look either,
+        # nor on each connection of a link that comes and goes.
         self._tried_at = time.perf_counter()
         try:
             grant = await self._uplink.probe_turn()

@@ -177,3 +177,14 @@ def test_a_ping_outweighs_what_was_before_the_pause() -> None:
     beside = estimate(*(sample(4e6, 10.0 + at / 10) for at in range(4)))
     beside.add(sample(50e6, 10.5, "ping"))
     assert beside.bandwidth_bps == 4e6, "among fresh samples it is one of them"
+
+
+def test_a_standstill_tells_nothing_of_the_rate_once_the_link_goes_on() -> None:
+    """Half a second without a byte, and the next transfer is as fast as those before it."""
+    estimate = LinkEstimate()
+    for at in range(5):
+        estimate.add(BandwidthSample(8e6, float(at), "traffic"))
+    estimate.add_slow(BandwidthSample(0.0, 5.0, "traffic"))
+    assert estimate.bandwidth_bps == 0.0
+    estimate.add(BandwidthSample(8e6, 6.0, "traffic"))
+    assert estimate.bandwidth_bps == 8e6

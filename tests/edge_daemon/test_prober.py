@@ -143,6 +143,9 @@ def test_a_test_that_fails_is_not_tried_at_each_look_either(monkeypatch: pytest.
             await found.measure_if_needed(False)
             estimate.add(BandwidthSample(8e6, time.perf_counter(), "ping"))
         assert (asked, uplink.pings) == (1, 4)
+        estimate.forget()  # the link was gone for a moment
+        await found.measure_if_needed(False)
+        assert (asked, uplink.pings) == (1, 5)
         monkeypatch.setattr(module, "IPERF_EVERY_S", 0.0)
         found.saw_traffic()
         await found.measure_if_needed(False)

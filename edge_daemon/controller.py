@@ -27,17 +27,18 @@ from common.plan import Cause, Cut, Mode, Plan, stages_of
 from common.profile import Profile
 from edge_daemon.active_plan import ActivePlan
 from edge_daemon.alternatives import Alternative, alternatives
+from edge_daemon.back_off import BackOff, Waits
 from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
-from edge_daemon.hold_off import HoldOff
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.patience import Progress
 from edge_daemon.plan_log import tell_decision
 from edge_daemon.plan_switcher import PlanSwitcher
 from edge_daemon.prober import Prober
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
 from edge_daemon.standby import Standby, cut_to_stand_by
 from edge_daemon.switch_log import SwitchLog
@@ -47,6 +48,10 @@ from models.model import Model
 from models.stages import Stages
 
 log = structlog.get_logger()
+
+WITHOUT_CLOUD = Waits(first_s=5.0, longest_s=60.0, forgiven_s=60.0, free=1)
+"""How long to do without a cloud that let frames down. Once may be an outage; again and again is a cloud or a link
+that promises more than it holds."""
 
 FAR_OFF = 1.5
 """A bandwidth this many times higher or lower than planned with is not left for the next interval."""
@@ -70,6 +75,7 @@ class Controller:
         segments: SegmentMeasurer,
         standby: Standby,
         epochs: Iterator[int],
+        refused: RefusedStages,
         rate_fps: float | None,
         interval_s: float,
         changed: Callable[[], None],
@@ -83,14 +89,17 @@ class Controller:
         self._certifier = certifier
         self._segments = segments
         self._standby = standby
+        self._refused = refused
         self._rate_fps = rate_fps
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
         self._woken_at = 0.0
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
-        self._plans = PlanSwitcher(model.graph, stages, compute, uplink, standby, epochs, changed)
-        self._hold_off = HoldOff()
+        self._plans = PlanSwitcher(model.graph, stages, compute, uplink, standby, epochs, refused, changed)
+        self._hold_off = BackOff(WITHOUT_CLOUD)
+        self._starts_alone = False
+        """The cloud was too slow to compute everything while profiles are measured."""
         self.alternatives: tuple[Alternative, ...] = ()
         """What the cuts would take by the last decision; none since the link went."""
 
@@ -156,6 +165,18 @@ class Controller:
         if progress.bps is not None:
             self._estimate.add_slow(BandwidthSample(progress.bps, time.perf_counter(), "traffic"))
             self._look_soon_if_far_off()
+
+    def saw_late(self, plan: Plan, progress: Progress | None) -> None:
+        """Take note that a frame under `plan` had no answer in time, and how far it had come by then.
+
+        While nothing is known of the link yet, one such frame is enough: the next ones would wait as long.
+        """
+        if progress is not None:
+            self.saw_slow(progress)
+        if plan.mode is Mode.STARTING and self.active.uses_cloud and self.active.plan.epoch == plan.epoch:
+            self._starts_alone = True
+            reason = "the cloud is too slow to wait for while profiling"
+            self._plans.run_edge_only(self._mode_alone, reason, Cause.PROFILING)
 
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         """Take note of how long the bytes of a frame under `plan` were on the link, with no other frame there."""
@@ -227,7 +248,9 @@ class Controller:
         elif not self._uplink.available or self._hold_off.holds(time.monotonic()):
             await self._consider_rate_without_cloud()
         elif not self.has_profiles:
-            if self._hold_off.ever:  # nothing is known yet but that: the edge alone is the safe way
+            if (
+                self._hold_off.ever or self._starts_alone
+            ):  # nothing is known yet but that: the edge alone is safe
                 return
             cut = Cut.cloud_only(self._model.graph)
             reason = "profiling; the cloud computes meanwhile"
@@ -242,10 +265,12 @@ class Controller:
         await self._cost_model.refresh()
         if not self._uplink.available:  # went meanwhile
             return
-        frontier = self._cost_model.frontier(fidelity.certified)
         conditions = self._conditions(bandwidth_bps)
+        before, session = self.active.plan, self._uplink.cloud
+        frontier = self._refused.without(
+            self._cost_model.frontier(fidelity.certified), before.cut, session, time.monotonic()
+        )
         self.alternatives = alternatives(frontier, conditions)
-        before = self.active.plan
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)
         current = (before.cut, self._cost_model.costs(before.cut)) if planned and allowed else None
@@ -259,6 +284,10 @@ class Controller:
             decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
             await self._plans.switch(self._plan(decision, bandwidth_bps))
+            refused = self._refused.holds(decision.cut, session, time.monotonic())
+            if refused and self.active.plan.cut == before.cut:
+                self._wake.set()  # without it another one is the best, or what is in force is predicted anew
+                return
         else:
             self._plans.renew(self._plan(decision, bandwidth_bps))
         tell_decision(before, decision, bandwidth_bps, self._rate_fps)

@@ -34,6 +34,7 @@ from edge_daemon.pipeline import FramePipeline
 from edge_daemon.prober import Prober
 from edge_daemon.profiling import Profiling
 from edge_daemon.rate_adapter import RateAdapter
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.results import FrameRecord
 from edge_daemon.results_file import open_results
 from edge_daemon.results_rotation import Rotation
@@ -110,7 +111,8 @@ class EdgeDaemon:
             lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
         )
         epochs = itertools.count(1)
-        self._standby = Standby(model.graph, stages, self._compute, self._uplink, epochs)
+        refused = RefusedStages()
+        self._standby = Standby(model.graph, stages, self._compute, self._uplink, epochs, refused)
         self._controller = Controller(
             fixed=self._fixed,
             model=model,
@@ -124,6 +126,7 @@ class EdgeDaemon:
             segments=self._segments,
             standby=self._standby,
             epochs=epochs,
+            refused=refused,
             rate_fps=settings.sampling_fps or None,
             interval_s=settings.replan_interval_s,
             changed=self._looked,

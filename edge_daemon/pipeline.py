@@ -145,7 +145,7 @@ class FramePipeline:
     async def _beyond_the_edge(self, journey: Journey, sent: Sent) -> FrameRecord:
         """Have a frame finished by the cloud; by the edge as well when the cloud is late, or lets it down."""
         asked = asyncio.create_task(self._ask_cloud(journey, sent))
-        asked.add_done_callback(self._heard_of)
+        asked.add_done_callback(partial(self._heard_of, journey.active.plan))
         finishing: asyncio.Task[Timed[Tensors]] | None = None
         try:
             finishing = await self._hedged(journey, sent, asked)
@@ -202,10 +202,11 @@ class FramePipeline:
         assert active.parts.rest is not None
         return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing))
 
-    def _heard_of(self, asked: asyncio.Task[torch.Tensor]) -> None:
+    def _heard_of(self, plan: Plan, asked: asyncio.Task[torch.Tensor]) -> None:
+        """Take note of how a frame fared in the cloud, also when it has its record by now."""
         self._late.discard(asked)
-        if not asked.cancelled():
-            asked.exception()  # taken note of, also when the frame has its record by now
+        if not asked.cancelled() and isinstance(error := asked.exception(), CloudLateError):
+            self._controller.saw_late(plan, error.progress)
 
     async def _ask_cloud(self, journey: Journey, sent: Sent) -> torch.Tensor:
         """Return the cloud's answer, and take note of what it tells of link and devices."""

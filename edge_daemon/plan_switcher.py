@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from common.graph import ModelGraph
 from common.plan import Cause, Cut, Mode, Plan, stages_of
 from edge_daemon.active_plan import ActivePlan, EdgeParts, prepare_parts, prepare_request
 from edge_daemon.plan_log import tell_plan
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.standby import Standby
 from edge_daemon.switch_log import SwitchLog
 from edge_daemon.uplink import Uplink
@@ -32,6 +34,7 @@ class PlanSwitcher:
         uplink: Uplink,
         standby: Standby,
         epochs: Iterator[int],
+        refused: RefusedStages,
         changed: Callable[[], None],
     ) -> None:
         self._graph = graph
@@ -40,6 +43,7 @@ class PlanSwitcher:
         self._uplink = uplink
         self._standby = standby
         self._epochs = epochs
+        self._refused = refused
         self._changed = changed
         self._edge_only: EdgeParts | None = None
         self._active: ActivePlan | None = None
@@ -82,7 +86,8 @@ class PlanSwitcher:
         """Prepare both sides, then let the next frame use the plan. Frames in flight finish under their own.
 
         Where only the codecs differ there is nothing to prepare. When the edge alone takes over meanwhile, it stays:
-        what was decided on is known no more. Raises `LinkError` when the line goes meanwhile.
+        what was decided on is known no more. What cannot be prepared is noted, for another plan to be decided on.
+        Raises `LinkError` when the line goes meanwhile.
         """
         cut, before = plan.cut, self.active
         if not cut.cloud_units:
@@ -94,11 +99,13 @@ class PlanSwitcher:
         if (ready := self._standby.take(cut)) is not None and self._uplink.available:
             self._adopt(ActivePlan(replace(plan, epoch=ready.epoch), ready.parts))
             return
+        session = self._uplink.cloud
         try:
             parts = await prepare_parts(cut, self._graph, self._stages, self._compute)
         except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
             reason = str(error) or type(error).__name__
-            log.error("a plan cannot be prepared here, the old one stays", cut=cut.label, reason=reason)
+            log.error("a plan cannot be prepared here", cut=cut.label, reason=reason)
+            self._refused.note(cut, session, time.monotonic())
             return
         if self._active is not before:
             return
@@ -106,9 +113,8 @@ class PlanSwitcher:
         session = self._uplink.cloud
         prepared = await self._uplink.prepare(prepare_request(plan.epoch, plan.stages[1], self._graph))
         if not prepared.ready:
-            log.error(
-                "the cloud cannot prepare a plan, the old one stays", cut=cut.label, reason=prepared.reason
-            )
+            log.error("the cloud cannot prepare a plan", cut=cut.label, reason=prepared.reason)
+            self._refused.note(cut, session, time.monotonic())
         elif self._active is before and self._uplink.available and self._uplink.cloud is session:
             self._adopt(ActivePlan(plan, parts))  # another session has not prepared it
 

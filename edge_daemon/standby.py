@@ -7,6 +7,7 @@ which a link that has become slow has yet to carry.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from common.partition.frontier import Frontier
 from common.plan import Cut, Stage, stages_of
 from common.wire.messages import Welcome
 from edge_daemon.active_plan import EdgeParts, prepare_parts, prepare_request
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread, Patience
 from models.stages import Stages
@@ -70,6 +72,7 @@ class Standby:
         compute: ComputeThread,
         uplink: Uplink,
         epochs: Iterator[int],
+        refused: RefusedStages,
     ) -> None:
         self._graph = graph
         self._stages = stages
@@ -79,7 +82,7 @@ class Standby:
         self._wished: Cut | None = None
         self._work = asyncio.Event()
         self._ready: ReadyStages | None = None
-        self._refused: tuple[Sequence[Stage], Welcome] | None = None
+        self._refused = refused
         self._used = 0
         self._epoch = 0
         """What is prepared next is so under this one, in place of what was before, until a plan is in force under it:
@@ -138,25 +141,25 @@ class Standby:
     async def _prepared(self, cut: Cut) -> ReadyStages | None:
         """Prepare both sides. Raises `LinkError` when the line goes meanwhile."""
         stages, session = stages_of(cut, self._graph.sink), self._uplink.cloud
-        if session is None or self._refused == (stages, session):
+        if session is None or self._refused.holds(cut, session, time.monotonic()):
             return None
         try:
             parts = await prepare_parts(cut, self._graph, self._stages, self._compute, Patience.MEASURE)
         except LinkError:
             raise
         except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
-            self._refuse(cut, stages, session, str(error) or type(error).__name__)
+            self._refuse(cut, session, str(error) or type(error).__name__)
             return None
         if self._epoch <= self._used:
             self._epoch = next(self._epochs)
         epoch = self._epoch
         reply = await self._uplink.prepare(prepare_request(epoch, stages[1], self._graph))
         if not reply.ready:
-            self._refuse(cut, stages, session, reply.reason)
+            self._refuse(cut, session, reply.reason)
             return None
         return ReadyStages(epoch, stages, parts, session)
 
-    def _refuse(self, cut: Cut, stages: Sequence[Stage], session: Welcome, reason: str) -> None:
+    def _refuse(self, cut: Cut, session: Welcome, reason: str) -> None:
         """Do not try the same in each interval."""
-        self._refused = (stages, session)
+        self._refused.note(cut, session, time.monotonic())
         log.warning("a plan cannot stand by", cut=cut.label, reason=reason)

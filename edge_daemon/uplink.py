@@ -209,7 +209,8 @@ class Uplink:
                 reason = f"no answer to frame {frame} within {patience_s:.1f} s of its bytes"
                 raise line.overdue(frame, epoch, reason)
         except TimeoutError:
-            raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s") from None
+            progress = line.frames.progress(frame, epoch)
+            raise CloudLateError(f"no answer to frame {frame} within {longest_s:.1f} s", progress) from None
         finally:
             line.frames.forget(frame, epoch)
             del reply  # its error knows this frame of ours, and with it the tensors

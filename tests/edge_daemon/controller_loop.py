@@ -22,6 +22,7 @@ from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.standby import Standby
 from edge_daemon.uplink import Uplink
@@ -96,7 +97,8 @@ class Loop:
             lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
         )
         epochs = itertools.count(1)
-        self.standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, self.uplink), epochs)
+        refused = RefusedStages()
+        self.standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, self.uplink), epochs, refused)
         self.controller = Controller(
             fixed=FixedPlan(fixed, GRAPH) if fixed else None,
             model=tiny.model,
@@ -110,6 +112,7 @@ class Loop:
             segments=self.segments,
             standby=self.standby,
             epochs=epochs,
+            refused=refused,
             rate_fps=rate_fps,
             interval_s=interval_s,
             changed=self._changed,

@@ -38,6 +38,7 @@ class FakeController:
         self.sent: list[tuple[str, str, int]] = []
         self.transfers: list[tuple[int, float]] = []
         self.slow: list[Progress] = []
+        self.late: list[tuple[Plan, Progress | None]] = []
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
@@ -47,6 +48,9 @@ class FakeController:
 
     def saw_slow(self, progress: Progress) -> None:
         self.slow.append(progress)
+
+    def saw_late(self, plan: Plan, progress: Progress | None) -> None:
+        self.late.append((plan, progress))
 
     def saw_transfer(self, plan: Plan, nbytes: int, link_ms: float) -> None:
         self.transfers.append((nbytes, link_ms))

@@ -8,15 +8,12 @@ import pytest
 
 from edge_daemon.cloud_load import (
     ANSWERS_STALE_S,
+    AWAY,
     FEWEST_ANSWERS,
-    FIRST_AWAY_S,
-    LEAVINGS_KEPT_S,
-    LONGEST_AWAY_S,
     PONGS_STALE_S,
     AnsweredWait,
     CloudLoad,
     ExpectedWait,
-    away_s,
 )
 
 
@@ -80,28 +77,30 @@ def test_the_wait_that_an_edge_left_for_holds_on() -> None:
     seen.left(50.0, 100.0)
     say(seen, 0.0, 0.0, answered=False)
     assert seen.wait_ms(100.0) == 50.0
-    assert seen.wait_ms(100.0 + 0.7 * FIRST_AWAY_S) == 50.0
-    assert seen.wait_ms(100.0 + 1.3 * FIRST_AWAY_S) == 0.0
+    assert seen.wait_ms(100.0 + 0.7 * AWAY.first_s) == 50.0
+    assert seen.wait_ms(100.0 + 1.3 * AWAY.first_s) == 0.0
     say(seen, 90.0, 90.0, 90.0, 90.0, answered=False)
     assert seen.wait_ms(100.5) == 90.0, "nor is it taken for less busy than it is"
 
 
 def test_who_leaves_again_and_again_stays_away_longer() -> None:
-    """Twice as long each time, up to a minute; after two minutes without leaving it begins anew."""
-    rng = random.Random(3)
-    for leavings, expected in ((1, 5.0), (2, 10.0), (3, 20.0), (9, LONGEST_AWAY_S)):
-        times = [away_s(leavings, rng) for _ in range(200)]
-        assert 0.8 * expected <= min(times) < max(times) <= 1.2 * expected
-        assert max(times) - min(times) > 0.2 * expected, "two edges do not return in step"
+    """Twice as long each time; two minutes after it might have returned it begins anew. And no two are in step."""
     seen = load()
     now = 0.0
-    for _ in range(4):
+    for wait_s in (AWAY.first_s, 2 * AWAY.first_s, 4 * AWAY.first_s):
         seen.left(50.0, now)
-        now += 20.0
-    assert seen.wait_ms(now + 5.0) == 50.0
-    now += LEAVINGS_KEPT_S
+        assert seen.wait_ms(now + 0.7 * wait_s) == 50.0
+        now += 1.3 * wait_s
+        assert seen.wait_ms(now) == 0.0
+    now += AWAY.forgiven_s
     seen.left(50.0, now)
-    assert seen.wait_ms(now + 1.3 * FIRST_AWAY_S) == 0.0
+    assert seen.wait_ms(now + 1.3 * AWAY.first_s) == 0.0
+    returns = set()
+    for seed in range(20):
+        seen = CloudLoad(None, random.Random(seed))
+        seen.left(50.0, 0.0)
+        returns.add(next(n for n in range(100) if seen.wait_ms(n / 10) == 0.0))
+    assert len(returns) > 10
 
 
 def test_what_was_said_over_a_lost_link_is_forgotten() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import ModelError
 from common.plan import Mode
+from edge_daemon import refused_stages
 from edge_daemon.link_estimate import BandwidthSample
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.controller_loop import (
@@ -154,7 +155,7 @@ def test_an_edge_that_left_a_busy_cloud_does_not_flap() -> None:
                 loop.waited(0.0, answered=False)
                 await loop.looked()
                 assert loop.cut == "edge-only"
-                loop.load._away_until = 0.0  # the while is over
+                loop.load._away._until = 0.0  # the while is over
                 loop.waited(900.0, answered=False)
                 await loop.looked()
                 assert loop.cut == "edge-only", "the pongs tell that it is still as busy"
@@ -216,45 +217,50 @@ def test_small_changes_keep_the_cut() -> None:
     run(main())
 
 
-def test_a_plan_that_the_cloud_refuses_leaves_the_old_one() -> None:
-    """Frames go on under the plan in force; the next look tries again."""
+def test_what_the_cloud_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan in force was for another link: the best of what is ready takes its place. Later it is tried again."""
 
     async def main() -> None:
         with bench() as tiny:
             async with planning(tiny) as loop:
-                before = loop.controller.active
-                loop.uplink.refuses = "no such unit"
-                loop.measured(SLOW)
-                await loop.looked()
-                assert loop.controller.active.plan.epoch == before.plan.epoch
                 assert loop.cut == "cloud-only"
+                loop.uplink.refuses = "no room"
+                loop.measured(SLOW)
+                loop.controller.link_up()
+                await until(lambda: loop.cut == "edge-only")
+                await loop.looked()
+                asked = [request.units for request in loop.uplink.asked[1:]]
+                assert 1 <= len(set(asked)) == len(asked) <= refused_stages.MOST, "none is asked for twice"
                 loop.uplink.refuses = None
+                await loop.looked()
+                assert (loop.cut, len(loop.uplink.asked)) == ("edge-only", 1 + len(asked))
+                monkeypatch.setattr(refused_stages, "AGAIN_S", 0.0)
                 await loop.looked()
                 assert loop.cut == "after resize"
 
     run(main())
 
 
-def test_a_plan_that_cannot_be_prepared_here_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An executor that refuses a cut, or has no memory for it, ends neither the loop nor the plan in force."""
+@pytest.mark.parametrize(
+    "error", [ModelError("no such operator"), RuntimeError("no memory"), MemoryError()], ids=repr
+)
+def test_what_cannot_be_prepared_here_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """An executor that refuses a cut, or has no memory for it, does not end the loop."""
+
+    def fail(*_: object) -> None:
+        raise error
 
     async def main() -> None:
         with bench() as tiny:
             async with planning(tiny) as loop:
-                for error in (
-                    ModelError("no such operator"),
-                    RuntimeError("not enough memory"),
-                    MemoryError(),
-                ):
-
-                    def fail(*_: object, error: Exception = error) -> None:
-                        raise error
-
-                    with monkeypatch.context() as patched:
-                        patched.setattr(tiny.stages, "prepare", fail)
-                        loop.measured(SLOW)
-                        await loop.looked()
-                        assert loop.cut == "cloud-only"
+                with monkeypatch.context() as patched:
+                    patched.setattr(tiny.stages, "prepare", fail)
+                    loop.measured(SLOW)
+                    loop.controller.link_up()
+                    await until(lambda: loop.cut == "edge-only")
+                monkeypatch.setattr(refused_stages, "AGAIN_S", 0.0)
                 await loop.looked()
                 assert loop.cut == "after resize", "it is tried again"
 

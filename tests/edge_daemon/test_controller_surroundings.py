@@ -50,6 +50,44 @@ def test_a_cloud_that_let_frames_down_waits_for_the_profiles() -> None:
     run(main())
 
 
+def test_a_cloud_that_is_too_slow_to_wait_for_is_done_without_while_profiling() -> None:
+    """On a link that carries a frame in half a minute the edge alone is quicker, though nothing is measured yet."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with going(tiny) as loop:
+                loop.up()
+                await until(lambda: loop.cut == "cloud-only")
+                late = loop.controller.active.plan
+                loop.controller.saw_late(late, None)
+                assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
+                loop.controller.saw_late(late, None)  # the next one of those under way
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                loop.measured(FAST)
+                loop.controller.set_profiles(EDGE, CLOUD)
+                await until(lambda: loop.cut == "cloud-only")
+                assert loop.mode is Mode.LIGHT
+
+    run(main())
+
+
+def test_how_far_a_late_frame_had_come_tells_of_the_link() -> None:
+    """Under every plan: where frames wait in line by design nobody looks at them before."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, FAST, rate_fps=None) as loop:
+                plan = loop.controller.active.plan
+                assert plan.mode is Mode.DRAIN
+                loop.controller.saw_late(
+                    plan, Progress(delivered_bytes=125_000, outstanding_bytes=1, waited_s=2.0)
+                )
+                assert loop.estimate.bandwidth_bps == 500_000.0
+
+    run(main())
+
+
 def test_overload_is_told_with_the_rate_that_can_be_sustained(capsys: pytest.CaptureFixture[str]) -> None:
     """When no cut keeps the sampling rate, the least bottleneck is used, and the beginning is told once."""
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from common.errors import CleaveError, FrameError, LinkLostError, PlanError, RemoteProtocolError
 from common.plan import Cut
 from common.wire.tensors import TensorEntry
-from edge_daemon.frames_away import CloudBusyError, CloudFailedError, Reply
+from edge_daemon.frames_away import CloudBusyError, CloudFailedError, CloudLateError, Reply
+from edge_daemon.patience import Progress
 from edge_daemon.results import FrameRecord
 from tests.edge_daemon.bench import Bench, bench, frame_of
 from tests.edge_daemon.pipeline_line import (
@@ -185,6 +186,24 @@ def test_a_frame_that_the_cloud_lets_down_is_finished_on_the_edge(cut: Cut, way:
 
 
 @pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("way", ["late", "lost"])
+def test_a_late_frame_tells_how_far_it_had_come(way: str) -> None:
+    """The controller hears of it whether or not the frame has its record by then; of a lost one nobody looked."""
+    progress = Progress(delivered_bytes=5, outstanding_bytes=7, waited_s=1.0)
+    error = CloudLateError("too late", progress) if way == "late" else LinkLostError("gone")
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(SPLIT), raising(error)(tiny))
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert line.controller.late == (
+                [(line.controller.active.plan, progress)] if way == "late" else []
+            )
+
+    run(main())
+
+
 @pytest.mark.parametrize("cut", [CLOUD_ONLY, SPLIT], ids=lambda cut: cut.label)
 def test_a_frame_that_the_cloud_let_down_leaves_nothing_for_the_collector(cut: Cut) -> None:
     """The cloud's error knows where it was raised, and the frame is held there."""

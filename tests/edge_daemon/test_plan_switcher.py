@@ -9,6 +9,7 @@ import pytest
 
 from common.plan import Cause, Cut, Mode, Plan, stages_of
 from edge_daemon.plan_switcher import PlanSwitcher
+from edge_daemon.refused_stages import RefusedStages
 from edge_daemon.standby import Standby
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.bench import Bench, bench
@@ -33,9 +34,10 @@ def plan_of(cut: Cut) -> Plan:
 async def switcher(tiny: Bench) -> tuple[PlanSwitcher, FakeUplink]:
     """A switcher with the edge alone in force, and a cloud that is there."""
     uplink, epochs = FakeUplink(), itertools.count(1)
-    standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, uplink), epochs)
+    refused = RefusedStages()
+    standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, uplink), epochs, refused)
     plans = PlanSwitcher(
-        GRAPH, tiny.stages, tiny.compute, cast(Uplink, uplink), standby, epochs, changed=lambda: None
+        GRAPH, tiny.stages, tiny.compute, cast(Uplink, uplink), standby, epochs, refused, changed=lambda: None
     )
     await plans.start(Mode.LIGHT, "a test")
     uplink.available = True

@@ -15,6 +15,7 @@ from common.partition.decide import Conditions, choose
 from common.partition.frontier import Frontier
 from common.plan import Cut
 from common.wire.messages import Welcome
+from edge_daemon.refused_stages import MOST
 from edge_daemon.standby import cut_to_stand_by
 from tests.edge_daemon.bench import Bench, bench
 from tests.edge_daemon.controller_loop import GRAPH, SLOW, Loop, planning
@@ -192,7 +193,7 @@ def test_what_stands_by_one_after_another_takes_one_place_in_the_cloud() -> None
 
 @pytest.mark.parametrize("breaks", [False, True])
 def test_a_plan_that_cannot_be_prepared_costs_nothing(breaks: bool) -> None:
-    """Refused by the cloud it is not asked for again on this connection; with a broken line it is, later."""
+    """Refused by the cloud it is not asked for again soon, others may be; with a broken line it is, later."""
 
     async def main() -> None:
         with bench() as tiny:
@@ -211,7 +212,8 @@ def test_a_plan_that_cannot_be_prepared_costs_nothing(breaks: bool) -> None:
                 await until(lambda: len(loop.uplink.asked) >= before + tries)
                 assert loop.cut == "cloud-only"
                 assert not task.done()
-                assert breaks or len(loop.uplink.asked) == before + 1
+                asked = [request.units for request in loop.uplink.asked[before:]]
+                assert breaks or len(set(asked)) == len(asked) <= MOST
                 task.cancel()
                 await asyncio.wait([task])
 

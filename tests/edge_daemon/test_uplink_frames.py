@@ -217,6 +217,23 @@ def test_a_frame_that_takes_longer_than_the_edge_is_late_and_the_line_goes_on() 
     run(main())
 
 
+def test_the_bytes_of_a_frame_that_was_given_up_are_before_the_next_ones() -> None:
+    """It took too long, and is not waited for any more: what is left of it on the line is."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            entries, tensor = more_than_fits(cloud)
+            with pytest.raises(CloudLateError) as late:
+                await line_.infer(1, 1, entries, [tensor], patience_s=20.0, longest_s=0.05)
+            assert late.value.progress is not None
+            assert late.value.progress.outstanding_bytes > len(tensor) // 2
+            ahead = line_.ahead()
+            assert ahead is not None
+            assert ahead.outstanding_bytes > len(tensor) // 2
+
+    run(main())
+
+
 def test_a_cloud_that_is_heard_may_be_late_once() -> None:
     """One overdue answer costs its own frame; the next one in a row, and the line is suspected."""
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench_link import core_prefixes
-from benchmarks.bench_rows import Floats, OverheadRow
+from benchmarks.bench_part_rows import OverheadRow
+from benchmarks.bench_rows import Floats
 from benchmarks.bench_verdicts import BARE, OURS, RPC
 from benchmarks.bench_worker import Worker
 from benchmarks.overhead_model import NAME, SIDE, WEIGHTS

@@ -16,16 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.bench_machine import Machine
-from benchmarks.bench_rows import (
-    AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    RpcRow,
-    ThroughputRow,
-)
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import AdaptationRow, RegretRow, ThroughputRow
 from benchmarks.bench_store import Keyed, Saved, read_all
 from benchmarks.bench_tables import (
     adaptation_table,

@@ -21,19 +21,8 @@ from benchmarks import (
     rpc_comparison,
 )
 from benchmarks.bench_link import bench_link
-from benchmarks.bench_rows import (
-    MODELS,
-    RATES_BPS,
-    AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    RpcRow,
-    Spread,
-    ThroughputRow,
-)
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import MODELS, RATES_BPS, AdaptationRow, RegretRow, Spread, ThroughputRow
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_worker import WorkerError

@@ -5,18 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
     MODELS,
     RATES_BPS,
     AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
     RegretRow,
-    RpcRow,
     Spread,
     ThroughputRow,
 )

@@ -7,18 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from benchmarks.bench_rows import (
-    EDGE_ONLY,
-    MODELS,
-    RATES_BPS,
-    AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    ThroughputRow,
-)
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow
+from benchmarks.bench_rows import EDGE_ONLY, MODELS, RATES_BPS, AdaptationRow, RegretRow, ThroughputRow
 
 POINTS = len(MODELS) * len(RATES_BPS)
 REGRET, REGRET_SHARE, REGRET_WORST, AGAINST_ENDS = 1.05, 0.90, 1.15, 1.05

@@ -22,7 +22,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from benchmarks.bench_rows import CudaRow, Spread
+from benchmarks.bench_part_rows import CudaRow
+from benchmarks.bench_rows import Spread
 from cloud_daemon.frame_runner import FrameRunner, Ran
 from common.wire.tensors import TensorEntry
 from models.batch import BatchSegment

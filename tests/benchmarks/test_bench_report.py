@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import DOCUMENT
+from benchmarks.bench_part_rows import ExecutorRow
 from benchmarks.bench_report import NOT_MEASURED, Measured, machines, render, sections_of
-from benchmarks.bench_rows import ExecutorRow, RegretRow
+from benchmarks.bench_rows import RegretRow
 from benchmarks.bench_store import RowFile, Saved, Settings
 from tests.benchmarks.bench_examples import MACHINE, adaptation_row, regret_row, throughput_row
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_rows import OverheadRow, RegretRow
+from benchmarks.bench_part_rows import OverheadRow
+from benchmarks.bench_rows import RegretRow
 from benchmarks.bench_store import RowFile, Settings, read, read_all
 from tests.benchmarks.bench_examples import MACHINE, regret_row
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.bench_rows import CLOUD_ONLY, MODELS, ExecutorRow, OverheadRow, RpcRow, Spread
+from benchmarks.bench_part_rows import ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import CLOUD_ONLY, MODELS, Spread
 from benchmarks.bench_tables import (
     adaptation_table,
     executor_table,

@@ -6,15 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmarks.bench_rows import (
-    MODELS,
-    RATES_BPS,
-    CodecRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    Spread,
-)
+from benchmarks.bench_part_rows import CodecRow, ExecutorRow, OverheadRow
+from benchmarks.bench_rows import MODELS, RATES_BPS, RegretRow, Spread
 from benchmarks.bench_verdicts import BARE, OURS, RPC, State, Verdict, prediction_errors, verdicts
 from tests.benchmarks.bench_examples import adaptation_row, regret_row, throughput_row
 

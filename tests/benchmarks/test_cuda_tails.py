@@ -10,8 +10,9 @@ import torch
 
 from benchmarks import bench_sections, cuda_tails
 from benchmarks.bench import DOCUMENT, main
+from benchmarks.bench_part_rows import CudaRow
 from benchmarks.bench_report import Measured, render, sections_of
-from benchmarks.bench_rows import CudaRow, Spread
+from benchmarks.bench_rows import Spread
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import Saved
 from benchmarks.bench_verdicts import State, cuda_verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.bench_rows import Floats, Spread
+from benchmarks.bench_rows import Floats, Spread, ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,12 @@ class CodecRow:
 
     @property
     def of_raw(self) -> float:
-        return self.packed_bytes / self.raw_bytes
+        return ratio(self.packed_bytes, self.raw_bytes)
 
     @property
     def of_saved(self) -> float:
         """What encoding and decoding cost, as a share of the transfer time that they save."""
-        return (self.encode_ms + self.decode_ms) / self.saved_ms
+        return ratio(self.encode_ms + self.decode_ms, self.saved_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,4 +111,4 @@ class CudaRow:
 
     @property
     def of_bare(self) -> float:
-        return self.daemon.median / self.bare_ms
+        return ratio(self.daemon.median, self.bare_ms)

@@ -89,7 +89,7 @@ def sections_of(measured: Measured) -> Mapping[str, str]:
         judged = verdicts(
             regret, throughput, overhead, adaptation, rows_of(measured.codecs), rows_of(measured.executors)
         )
-        texts["verdicts"] = verdict_table(judged)
+        texts["verdicts"] = verdict_table([verdict for found in judged.values() for verdict in found])
     if regret:
         texts["regret"] = regret_table(regret)
     if throughput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -10,7 +11,15 @@ RATES_BPS = (1e6, 4e6, 8e6, 20e6, 50e6, 100e6, 500e6)
 """The points that the bars are about: each model on each link."""
 EDGE_ONLY, CLOUD_ONLY = "edge-only", "cloud-only"
 
+MOST_OF_IPERF = 1.05
+"""Nothing moves more on a link than it carries: whoever seems to was compared with a reading that is too low."""
+
 Floats = tuple[float, ...]
+
+
+def ratio(part: float, whole: float, *, without: float = math.inf) -> float:
+    """Return `part / whole`; where there is no whole, `without`, which should be what meets no bar."""
+    return part / whole if whole > 0 else without
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class CutTimes:
         """The prediction's error as a share of what was measured, positive when it said too much."""
         if not self.predicted:
             return None
-        return statistics.median(self.predicted) / self.frames.median - 1.0
+        return ratio(statistics.median(self.predicted), self.frames.median) - 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +121,7 @@ class RegretRow:
     @property
     def regret(self) -> float:
         """The adaptive pair's median over the best static cut's."""
-        return self.adaptive.median / self.best.frames.median
+        return ratio(self.adaptive.median, self.best.frames.median)
 
     @property
     def paired_regret(self) -> float:
@@ -120,11 +129,11 @@ class RegretRow:
         if len(self.adaptive.visits) != len(self.best.frames.visits):  # an end that skipped rounds
             return self.regret
         pairs = zip(self.adaptive.visits, self.best.frames.visits, strict=True)
-        return statistics.median(statistics.median(a) / statistics.median(b) for a, b in pairs)
+        return statistics.median(ratio(statistics.median(a), statistics.median(b)) for a, b in pairs)
 
     @property
     def against_ends(self) -> float:
-        return self.adaptive.median / self.better_end_ms
+        return ratio(self.adaptive.median, self.better_end_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +156,7 @@ class ThroughputRow:
     carried_bps: Floats
     """What iperf3 measured in the round."""
     fallbacks: int
+    """Frames that failed or finished on the edge, which are none of the rate's."""
 
     @property
     def key(self) -> str:
@@ -170,7 +180,13 @@ class ThroughputRow:
     @property
     def of_iperf(self) -> float:
         """Payload bytes moved as a share of what iperf3 moved, the median of the rounds."""
-        return statistics.median(b * 8 / c for b, c in zip(self.bytes_per_s, self.carried_bps, strict=True))
+        pairs = zip(self.bytes_per_s, self.carried_bps, strict=True)
+        return statistics.median(ratio(b * 8, c) for b, c in pairs)
+
+    @property
+    def misread(self) -> bool:
+        """Whether iperf3 read less than the link carries, so that nothing was measured."""
+        return self.of_iperf > MOST_OF_IPERF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from benchmarks import (
     executors,
     rpc_comparison,
 )
+from benchmarks.bench_bars import ADAPTATION_MODELS, CUDA_MODELS, ROUNDS, THROUGHPUT_MODELS, WALK_BPS
 from benchmarks.bench_link import bench_link
 from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
 from benchmarks.bench_rows import MODELS, RATES_BPS, AdaptationRow, RegretRow, Spread, ThroughputRow
@@ -77,7 +78,7 @@ async def throughput(run: Run) -> None:
             section = bench_throughput.Throughput(bed, effort, run.teller("throughput", model))
             await section.run(run.rates_bps or bench_throughput.RATES_BPS, rows)
 
-        await each(run.models or bench_throughput.MODELS, measure)
+        await each(run.models or THROUGHPUT_MODELS, measure)
 
 
 async def overhead(run: Run) -> None:
@@ -101,13 +102,13 @@ async def adaptation(run: Run) -> None:
             bed = run.bed(model, link)
             rows = run.rows("adaptation", model, AdaptationRow, effort.settings(bed.pair, link))
             section = bench_adaptation.Adaptation(bed, effort, run.teller("adaptation", model))
-            await section.run(bench_adaptation.WALK_BPS, rows)
+            await section.run(WALK_BPS, rows)
 
-        await each(run.models or bench_adaptation.MODELS, measure)
+        await each(run.models or ADAPTATION_MODELS, measure)
 
 
 async def measure_executors(run: Run) -> None:
-    rounds = max(run.rounds or 20, 2)  # quartiles need two
+    rounds = max(run.rounds or ROUNDS["executors"], 2)  # quartiles need two
     directory = run.out / "networks"
     directory.mkdir(parents=True, exist_ok=True)
     for model in run.models or MODELS:
@@ -144,7 +145,7 @@ async def compare_rpc(run: Run) -> None:
         "links": ["kernel", "emulated"],
         "rates": [20e6, 100e6],
         "delay_ms": 5.0,
-        "rounds": run.rounds or 3,
+        "rounds": run.rounds or ROUNDS["rpc"],
         "runs": 6,
         "cuts": "cloud-only;after maxpool;after add_3;after add_6",
     }
@@ -174,11 +175,11 @@ async def compare_rpc(run: Run) -> None:
 
 
 async def cuda(run: Run) -> None:
-    models = run.models or cuda_tails.MODELS
+    models = run.models or CUDA_MODELS
     if not torch.cuda.is_available():
         run.teller("cuda", ", ".join(models))(cuda_tails.NOT_AT_HAND)
         return
-    rounds = max(run.rounds or 30, 2)
+    rounds = max(run.rounds or ROUNDS["cuda"], 2)
     pinned = os.sched_getaffinity(0)
     os.sched_setaffinity(
         0, run.cores

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from benchmarks.bench_bars import Verdict
 from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_part_verdicts import cuda_verdict
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
@@ -15,8 +17,9 @@ from benchmarks.bench_rows import (
     RegretRow,
     Spread,
     ThroughputRow,
+    ratio,
 )
-from benchmarks.bench_verdicts import Verdict, cuda_verdict, prediction_errors
+from benchmarks.bench_verdicts import prediction_errors
 from common.quantities import format_bandwidth
 
 
@@ -112,7 +115,7 @@ def throughput_table(rows: Sequence[ThroughputRow]) -> str:
 def overhead_table(rows: Sequence[OverheadRow]) -> str:
     least = min(row.spread.median for row in rows)
     cells = [
-        [row.channel, spread(row.spread, 2), f"{row.spread.median / least:.2f}"]
+        [row.channel, spread(row.spread, 2), f"{ratio(row.spread.median, least):.2f}"]
         for row in sorted(rows, key=lambda row: row.spread.median)
     ]
     return table(["channel", f"ms for {rows[0].payload_bytes / 1e6:.2f} MB", "of the least"], cells)
@@ -149,8 +152,8 @@ def executor_table(rows: Sequence[ExecutorRow]) -> str:
             spread(row.plain, 1),
             spread(row.torch, 1),
             spread(row.onnxruntime, 1),
-            f"{row.plain.median / row.onnxruntime.median:.2f}",
-            f"{row.torch.median / row.onnxruntime.median:.2f}",
+            f"{ratio(row.plain.median, row.onnxruntime.median):.2f}",
+            f"{ratio(row.torch.median, row.onnxruntime.median):.2f}",
         ]
         for row in sorted(rows, key=lambda row: _place(row.model))
     ]
@@ -206,7 +209,7 @@ def rpc_table(rows: Sequence[RpcRow]) -> str:
     cells = [
         [
             row.model, row.link, row.cut, f"{row.ours_ms:.1f}", f"{row.rpc_ms:.1f}",
-            f"{row.rpc_ms / row.ours_ms:.2f}", f"{row.ours_fps:.2f}", f"{row.rpc_fps:.2f}",
+            f"{ratio(row.rpc_ms, row.ours_ms):.2f}", f"{row.ours_fps:.2f}", f"{row.rpc_fps:.2f}",
         ]
         for row in rows
     ]  # fmt: skip

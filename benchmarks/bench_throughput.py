@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from benchmarks.bench_bars import ROUNDS, STAGES
 from benchmarks.bench_bed import Bed, Pair, PinnedEdge, Record
 from benchmarks.bench_candidates import Candidate
 from benchmarks.bench_link import BenchLink, carried_bps
@@ -16,9 +17,7 @@ from common.partition.decide import Conditions
 from common.plan import Prediction
 from common.quantities import format_bandwidth
 
-MODELS = ("resnet18", "googlenet", "vgg16")
 RATES_BPS = (8e6, 50e6, 500e6)
-STAGES = ("edge", "link", "cloud")
 CLEARLY = 2.5
 """A cut is bound by a stage that is predicted to take this many times as long as the next one. More is no better."""
 IN_FLIGHT = 4
@@ -32,7 +31,7 @@ TCP_SHARE = 0.957
 class Effort:
     """How thoroughly each cut is measured."""
 
-    rounds: int = 3
+    rounds: int = ROUNDS["throughput"]
     seconds: float = 5.0
     """That a round's counted frames are meant to take …"""
     least_frames: int = 8

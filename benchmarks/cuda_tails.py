@@ -33,7 +33,6 @@ from models.executor import CompiledSegment, TorchExecutor
 from models.model import Model
 from models.zoo import load_model, load_network
 
-MODELS = ("resnet50", "inception_v3")
 BATCHES = (1, 2, 4, 8, 16, 32)
 NOT_AT_HAND = "no CUDA machine at hand: not measured"
 WARM = 5

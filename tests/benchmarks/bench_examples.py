@@ -57,10 +57,17 @@ def regret_row(
     )
 
 
-def throughput_row(fps: float = 9.5, bound_by: str = "link", bytes_per_s: float = 0.96e6) -> ThroughputRow:
+def throughput_row(
+    fps: float = 9.5,
+    bound_by: str = "link",
+    bytes_per_s: float = 0.96e6,
+    *,
+    model: str = "resnet18",
+    fallbacks: int = 0,
+) -> ThroughputRow:
     """A cut whose link takes 100 ms a frame and carries 8 Mbit/s."""
     return ThroughputRow(
-        model="resnet18",
+        model=model,
         rate_bps=8e6,
         cut=CLOUD_ONLY,
         bound_by=bound_by,
@@ -70,15 +77,22 @@ def throughput_row(fps: float = 9.5, bound_by: str = "link", bytes_per_s: float 
         tail_ms=(40.0,) * 3,
         bytes_per_s=(bytes_per_s,) * 3,
         carried_bps=(8e6,) * 3,
-        fallbacks=0,
+        fallbacks=fallbacks,
     )
 
 
-def adaptation_row(planned_s: float | None = 4.0, worst_ms: float = 500.0, lost: int = 0) -> AdaptationRow:
+def adaptation_row(
+    planned_s: float | None = 4.0,
+    worst_ms: float = 500.0,
+    lost: int = 0,
+    *,
+    model: str = "resnet18",
+    step: int = 1,
+) -> AdaptationRow:
     """A step down to frames of 300 ms."""
     return AdaptationRow(
-        model="resnet18",
-        step=1,
+        model=model,
+        step=step,
         from_bps=5e7,
         to_bps=4e6,
         interval_s=5.0,

@@ -10,12 +10,13 @@ import torch
 
 from benchmarks import bench_sections, cuda_tails
 from benchmarks.bench import DOCUMENT, main
+from benchmarks.bench_bars import State
 from benchmarks.bench_part_rows import CudaRow
+from benchmarks.bench_part_verdicts import cuda_verdict
 from benchmarks.bench_report import Measured, render, sections_of
 from benchmarks.bench_rows import Spread
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import Saved
-from benchmarks.bench_verdicts import State, cuda_verdict
 from benchmarks.cuda_tails import NOT_AT_HAND
 from models.cuda_executor import CudaExecutor
 from tests.benchmarks.bench_examples import MACHINE

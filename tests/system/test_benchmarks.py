@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_regret
+from benchmarks.bench_bars import BARE, OURS, RPC
 from benchmarks.bench_link import bench_link
 from benchmarks.bench_overhead import PAYLOAD_BYTES, Effort, Overhead
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, RegretRow
 from benchmarks.bench_run import Run
-from benchmarks.bench_verdicts import BARE, OURS, RPC
 
 TINY = "tests.tiny_model:factory"
 RATE_BPS = 20e6

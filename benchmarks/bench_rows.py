@@ -22,6 +22,13 @@ def ratio(part: float, whole: float, *, without: float = math.inf) -> float:
     return part / whole if whole > 0 else without
 
 
+def fallen(frames: int) -> str:
+    """Say behind something else how many frames failed or finished on the edge, if any did."""
+    return (
+        f", {frames} {'frame' if frames == 1 else 'frames'} failed or finished on the edge" if frames else ""
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A median with its quartiles."""

@@ -17,6 +17,7 @@ from benchmarks.bench_rows import (
     RegretRow,
     Spread,
     ThroughputRow,
+    fallen,
     ratio,
 )
 from benchmarks.bench_verdicts import prediction_errors
@@ -56,20 +57,19 @@ def regret_table(rows: Sequence[RegretRow]) -> str:
 
 def _regret_cells(row: RegretRow) -> list[str]:
     best = row.best
+    ends = [row.cut(label).frames for label in (EDGE_ONLY, CLOUD_ONLY)]
     ran = row.adaptive_cuts[0] + (
         f" (and {len(row.adaptive_cuts) - 1} more)" if row.adaptive_cuts[1:] else ""
     )
-    fallbacks = row.adaptive.fallbacks
     return [
         row.model,
         format_bandwidth(row.rate_bps),
-        ran + (f", {fallbacks} frames finished on the edge" if fallbacks else ""),
+        ran + fallen(row.adaptive.fallbacks),
         spread(row.adaptive.spread),
-        f"{spread(best.frames.spread)} {best.label}",
+        f"{spread(best.frames.spread)} {best.label}{fallen(best.frames.fallbacks)}",
         f"{row.regret:.3f}",
         f"{row.paired_regret:.3f}",
-        f"{row.cut(EDGE_ONLY).frames.median:.0f}",
-        f"{row.cut(CLOUD_ONLY).frames.median:.0f}",
+        *(f"{end.median:.0f}{fallen(end.fallbacks)}" for end in ends),
         f"{row.plain.median:.0f}",
         f"{row.http.median:.0f}",
         f"{len(row.cuts)} of {row.frontier_cuts}",
@@ -100,12 +100,12 @@ def throughput_table(rows: Sequence[ThroughputRow]) -> str:
             format_bandwidth(row.rate_bps),
             row.cut,
             row.bound_by + ("" if row.slowest_stage == row.bound_by else f" (in fact: {row.slowest_stage})"),
-            spread(Spread.of(row.fps), 2),
+            spread(Spread.of(row.fps), 2) + fallen(row.fallbacks),
             f"{statistics.median(row.head_ms):.1f}",
             f"{statistics.median(row.link_ms):.1f}",
             f"{statistics.median(row.tail_ms):.1f}",
             f"{row.of_bottleneck:.3f}",
-            f"{row.of_iperf:.1%}" if row.bound_by == "link" else "–",
+            f"{row.of_iperf:.1%}" if row.bound_by == "link" or row.misread else "–",
         ]
         for row in sorted(rows, key=lambda row: (_place(row.model), row.rate_bps, row.bound_by))
     ]
@@ -201,7 +201,9 @@ def cuda_table(rows: Sequence[CudaRow]) -> str:
     ]
     verdict = cuda_verdict(rows)
     devices = ", ".join(sorted({row.device for row in rows}))
-    return "\n\n".join([f"On {devices}.", verdict_table([verdict]), table(heading, cells)])
+    return "\n\n".join(
+        [f"On {devices}.", verdict_table([verdict]), table(heading, cells)]
+    )
 
 
 def rpc_table(rows: Sequence[RpcRow]) -> str:

@@ -35,6 +35,7 @@ from benchmarks.bench_rows import (
     AdaptationRow,
     RegretRow,
     ThroughputRow,
+    fallen,
     ratio,
 )
 
@@ -147,20 +148,19 @@ def _saturated(
     """Judge a share that all cuts must reach. Where iperf3 read too little nothing was measured."""
     read = [row for row in rows if not row.misread]
     notes = [
-        f"no measurement: {_name(row)}, {row.cut} ({row.of_iperf:.1%} of iperf3)"
+        f"; no measurement: {_name(row)}, {row.cut} ({row.of_iperf:.1%} of iperf3)"
         for row in rows
         if row.misread
     ]
-    if fallen := sum(row.fallbacks for row in rows):
-        notes.append(f"{fallen} frames failed or finished on the edge")
+    note = "".join([*notes, fallen(sum(row.fallbacks for row in rows))])
     if not read:
-        return Verdict(bar, State.OPEN, "; ".join(notes))
+        return Verdict(bar, State.OPEN, note.lstrip(";, "))
     wanted = {(model, stage) for model in THROUGHPUT_MODELS for stage in stages}
     whole = len(read) == len(rows) and wanted <= {(row.model, row.bound_by) for row in read}
     enough = sum(share(row) >= least and not row.fallbacks for row in read)
     worst = min(read, key=share)
     found = f"{enough} of {len(read)} cuts; least {share(worst):{form}} ({_name(worst)}, {worst.cut})"
-    return Verdict(bar, state_of(enough == len(read), whole), "; ".join([found, *notes]))
+    return Verdict(bar, state_of(enough == len(read), whole), found + note)
 
 
 def _adaptation(rows: Sequence[AdaptationRow]) -> list[Verdict]:

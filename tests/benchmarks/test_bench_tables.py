@@ -54,7 +54,24 @@ def test_frames_that_fell_back_and_other_cuts_are_told() -> None:
     row = replace(
         row, adaptive=replace(row.adaptive, fallbacks=2), adaptive_cuts=(CLOUD_ONLY, "edge-only", "after x")
     )
-    assert "| cloud-only (and 2 more), 2 frames finished on the edge |" in regret_table([row])
+    assert "| cloud-only (and 2 more), 2 frames failed or finished on the edge |" in regret_table([row])
+
+
+def test_static_cuts_frames_that_fell_back_are_told() -> None:
+    """An oracle whose frames ran elsewhere is none, and an end that was let down is no yardstick."""
+    row = regret_row(middle=90.0)
+    counts = {"after conv": 1, CLOUD_ONLY: 3}
+    cuts = [replace(cut, frames=replace(cut.frames, fallbacks=counts.get(cut.label, 0))) for cut in row.cuts]
+    text = regret_table([replace(row, cuts=tuple(cuts))])
+    assert "| 90 (90–90) after conv, 1 frame failed or finished on the edge |" in text
+    assert "| 300 | 100, 3 frames failed or finished on the edge |" in text
+
+
+def test_frames_that_are_none_of_the_rates_are_told() -> None:
+    """And so is a reading of the link that cannot be true, whichever stage bounds the cut."""
+    text = throughput_table([throughput_row(fallbacks=2), throughput_row(bound_by="edge", bytes_per_s=1.2e6)])
+    assert "| 9.50 (9.50–9.50), 2 frames failed or finished on the edge |" in text
+    assert "| 0.950 | 120.0% |" in text
 
 
 def test_a_cut_that_another_stage_bounds_is_told() -> None:

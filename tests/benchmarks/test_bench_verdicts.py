@@ -130,7 +130,7 @@ def test_frames_that_fell_back_make_no_cut_meet_its_bar() -> None:
     """However many others there were; the verdict says how many."""
     found = of_throughput([*all_cuts(), throughput_row(fallbacks=2)])
     assert states(found) == [State.MISSED] * 2
-    assert all(verdict.found.endswith("2 frames failed or finished on the edge") for verdict in found)
+    assert all(verdict.found.endswith(", 2 frames failed or finished on the edge") for verdict in found)
     assert found[0].found.startswith("9 of 10 cuts; least 0.950 (resnet18 at 8 Mbit/s, cloud-only)")
 
 
@@ -140,7 +140,7 @@ def test_more_than_the_link_carries_is_no_measurement() -> None:
     found = of_throughput([*all_cuts(), misread])
     assert states(found) == [State.PARTLY] * 2
     note = "no measurement: resnet18 at 8 Mbit/s, cloud-only (133.0% of iperf3)"
-    assert all(verdict.found.endswith(note) for verdict in found)
+    assert all(verdict.found.endswith(f"; {note}") for verdict in found)
     assert [(verdict.state, verdict.found) for verdict in of_throughput([misread])] == [
         (State.OPEN, note)
     ] * 2

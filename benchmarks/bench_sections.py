@@ -55,13 +55,15 @@ async def regret(run: Run) -> None:
     effort = bench_regret.Effort()
     if run.rounds is not None:
         effort = replace(effort, rounds=run.rounds)
+    rates_bps = run.rates_bps or RATES_BPS
     async with bench_link(FIRST_RATE_BPS, run.cores) as link:
 
         async def measure(model: str) -> None:
             bed = run.bed(model, link)
-            rows = run.rows("regret", model, RegretRow, effort.settings(bed.pair, link))
+            settings = effort.settings(bed.pair, link)
+            rows = run.rows("regret", model, RegretRow, settings, lambda row: row.rate_bps not in rates_bps)
             section = bench_regret.Regret(bed, effort, run.teller("regret", model))
-            await section.run(run.rates_bps or RATES_BPS, rows)
+            await section.run(rates_bps, rows)
 
         await each(run.models or MODELS, measure)
 
@@ -70,13 +72,17 @@ async def throughput(run: Run) -> None:
     effort = bench_throughput.Effort()
     if run.rounds is not None:
         effort = replace(effort, rounds=run.rounds)
+    rates_bps = run.rates_bps or bench_throughput.RATES_BPS
     async with bench_link(FIRST_RATE_BPS, run.cores) as link:
 
         async def measure(model: str) -> None:
             bed = run.bed(model, link)
-            rows = run.rows("throughput", model, ThroughputRow, effort.settings(bed.pair, link))
+            settings = effort.settings(bed.pair, link)
+            rows = run.rows(
+                "throughput", model, ThroughputRow, settings, lambda row: row.rate_bps not in rates_bps
+            )
             section = bench_throughput.Throughput(bed, effort, run.teller("throughput", model))
-            await section.run(run.rates_bps or bench_throughput.RATES_BPS, rows)
+            await section.run(rates_bps, rows)
 
         await each(run.models or THROUGHPUT_MODELS, measure)
 

@@ -40,6 +40,19 @@ ROUNDS: Mapping[str, int] = {
     "cuda": 30,
 }
 """Of each section that has any."""
+_WEIGHTS: Mapping[str, str | float] = {"weights": "random:0"}
+_PAIR: Mapping[str, str | float] = {**_WEIGHTS, "slowdown": 8.0, "executor": "auto"}
+AS_JUDGED: Mapping[str, Mapping[str, str | float]] = {
+    "regret": {**_PAIR, "rounds": ROUNDS["regret"]},
+    "throughput": {**_PAIR, "rounds": ROUNDS["throughput"], "batch_max": 1},
+    "overhead": {"rounds": ROUNDS["overhead"]},
+    "adaptation": _PAIR,
+    "executors": {**_WEIGHTS, "rounds": ROUNDS["executors"]},
+    "codecs": {"slowdown": 8.0},
+    "rpc": {**_WEIGHTS, "slowdown": 4.0, "rounds": ROUNDS["rpc"]},
+    "cuda": {**_WEIGHTS, "rounds": ROUNDS["cuda"]},
+}
+"""The settings that the bars mean, by section. A run may have others, and its report says so."""
 
 
 class State(StrEnum):

@@ -30,8 +30,11 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def verdict_table(found: Sequence[Verdict]) -> str:
-    return table(["bar", "verdict", "found"], [[v.bar, str(v.state), v.found] for v in found])
+VERDICT_HEADING = ("bar", "verdict", "found")
+
+
+def verdict_cells(verdict: Verdict) -> list[str]:
+    return [verdict.bar, str(verdict.state), verdict.found]
 
 
 def regret_table(rows: Sequence[RegretRow]) -> str:
@@ -202,7 +205,7 @@ def cuda_table(rows: Sequence[CudaRow]) -> str:
     verdict = cuda_verdict(rows)
     devices = ", ".join(sorted({row.device for row in rows}))
     return "\n\n".join(
-        [f"On {devices}.", verdict_table([verdict]), table(heading, cells)]
+        [f"On {devices}.", table(VERDICT_HEADING, [verdict_cells(verdict)]), table(heading, cells)]
     )
 
 

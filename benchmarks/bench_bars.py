@@ -31,6 +31,14 @@ OF_RAW, POINTS_LOST, OF_SAVED = 0.2, 0.005, 0.15
 CUDA_MODELS = ("resnet50", "inception_v3")
 CUDA_OF_BARE, CUDA_BATCH = 1.2, 8
 
+MANY_CUTS = (
+    ("resnet18", "after add_3"),
+    ("resnet18", "after add_6"),
+    ("mobilenet_v2", "after features.7.conv.1.0"),
+)
+MANY_EDGES = 16
+OF_ALONE, OF_MEAN = 0.9, 0.7
+
 ROUNDS: Mapping[str, int] = {
     "regret": 4,
     "throughput": 3,
@@ -38,6 +46,7 @@ ROUNDS: Mapping[str, int] = {
     "executors": 20,
     "rpc": 3,
     "cuda": 30,
+    "many": 9,
 }
 """Of each section that has any."""
 _WEIGHTS: Mapping[str, str | float] = {"weights": "random:0"}
@@ -51,6 +60,7 @@ AS_JUDGED: Mapping[str, Mapping[str, str | float]] = {
     "codecs": {"slowdown": 8.0},
     "rpc": {**_WEIGHTS, "slowdown": 4.0, "rounds": ROUNDS["rpc"]},
     "cuda": {**_WEIGHTS, "rounds": ROUNDS["cuda"]},
+    "many": {**_WEIGHTS, "executor": "onnxruntime", "edges": MANY_EDGES, "rounds": ROUNDS["many"]},
 }
 """The settings that the bars mean, by section. A run may have others, and its report says so."""
 

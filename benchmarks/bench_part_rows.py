@@ -1,7 +1,8 @@
-"""Rows of the sections that measure one part alone: the channel, executors, codecs, tails on a GPU. Times in ms."""
+"""Rows of sections that measure one part: channel, executors, codecs, tails on a GPU, the cloud. Times in ms."""
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from benchmarks.bench_rows import Floats, Spread, ratio
@@ -112,3 +113,39 @@ class CudaRow:
     @property
     def of_bare(self) -> float:
         return ratio(self.daemon.median, self.bare_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyRow:
+    """Many edges on one cloud, all under one cut, beside the cloud's executor alone, round by round."""
+
+    model: str
+    cut: str
+    executor: str
+    edges: int
+    payload_bytes: int
+    batches: tuple[int, ...]
+    """The sizes that most frames ran in."""
+    fps: Floats
+    """Answers to all edges together."""
+    alone_fps: Floats
+    """Of the executor in a bare loop, in the batch sizes that the cloud had just used."""
+    slowest: Floats
+    """The slowest edge's answers, as a share of the mean."""
+    busy: int
+    failed: int
+
+    @property
+    def key(self) -> str:
+        return self.cut
+
+    @property
+    def of_alone(self) -> float:
+        """The rate as a share of the executor's alone, the median of the rounds."""
+        pairs = zip(self.fps, self.alone_fps, strict=True)
+        return statistics.median(ratio(fps, alone, without=0.0) for fps, alone in pairs)
+
+    @property
+    def of_mean(self) -> float:
+        """The slowest edge's share of the mean, the median of the rounds."""
+        return statistics.median(self.slowest)

@@ -1,4 +1,4 @@
-"""Verdicts on what is measured of one part alone: the channel, executors, codecs, tails on a GPU. Pure."""
+"""Verdicts on what is measured of one part alone: the channel, executors, codecs, tails on a GPU, the cloud. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from benchmarks.bench_bars import (
     CUDA_BATCH,
     CUDA_MODELS,
     CUDA_OF_BARE,
+    MANY_CUTS,
+    MANY_EDGES,
+    OF_ALONE,
     OF_BARE,
+    OF_MEAN,
     OF_RAW,
     OF_SAVED,
     ONNX_FACTOR,
@@ -23,7 +27,7 @@ from benchmarks.bench_bars import (
     Verdict,
     state_of,
 )
-from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow
 from benchmarks.bench_rows import MODELS, ratio
 
 
@@ -72,6 +76,26 @@ def codec_verdicts(rows: Sequence[CodecRow]) -> list[Verdict]:
     dearest = max(row.of_saved for row in rows)
     found = (f"at most {longest:.3f}", f"at most {100 * lost:.2f} points lost", f"at most {dearest:.1%}")
     met = (longest <= OF_RAW, lost <= POINTS_LOST, dearest <= OF_SAVED)
+    return [Verdict(b, state_of(m, whole), f) for b, m, f in zip(bars, met, found, strict=True)]
+
+
+def many_verdicts(rows: Sequence[ManyRow]) -> list[Verdict]:
+    bars = (
+        f"{MANY_EDGES} edges on one cloud: frames/s ≥ {OF_ALONE:g} of what its executor reaches alone",
+        f"… and the slowest edge ≥ {OF_MEAN:g} of the mean",
+    )
+    judged = [row for row in rows if (row.model, row.cut) in MANY_CUTS and row.edges == MANY_EDGES]
+    if not judged:
+        return [Verdict(bar, State.OPEN, "") for bar in bars]
+    whole = {(row.model, row.cut) for row in judged} == set(MANY_CUTS)
+    slowest, unfair = min(judged, key=lambda row: row.of_alone), min(judged, key=lambda row: row.of_mean)
+    amiss = {"failed": sum(row.failed for row in judged), "were told Busy": sum(row.busy for row in judged)}
+    note = "".join(f"; {count} frames {what}" for what, count in amiss.items() if count)
+    found = (
+        f"least {slowest.of_alone:.2f} ({slowest.model}, {slowest.cut}){note}",
+        f"least {unfair.of_mean:.2f} ({unfair.model}, {unfair.cut})",
+    )
+    met = (slowest.of_alone >= OF_ALONE, unfair.of_mean >= OF_MEAN)
     return [Verdict(b, state_of(m, whole), f) for b, m, f in zip(bars, met, found, strict=True)]
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from benchmarks.bench_bars import AS_JUDGED
 from benchmarks.bench_document import render, table_lines
-from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
 from benchmarks.bench_rows import AdaptationRow, RegretRow, ThroughputRow
 from benchmarks.bench_store import Keyed, Saved, Settings, read_all
 from benchmarks.bench_tables import (
@@ -21,6 +21,7 @@ from benchmarks.bench_tables import (
     codec_table,
     cuda_table,
     executor_table,
+    many_table,
     overhead_table,
     regret_table,
     rpc_table,
@@ -46,6 +47,7 @@ class Measured:
     executors: Sequence[Saved[ExecutorRow]] = ()
     rpc: Sequence[Saved[RpcRow]] = ()
     codecs: Sequence[Saved[CodecRow]] = ()
+    many: Sequence[Saved[ManyRow]] = ()
     cuda: Sequence[Saved[CudaRow]] = ()
     """Measured on another machine, it judges itself, and leaves the other sections' verdicts."""
 
@@ -59,6 +61,7 @@ class Measured:
             read_all(out / "executors", ExecutorRow),
             read_all(out / "rpc", RpcRow),
             read_all(out / "codecs", CodecRow),
+            read_all(out / "many", ManyRow),
             read_all(out / "cuda", CudaRow),
         )
 
@@ -76,6 +79,7 @@ def sections_of(measured: Measured, old_verdicts: Cells | None = None) -> Mappin
         "executors": (measured.executors, executor_table),
         "rpc": (measured.rpc, rpc_table),
         "codecs": (measured.codecs, codec_table),
+        "many": (measured.many, many_table),
         "cuda": (measured.cuda, cuda_table),
     }
     texts = {
@@ -90,6 +94,7 @@ def sections_of(measured: Measured, old_verdicts: Cells | None = None) -> Mappin
         rows_of(measured.adaptation),
         rows_of(measured.codecs),
         rows_of(measured.executors),
+        rows_of(measured.many),
     )
     if set(judged) & set(texts):
         old = old_verdicts or {}

@@ -13,6 +13,7 @@ import torch
 from benchmarks import (
     bench_adaptation,
     bench_codecs,
+    bench_many,
     bench_overhead,
     bench_regret,
     bench_throughput,
@@ -20,15 +21,23 @@ from benchmarks import (
     executors,
     rpc_comparison,
 )
-from benchmarks.bench_bars import ADAPTATION_MODELS, CUDA_MODELS, ROUNDS, THROUGHPUT_MODELS, WALK_BPS
-from benchmarks.bench_link import bench_link
-from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_bars import (
+    ADAPTATION_MODELS,
+    CUDA_MODELS,
+    MANY_CUTS,
+    ROUNDS,
+    THROUGHPUT_MODELS,
+    WALK_BPS,
+)
+from benchmarks.bench_link import bench_link, core_prefixes
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
 from benchmarks.bench_rows import MODELS, RATES_BPS, AdaptationRow, RegretRow, Spread, ThroughputRow
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_worker import WorkerError
 from benchmarks.kernel_link import why_not
 from benchmarks.pair import DaemonError
+from common.errors import LinkLostError
 from models.device import make_executor
 from models.executor import TorchExecutor
 
@@ -45,7 +54,7 @@ async def each(models: Sequence[str], measure: Callable[[str], Awaitable[None]])
     for model in models:
         try:
             await measure(model)
-        except (DaemonError, WorkerError) as error:
+        except (DaemonError, WorkerError, LinkLostError) as error:
             failed.append(f"{model}: {error}")
     if failed:
         raise SectionError("\n".join(failed))
@@ -180,6 +189,27 @@ async def compare_rpc(run: Run) -> None:
         )
 
 
+async def many(run: Run) -> None:
+    executor = "onnxruntime" if run.executor == "auto" else run.executor  # that of the bare loop, too
+    cloud_core = min(run.cores) if all(core_prefixes(run.cores)) else None
+
+    async def measure(model: str) -> None:
+        say = run.teller("many", model)
+        load = bench_many.Load(model=model, cut="", weights=run.weights, executor=executor)
+        if run.rounds is not None:
+            load = replace(load, rounds=run.rounds)
+        settings: Settings = {name: value for name, value in asdict(load).items() if name != "cut"}
+        rows = run.rows("many", model, ManyRow, settings)
+        cuts = [cut for name, cut in MANY_CUTS if name == model]
+        if not cuts:
+            say("not measured: no bar is about a cut of it")
+        for load in [replace(load, cut=cut) for cut in cuts if cut not in rows]:
+            found = await bench_many.measure(load, run.out / "daemons" / "many", cloud_core, say)
+            rows.add(bench_many.row_of(load, found))
+
+    await each(run.models or tuple(dict.fromkeys(name for name, _ in MANY_CUTS)), measure)
+
+
 async def cuda(run: Run) -> None:
     models = run.models or CUDA_MODELS
     if not torch.cuda.is_available():
@@ -228,5 +258,6 @@ SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
     "executors": measure_executors,
     "codecs": codecs,
     "rpc": compare_rpc,
+    "many": many,
     "cuda": cuda,
 }

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from benchmarks.bench_bars import Verdict
-from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
 from benchmarks.bench_part_verdicts import cuda_verdict
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
@@ -218,6 +218,28 @@ def rpc_table(rows: Sequence[RpcRow]) -> str:
         ]
         for row in rows
     ]  # fmt: skip
+    return table(heading, cells)
+
+
+def many_table(rows: Sequence[ManyRow]) -> str:
+    heading = [
+        "model, cut", "edges", "executor", "crossing", "batches", "frames/s", "of the executor alone",
+        "slowest edge / mean", "busy, failed",
+    ]  # fmt: skip
+    cells = [
+        [
+            f"{row.model}, {row.cut}",
+            str(row.edges),
+            row.executor,
+            f"{row.payload_bytes / 1e3:.0f} kB",
+            ", ".join(map(str, row.batches)),
+            spread(Spread.of(row.fps)),
+            f"{row.of_alone:.2f}",
+            f"{row.of_mean:.2f}",
+            f"{row.busy}, {row.failed}",
+        ]
+        for row in sorted(rows, key=lambda row: _place(row.model))
+    ]
     return table(heading, cells)
 
 

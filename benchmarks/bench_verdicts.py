@@ -25,8 +25,8 @@ from benchmarks.bench_bars import (
     Verdict,
     state_of,
 )
-from benchmarks.bench_part_rows import CodecRow, ExecutorRow, OverheadRow
-from benchmarks.bench_part_verdicts import codec_verdicts, executor_verdicts, overhead_verdicts
+from benchmarks.bench_part_rows import CodecRow, ExecutorRow, ManyRow, OverheadRow
+from benchmarks.bench_part_verdicts import codec_verdicts, executor_verdicts, many_verdicts, overhead_verdicts
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
@@ -47,6 +47,7 @@ def verdicts(
     adaptation: Sequence[AdaptationRow],
     codecs: Sequence[CodecRow] = (),
     executors: Sequence[ExecutorRow] = (),
+    many: Sequence[ManyRow] = (),
 ) -> Mapping[str, Sequence[Verdict]]:
     """Judge all bars; return the verdicts by section."""
     points = of_the_bars(regret)
@@ -57,6 +58,7 @@ def verdicts(
         "executors": executor_verdicts(executors),
         "codecs": codec_verdicts(codecs),
         "adaptation": _adaptation(adaptation),
+        "many": many_verdicts(many),
     }
 
 

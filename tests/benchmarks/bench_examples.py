@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench_candidates import Candidate
 from benchmarks.bench_machine import Machine
+from benchmarks.bench_part_rows import ManyRow
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
@@ -108,4 +109,30 @@ def adaptation_row(
         worst_ms=worst_ms,
         steady_before_ms=80.0,
         steady_ms=300.0,
+    )
+
+
+def many_row(
+    fps: float = 95.0,
+    slowest: float = 0.9,
+    *,
+    alone_fps: float = 100.0,
+    model: str = "resnet18",
+    cut: str = "after add_3",
+    busy: int = 0,
+    failed: int = 0,
+) -> ManyRow:
+    """Sixteen edges, in three rounds alike."""
+    return ManyRow(
+        model=model,
+        cut=cut,
+        executor="onnxruntime",
+        edges=16,
+        payload_bytes=401_408,
+        batches=(4, 8),
+        fps=(fps,) * 3,
+        alone_fps=(alone_fps,) * 3,
+        slowest=(slowest,) * 3,
+        busy=busy,
+        failed=failed,
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from benchmarks.bench_bars import BARE, CODEC_CUTS, OURS, RPC, State, Verdict
+from benchmarks.bench_bars import BARE, CODEC_CUTS, MANY_CUTS, OURS, RPC, State, Verdict
 from benchmarks.bench_part_rows import CodecRow, ExecutorRow, OverheadRow
-from benchmarks.bench_part_verdicts import codec_verdicts, executor_verdicts, overhead_verdicts
+from benchmarks.bench_part_verdicts import codec_verdicts, executor_verdicts, many_verdicts, overhead_verdicts
 from benchmarks.bench_rows import MODELS, Spread
 from benchmarks.digits import cuts, ends_in_relu
+from tests.benchmarks.bench_examples import many_row
 
 
 def states(found: Sequence[Verdict]) -> list[State]:
@@ -113,3 +115,21 @@ def test_executors_are_judged_by_how_many_models_gain_enough(
     """Four of the six must be 1.3 times faster: missed with the third that is not. Other models do not count."""
     (verdict,) = executor_verdicts(rows)
     assert (verdict.state, verdict.found) == (state, found)
+
+
+def test_many_edges_are_judged_by_the_executor_alone_and_the_slowest_edge() -> None:
+    """Three cuts, sixteen edges: the worst counts in each; other cuts and crowds are not judged."""
+    every = [many_row(model=model, cut=cut) for model, cut in MANY_CUTS]
+    assert states(many_verdicts(every)) == [State.MET] * 2
+    assert states(many_verdicts(every[1:])) == [State.PARTLY] * 2
+    assert states(many_verdicts([*every, many_row(fps=89.0)])) == [State.MISSED, State.MET]
+    assert states(many_verdicts([*every, many_row(slowest=0.69)])) == [State.MET, State.MISSED]
+    assert states(many_verdicts([*every, many_row(alone_fps=0.0)])) == [State.MISSED, State.MET]
+    others = [many_row(cut="after x"), replace(many_row(), edges=2)]
+    assert states(many_verdicts(others)) == [State.OPEN] * 2
+
+
+def test_frames_of_many_edges_that_failed_or_had_no_place_are_told() -> None:
+    """Whoever waits with a frame that was told Busy sends it again: it is no failure, but it is told."""
+    verdict = many_verdicts([many_row(failed=2, busy=3)])[0]
+    assert verdict.found == "least 0.95 (resnet18, after add_3); 2 frames failed; 3 frames were told Busy"

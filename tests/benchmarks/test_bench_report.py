@@ -13,6 +13,7 @@ from benchmarks.bench_report import Measured, measured_on, sections_of, write_re
 from benchmarks.bench_rows import AdaptationRow, RegretRow
 from benchmarks.bench_sections import SECTIONS
 from benchmarks.bench_store import RowFile, Saved, Settings
+from benchmarks.bench_verdicts import verdicts
 from tests.benchmarks.bench_examples import MACHINE, adaptation_row, regret_row, throughput_row
 
 AT = "2026-01-01 10:00"
@@ -54,10 +55,9 @@ def test_a_run_of_one_section_leaves_the_others_with_their_verdicts(tmp_path: Pa
     """Their old words stay, whatever these were; a bar that the document has no word on is open."""
     document = tmp_path / "doc.md"
     sections_before = "<!-- bench:regret -->\nold points\n<!-- /bench:regret -->\n"
-    bars = [verdict.split(" | ")[0] for verdict in sections_of(Measured(adaptation=[saved(adaptation_row())]))[
-        "verdicts"
-    ].splitlines()]  # fmt: skip
-    regret_bar, prediction_bar, frames_bar = bars[2][2:], bars[5][2:], bars[-2][2:]
+    judged = verdicts([], [], [], [])
+    regret_bar, prediction_bar = judged["regret"][0].bar, judged["regret"][3].bar
+    frames_bar = judged["adaptation"][1].bar
     document.write_text(
         f"{sections_before}<!-- bench:adaptation -->\n<!-- /bench:adaptation -->\n<!-- bench:verdicts -->\n"
         f"| bar | verdict | found |\n| --- | --- | --- |\n| {regret_bar} | met long ago | 39 of 42 points |\n"

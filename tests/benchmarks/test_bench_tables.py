@@ -9,13 +9,14 @@ from benchmarks.bench_rows import CLOUD_ONLY, MODELS, Spread
 from benchmarks.bench_tables import (
     adaptation_table,
     executor_table,
+    many_table,
     missing_points,
     overhead_table,
     regret_table,
     rpc_table,
     throughput_table,
 )
-from tests.benchmarks.bench_examples import adaptation_row, regret_row, throughput_row
+from tests.benchmarks.bench_examples import adaptation_row, many_row, regret_row, throughput_row
 
 
 def test_points_stand_in_the_order_of_models_and_links() -> None:
@@ -112,3 +113,13 @@ def test_executors_and_rpc_have_their_ratios() -> None:
         model="m", link="20 Mbit/s", cut="after x", ours_ms=100.0, rpc_ms=103.0, ours_fps=3.0, rpc_fps=3.1
     )
     assert "| 100.0 | 103.0 | 1.03 | 3.00 | 3.10 |" in rpc_table([row])
+
+
+def test_a_crowds_line_has_its_frames_and_those_that_were_not_answered() -> None:
+    """Models in the order of the bars, each cut with what it is compared with."""
+    text = many_table([many_row(busy=3, failed=2), many_row(model="mobilenet_v2")])
+    lines = text.splitlines()[2:]
+    assert lines[0].startswith("| mobilenet_v2, after add_3 |")
+    assert lines[1] == (
+        "| resnet18, after add_3 | 16 | onnxruntime | 401 kB | 4, 8 | 95 (95–95) | 0.95 | 0.90 | 3, 2 |"
+    )

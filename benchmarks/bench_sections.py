@@ -148,6 +148,14 @@ async def codecs(run: Run) -> None:
         rows.add(row)
 
 
+def plain(chosen: Mapping[str, Any]) -> Settings:
+    """Return settings as a file of rows can hold them: a list would not be read back."""
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in chosen.items()
+    }
+
+
 async def compare_rpc(run: Run) -> None:
     say = run.teller("rpc", "resnet18")
     if reason := why_not():
@@ -164,7 +172,7 @@ async def compare_rpc(run: Run) -> None:
         "runs": 6,
         "cuts": "cloud-only;after maxpool;after add_3;after add_6",
     }
-    rows = run.rows("rpc", chosen["model"], RpcRow, chosen)
+    rows = run.rows("rpc", chosen["model"], RpcRow, plain(chosen))
     if rows.rows:
         return
     say("both channels take turns")

@@ -11,9 +11,12 @@ import pytest
 
 from benchmarks import bench as module
 from benchmarks.bench import main, read_arguments
+from benchmarks.bench_part_rows import RpcRow
 from benchmarks.bench_run import Run, file_name
-from benchmarks.bench_sections import SECTIONS, SectionError, each
+from benchmarks.bench_sections import SECTIONS, SectionError, each, plain
+from benchmarks.bench_store import RowFile
 from benchmarks.bench_worker import WorkerError
+from tests.benchmarks.bench_examples import MACHINE
 from tests.event_loop import run
 
 TINY = "tests.tiny_model:factory"
@@ -85,3 +88,14 @@ def test_one_model_that_fails_does_not_keep_the_others_from_being_measured() -> 
 
 def test_names_of_models_are_names_of_files() -> None:
     assert file_name(TINY) == "tests.tiny_model-factory"
+
+
+def test_settings_with_lists_are_read_back(tmp_path: Path) -> None:
+    """A file that cannot be read is none: it would neither be gone on with nor reported."""
+    row = RpcRow(model="m", link="l", cut="c", ours_ms=1.0, rpc_ms=1.0, ours_fps=1.0, rpc_fps=1.0)
+    settings = plain({"links": ["kernel", "emulated"], "rates": [20e6], "rounds": 3})
+    path = tmp_path / "rpc.json"
+    RowFile(path, RpcRow, settings, MACHINE).add(row)
+    again = RowFile(path, RpcRow, settings, MACHINE)
+    again.resume()
+    assert again.rows == (row,)

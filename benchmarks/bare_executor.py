@@ -21,10 +21,17 @@ from models.zoo import load_model
 
 
 def serve(
-    pipe: Connection, model_name: str, weights: str, label: str, executor_name: str, state: Path, core: int
+    pipe: Connection,
+    model_name: str,
+    weights: str,
+    label: str,
+    executor_name: str,
+    state: Path,
+    core: int | None,
 ) -> None:
     """Answer requests ({size: times}, seconds) with (frames, seconds) until the pipe is closed."""
-    os.sched_setaffinity(0, {core})
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     model = load_model(model_name, weights)
     executor = choose_executor(executor_name, model, TorchExecutor("cpu", 1), state)
     cut = Cut.from_label(model.graph, label)

@@ -3,7 +3,8 @@
     python -m benchmarks.bench [--models M,…] [--rates R,…] [--sections S,…] [--resume]
 
 Edge and cloud are processes in two network namespaces (as root), on one core each, the edge paced. With --resume,
-points that an earlier run measured with the same settings are kept; without it everything asked for is measured anew.
+points that an earlier run measured with the same settings on the same machine are kept; without it everything asked
+for is measured anew, and only what lies beside it (other models, other rates) is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--models", help="torchvision classifiers, by comma; none: each section's own")
     parser.add_argument("--rates", help="of links, such as 4mbit,50mbit; none: each section's own")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--resume", action="store_true", help="keep what was measured with the same settings")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what was measured with the same settings on this machine"
+    )
     parser.add_argument("--weights", default="random:0")
     parser.add_argument("--slowdown", type=float, default=8.0, help="how much slower the edge is played (8)")
     parser.add_argument("--executor", choices=("auto", "torch", "onnxruntime"), default="auto")

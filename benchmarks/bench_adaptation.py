@@ -28,8 +28,6 @@ from benchmarks.pair import Edge
 from common.partition.decide import Conditions
 from common.quantities import format_bandwidth
 
-MODELS = ("resnet18", "resnet50", "vgg16")
-WALK_BPS = (50e6, 4e6, 50e6, 4e6, 50e6)
 STEADY_SHARE = 1 / 3
 """The phase's last part, whose plan is judged and whose median is the steady one."""
 RIGHT_WITHIN = 1.15

@@ -71,18 +71,21 @@ class Bed:
         self._executor = pair.executor
 
     # --- the daemons ------------------------------------------------------------------------------------
-    def cloud(self) -> Cloud:
+    def cloud(self, **settings: Any) -> Cloud:
+        common: dict[str, Any] = {
+            "CLEAVE_MODEL": self.pair.model,
+            "CLEAVE_WEIGHTS": self.pair.weights,
+            "CLEAVE_CLOUD_IPERF_PORT": self.link.ports.probes,
+            "CLEAVE_CLOUD_THREADS": 1,
+            "CLEAVE_CLOUD_EXECUTOR": self.pair.executor,
+            "CLEAVE_CLOUD_DEVICE": "cpu",
+        }
         return Cloud(
             self._work,
             host=self.link.listen_host,
             port=self.link.ports.cleave,
             prefix=self.link.cloud_prefix,
-            CLEAVE_MODEL=self.pair.model,
-            CLEAVE_WEIGHTS=self.pair.weights,
-            CLEAVE_CLOUD_IPERF_PORT=self.link.ports.probes,
-            CLEAVE_CLOUD_THREADS=1,
-            CLEAVE_CLOUD_EXECUTOR=self.pair.executor,
-            CLEAVE_CLOUD_DEVICE="cpu",
+            **{**common, **settings},
         )
 
     def edge(self, name: str, **settings: Any) -> Edge:

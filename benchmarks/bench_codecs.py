@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 
-from benchmarks.bench_rows import CodecRow
+from benchmarks.bench_part_rows import CodecRow
 from benchmarks.digits import accuracy_and_bytes, crossing, cuts, ends_in_relu
 from common.plan import Cut
 from common.wire.codecs import INT8_ZSTD, RAW

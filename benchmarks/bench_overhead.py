@@ -9,9 +9,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.bench_bars import BARE, OURS, ROUNDS, RPC
 from benchmarks.bench_link import core_prefixes
-from benchmarks.bench_rows import Floats, OverheadRow
-from benchmarks.bench_verdicts import BARE, OURS, RPC
+from benchmarks.bench_part_rows import OverheadRow
+from benchmarks.bench_rows import Floats
 from benchmarks.bench_worker import Worker
 from benchmarks.overhead_model import NAME, SIDE, WEIGHTS
 from benchmarks.pair import Cloud, free_port
@@ -26,7 +27,7 @@ _CHANNELS = {BARE: "bare", RPC: "rpc"}
 class Effort:
     """Rounds of turns, and exchanges in each, of which the first are not counted."""
 
-    rounds: int = 20
+    rounds: int = ROUNDS["overhead"]
     exchanges: int = 20
     warm: int = 3
 

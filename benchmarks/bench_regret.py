@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.bench_bars import ROUNDS
 from benchmarks.bench_bed import Bed, Known, Pair, PinnedEdge
 from benchmarks.bench_candidates import Candidate, period_ms, select, share_periods
 from benchmarks.bench_link import BenchLink, carried_bps
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 class Effort:
     """How thoroughly each point is measured."""
 
-    rounds: int = 4
+    rounds: int = ROUNDS["regret"]
     slow_rounds: int = 3
     """Where frames come less often than one in `slow_ms`: minutes a point otherwise."""
     slow_ms: float = 1000.0

@@ -1,49 +1,39 @@
-"""`docs/benchmarks.md` from the rows: what stands between a section's markers is written anew, all else stays.
+"""`docs/benchmarks.md` from the rows: each section that there are rows of, and the verdicts on it, are written anew.
 
-    <!-- bench:regret -->
-    … generated …
-    <!-- /bench:regret -->
-
-A section of which nothing was measured keeps what stands there; where nothing does, it says so.
+A section of which nothing was measured keeps what stands there, and so do its verdicts.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.bench_machine import Machine
-from benchmarks.bench_rows import (
-    AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    RpcRow,
-    ThroughputRow,
-)
-from benchmarks.bench_store import Keyed, Saved, read_all
+from benchmarks.bench_bars import AS_JUDGED
+from benchmarks.bench_document import render, table_lines
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import AdaptationRow, RegretRow, ThroughputRow
+from benchmarks.bench_store import Keyed, Saved, Settings, read_all
 from benchmarks.bench_tables import (
+    VERDICT_HEADING,
     adaptation_table,
     codec_table,
     cuda_table,
     executor_table,
+    many_table,
     overhead_table,
     regret_table,
     rpc_table,
+    table,
     throughput_table,
-    verdict_table,
+    verdict_cells,
 )
 from benchmarks.bench_verdicts import verdicts
 
-NOT_MEASURED = "Not measured."
-_SECTION = re.compile(r"<!-- bench:(?P<name>\S+) -->\n(?P<body>.*?)<!-- /bench:(?P=name) -->", re.DOTALL)
-
 Row = TypeVar("Row", bound=Keyed)
+Cells = Mapping[str, Sequence[str]]
+"""A table's lines, by their first cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +47,9 @@ class Measured:
     executors: Sequence[Saved[ExecutorRow]] = ()
     rpc: Sequence[Saved[RpcRow]] = ()
     codecs: Sequence[Saved[CodecRow]] = ()
+    many: Sequence[Saved[ManyRow]] = ()
     cuda: Sequence[Saved[CudaRow]] = ()
-    """Not among `all`: measured on another machine, it judges itself and leaves the other sections' verdicts."""
-    all: Sequence[Saved[Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        parts = (
-            self.regret,
-            self.throughput,
-            self.overhead,
-            self.adaptation,
-            self.executors,
-            self.rpc,
-            self.codecs,
-        )
-        object.__setattr__(self, "all", [saved for part in parts for saved in part])
+    """Measured on another machine, it judges itself, and leaves the other sections' verdicts."""
 
     @classmethod
     def load(cls, out: Path) -> Measured:
@@ -83,37 +61,49 @@ class Measured:
             read_all(out / "executors", ExecutorRow),
             read_all(out / "rpc", RpcRow),
             read_all(out / "codecs", CodecRow),
+            read_all(out / "many", ManyRow),
             read_all(out / "cuda", CudaRow),
         )
 
 
-def sections_of(measured: Measured) -> Mapping[str, str]:
-    """Return the text of each section that something was measured for."""
-    regret, throughput = rows_of(measured.regret), rows_of(measured.throughput)
-    overhead, adaptation = rows_of(measured.overhead), rows_of(measured.adaptation)
-    texts: dict[str, str] = {}
-    if measured.all:
-        texts["machine"] = machines(measured.all)
-        judged = verdicts(
-            regret, throughput, overhead, adaptation, rows_of(measured.codecs), rows_of(measured.executors)
-        )
-        texts["verdicts"] = verdict_table(judged)
-    if regret:
-        texts["regret"] = regret_table(regret)
-    if throughput:
-        texts["throughput"] = throughput_table(throughput)
-    if overhead:
-        texts["overhead"] = overhead_table(overhead)
-    if adaptation:
-        texts["adaptation"] = adaptation_table(adaptation)
-    if executors := rows_of(measured.executors):
-        texts["executors"] = executor_table(executors)
-    if codecs := rows_of(measured.codecs):
-        texts["codecs"] = codec_table(codecs)
-    if rpc := rows_of(measured.rpc):
-        texts["rpc"] = rpc_table(rpc)
-    if cuda := rows_of(measured.cuda):
-        texts["cuda"] = f"{machines(measured.cuda)}\n\n{cuda_table(cuda)}"
+def sections_of(measured: Measured, old_verdicts: Cells | None = None) -> Mapping[str, str]:
+    """Return the text of each section that something was measured for, and the verdicts, if on any of these.
+
+    Verdicts on the other sections are the old ones.
+    """
+    parts: Mapping[str, tuple[Sequence[Saved[Any]], Callable[[Sequence[Any]], str]]] = {
+        "regret": (measured.regret, regret_table),
+        "throughput": (measured.throughput, throughput_table),
+        "overhead": (measured.overhead, overhead_table),
+        "adaptation": (measured.adaptation, adaptation_table),
+        "executors": (measured.executors, executor_table),
+        "rpc": (measured.rpc, rpc_table),
+        "codecs": (measured.codecs, codec_table),
+        "many": (measured.many, many_table),
+        "cuda": (measured.cuda, cuda_table),
+    }
+    texts = {
+        name: f"{measured_on(name, saved)}\n\n{in_words(rows)}"
+        for name, (saved, in_words) in parts.items()
+        if (rows := rows_of(saved))
+    }
+    judged = verdicts(
+        rows_of(measured.regret),
+        rows_of(measured.throughput),
+        rows_of(measured.overhead),
+        rows_of(measured.adaptation),
+        rows_of(measured.codecs),
+        rows_of(measured.executors),
+        rows_of(measured.many),
+    )
+    if set(judged) & set(texts):
+        old = old_verdicts or {}
+        lines = [
+            verdict_cells(one) if name in texts else old.get(one.bar, verdict_cells(one))
+            for name, found in judged.items()
+            for one in found
+        ]
+        texts["verdicts"] = table(VERDICT_HEADING, lines)
     return texts
 
 
@@ -121,39 +111,43 @@ def rows_of(saved: Sequence[Saved[Row]]) -> list[Row]:
     return [row for part in saved for row in part.rows]
 
 
-def machines(saved: Sequence[Saved[Any]]) -> str:
-    """Say on which machine the sections were measured, and when; each machine, if they were several."""
+def measured_on(section: str, saved: Sequence[Saved[Any]]) -> str:
+    """Say when, where and how a section was measured; in several lines, with their models, if not all of it alike."""
+    alike: dict[str, list[Saved[Any]]] = {}
+    for part in saved:
+        if part.rows:
+            alike.setdefault(f"on {part.machine}.{_link(part)}{_unlike(section, part)}", []).append(part)
     lines = []
-    for machine in dict.fromkeys(part.machine for part in saved):
-        times = sorted(part.measured_at for part in saved if part.machine == machine)
-        when = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
-        links = sorted({str(part.settings["link"]) for part in saved if "link" in part.settings})
-        lines.append(_describe(machine, when, links))
+    for how, parts in alike.items():
+        first, last = min(p.since or p.measured_at for p in parts), max(p.measured_at for p in parts)
+        when = first if first == last else f"{first} to {last}"
+        models = dict.fromkeys(str(row.model) for row in rows_of(parts) if hasattr(row, "model"))
+        what = f" ({', '.join(models)})" if len(alike) > 1 and models else ""
+        lines.append(f"Measured{what} {when} {how}")
     return "\n\n".join(lines)
 
 
-def _describe(machine: Machine, when: str, links: Sequence[str]) -> str:
-    link = f" Link: {' and '.join(links)}." if links else ""
-    return f"Measured {when} on {machine}.{link}"
+def _link(part: Saved[Any]) -> str:
+    return f" Link: {part.settings['link']}." if "link" in part.settings else ""
 
 
-def render(document: str, texts: Mapping[str, str]) -> str:
-    """Return `document` with the texts between their sections' markers.
+def _unlike(section: str, part: Saved[Any]) -> str:
+    """Name the settings that are not those that the bars mean."""
+    wanted: Settings = dict(AS_JUDGED.get(section, {}))
+    unlike = [
+        f"{name.replace('_', ' ')} {_shown(part.settings.get(name))} instead of {_shown(value)}"
+        for name, value in wanted.items()
+        if part.settings.get(name) != value
+    ]
+    return f" Not as the bars have it: {', '.join(unlike)}." if unlike else ""
 
-    Raises `ValueError` naming a section that the document has no markers for.
-    """
-    names = {match["name"] for match in _SECTION.finditer(document)}
-    if missing := sorted(set(texts) - names):
-        raise ValueError(f"no markers <!-- bench:{missing[0]} --> in the document")
 
-    def fill(match: re.Match[str]) -> str:
-        body = texts.get(match["name"]) or match["body"].strip() or NOT_MEASURED
-        return f"<!-- bench:{match['name']} -->\n{body}\n<!-- /bench:{match['name']} -->"
-
-    return _SECTION.sub(fill, document)
+def _shown(value: object) -> str:
+    return "unknown" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def write_report(document: Path, out: Path) -> None:
     """Write the document anew with what is measured in `out`."""
-    text = render(document.read_text(encoding="utf-8"), sections_of(Measured.load(out)))
-    document.write_text(text, encoding="utf-8")
+    old = document.read_text(encoding="utf-8")
+    texts = sections_of(Measured.load(out), table_lines(old, "verdicts"))
+    document.write_text(render(old, texts), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -10,7 +11,22 @@ RATES_BPS = (1e6, 4e6, 8e6, 20e6, 50e6, 100e6, 500e6)
 """The points that the bars are about: each model on each link."""
 EDGE_ONLY, CLOUD_ONLY = "edge-only", "cloud-only"
 
+MOST_OF_IPERF = 1.05
+"""Nothing moves more on a link than it carries: whoever seems to was compared with a reading that is too low."""
+
 Floats = tuple[float, ...]
+
+
+def ratio(part: float, whole: float, *, without: float = math.inf) -> float:
+    """Return `part / whole`; where there is no whole, `without`, which should be what meets no bar."""
+    return part / whole if whole > 0 else without
+
+
+def fallen(frames: int) -> str:
+    """Say behind something else how many frames failed or finished on the edge, if any did."""
+    return (
+        f", {frames} {'frame' if frames == 1 else 'frames'} failed or finished on the edge" if frames else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,7 @@ class CutTimes:
         """The prediction's error as a share of what was measured, positive when it said too much."""
         if not self.predicted:
             return None
-        return statistics.median(self.predicted) / self.frames.median - 1.0
+        return ratio(statistics.median(self.predicted), self.frames.median) - 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +128,7 @@ class RegretRow:
     @property
     def regret(self) -> float:
         """The adaptive pair's median over the best static cut's."""
-        return self.adaptive.median / self.best.frames.median
+        return ratio(self.adaptive.median, self.best.frames.median)
 
     @property
     def paired_regret(self) -> float:
@@ -120,11 +136,11 @@ class RegretRow:
         if len(self.adaptive.visits) != len(self.best.frames.visits):  # an end that skipped rounds
             return self.regret
         pairs = zip(self.adaptive.visits, self.best.frames.visits, strict=True)
-        return statistics.median(statistics.median(a) / statistics.median(b) for a, b in pairs)
+        return statistics.median(ratio(statistics.median(a), statistics.median(b)) for a, b in pairs)
 
     @property
     def against_ends(self) -> float:
-        return self.adaptive.median / self.better_end_ms
+        return ratio(self.adaptive.median, self.better_end_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +163,7 @@ class ThroughputRow:
     carried_bps: Floats
     """What iperf3 measured in the round."""
     fallbacks: int
+    """Frames that failed or finished on the edge, which are none of the rate's."""
 
     @property
     def key(self) -> str:
@@ -170,24 +187,13 @@ class ThroughputRow:
     @property
     def of_iperf(self) -> float:
         """Payload bytes moved as a share of what iperf3 moved, the median of the rounds."""
-        return statistics.median(b * 8 / c for b, c in zip(self.bytes_per_s, self.carried_bps, strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverheadRow:
-    """One crossing tensor to the other process and a small answer back, over loopback, by one channel."""
-
-    channel: str
-    payload_bytes: int
-    rounds: tuple[Floats, ...]
+        pairs = zip(self.bytes_per_s, self.carried_bps, strict=True)
+        return statistics.median(ratio(b * 8, c) for b, c in pairs)
 
     @property
-    def key(self) -> str:
-        return self.channel
-
-    @property
-    def spread(self) -> Spread:
-        return Spread.of(tuple(ms for visit in self.rounds for ms in visit))
+    def misread(self) -> bool:
+        """Whether iperf3 read less than the link carries, so that nothing was measured."""
+        return self.of_iperf > MOST_OF_IPERF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,93 +234,3 @@ class AdaptationRow:
         That is the bytes of those frames on the new link, or a frame as it was before the step, whichever is more.
         """
         return 2 * self.steady_ms + max(self.in_flight_ms, self.steady_before_ms)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutorRow:
-    """One network, run whole in three ways in turn."""
-
-    model: str
-    plain: Spread
-    torch: Spread
-    onnxruntime: Spread
-    difference: float
-    """Between the logits, as a share of the largest."""
-
-    @property
-    def key(self) -> str:
-        return self.model
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RpcRow:
-    """One cut on one link, through both daemons and through RPC."""
-
-    model: str
-    link: str
-    cut: str
-    ours_ms: float
-    rpc_ms: float
-    ours_fps: float
-    rpc_fps: float
-
-    @property
-    def key(self) -> str:
-        return f"{self.link} {self.cut}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodecRow:
-    """int8 with packing at one cut of a trained network. Encoding is on the slow edge, decoding in the cloud."""
-
-    cut: str
-    raw_bytes: float
-    packed_bytes: float
-    raw_accuracy: float
-    accuracy: float
-    encode_ms: float
-    decode_ms: float
-    saved_ms: float
-    """Of the transfer."""
-
-    @property
-    def key(self) -> str:
-        return self.cut
-
-    @property
-    def of_raw(self) -> float:
-        return self.packed_bytes / self.raw_bytes
-
-    @property
-    def of_saved(self) -> float:
-        """What encoding and decoding cost, as a share of the transfer time that they save."""
-        return (self.encode_ms + self.decode_ms) / self.saved_ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaRow:
-    """A batch of frames through the cloud's queue on a GPU, beside two bare forward passes of the same batch."""
-
-    model: str
-    device: str
-    batch: int
-    ran_in: tuple[int, ...]
-    """The batch sizes that the daemon ran the frames in."""
-    daemon: Spread
-    plain: Spread
-    """torchvision's network as it comes."""
-    own: Spread
-    """Our tail alone, as a CUDA graph where that gains."""
-
-    @property
-    def key(self) -> str:
-        return str(self.batch)
-
-    @property
-    def bare_ms(self) -> float:
-        """The bare forward pass: the faster one."""
-        return min(self.plain.median, self.own.median)
-
-    @property
-    def of_bare(self) -> float:
-        return self.daemon.median / self.bare_ms

@@ -45,11 +45,23 @@ class Run:
         work.mkdir(parents=True, exist_ok=True)
         return Bed(self.pair(model), link, work, make_frames(self.out / "frames", FRAMES))
 
-    def rows(self, section: str, name: str, kind: type[Row], settings: Settings) -> RowFile[Row]:
-        """Return the file that a section keeps its rows in, with those of an earlier run if it is to go on."""
+    def rows(
+        self,
+        section: str,
+        name: str,
+        kind: type[Row],
+        settings: Settings,
+        beside: Callable[[Row], bool] = lambda _: False,
+    ) -> RowFile[Row]:
+        """Return the file that a section keeps its rows in, with those of an earlier run if it is to go on.
+
+        If it is not, only with rows that lie `beside` what is asked for: all else is measured anew.
+        """
         rows = RowFile(self.out / section / f"{file_name(name)}.json", kind, settings, self.machine)
         if self.resume:
             rows.resume()
+        else:
+            rows.keep(beside)
         return rows
 
     def teller(self, section: str, model: str) -> Callable[[str], None]:

@@ -13,6 +13,7 @@ import torch
 from benchmarks import (
     bench_adaptation,
     bench_codecs,
+    bench_many,
     bench_overhead,
     bench_regret,
     bench_throughput,
@@ -20,25 +21,23 @@ from benchmarks import (
     executors,
     rpc_comparison,
 )
-from benchmarks.bench_link import bench_link
-from benchmarks.bench_rows import (
-    MODELS,
-    RATES_BPS,
-    AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
-    RegretRow,
-    RpcRow,
-    Spread,
-    ThroughputRow,
+from benchmarks.bench_bars import (
+    ADAPTATION_MODELS,
+    CUDA_MODELS,
+    MANY_CUTS,
+    ROUNDS,
+    THROUGHPUT_MODELS,
+    WALK_BPS,
 )
+from benchmarks.bench_link import bench_link, core_prefixes
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import MODELS, RATES_BPS, AdaptationRow, RegretRow, Spread, ThroughputRow
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_worker import WorkerError
 from benchmarks.kernel_link import why_not
 from benchmarks.pair import DaemonError
+from common.errors import LinkLostError
 from models.device import make_executor
 from models.executor import TorchExecutor
 
@@ -55,7 +54,7 @@ async def each(models: Sequence[str], measure: Callable[[str], Awaitable[None]])
     for model in models:
         try:
             await measure(model)
-        except (DaemonError, WorkerError) as error:
+        except (DaemonError, WorkerError, LinkLostError) as error:
             failed.append(f"{model}: {error}")
     if failed:
         raise SectionError("\n".join(failed))
@@ -65,13 +64,15 @@ async def regret(run: Run) -> None:
     effort = bench_regret.Effort()
     if run.rounds is not None:
         effort = replace(effort, rounds=run.rounds)
+    rates_bps = run.rates_bps or RATES_BPS
     async with bench_link(FIRST_RATE_BPS, run.cores) as link:
 
         async def measure(model: str) -> None:
             bed = run.bed(model, link)
-            rows = run.rows("regret", model, RegretRow, effort.settings(bed.pair, link))
+            settings = effort.settings(bed.pair, link)
+            rows = run.rows("regret", model, RegretRow, settings, lambda row: row.rate_bps not in rates_bps)
             section = bench_regret.Regret(bed, effort, run.teller("regret", model))
-            await section.run(run.rates_bps or RATES_BPS, rows)
+            await section.run(rates_bps, rows)
 
         await each(run.models or MODELS, measure)
 
@@ -80,15 +81,19 @@ async def throughput(run: Run) -> None:
     effort = bench_throughput.Effort()
     if run.rounds is not None:
         effort = replace(effort, rounds=run.rounds)
+    rates_bps = run.rates_bps or bench_throughput.RATES_BPS
     async with bench_link(FIRST_RATE_BPS, run.cores) as link:
 
         async def measure(model: str) -> None:
             bed = run.bed(model, link)
-            rows = run.rows("throughput", model, ThroughputRow, effort.settings(bed.pair, link))
+            settings = effort.settings(bed.pair, link)
+            rows = run.rows(
+                "throughput", model, ThroughputRow, settings, lambda row: row.rate_bps not in rates_bps
+            )
             section = bench_throughput.Throughput(bed, effort, run.teller("throughput", model))
-            await section.run(run.rates_bps or bench_throughput.RATES_BPS, rows)
+            await section.run(rates_bps, rows)
 
-        await each(run.models or bench_throughput.MODELS, measure)
+        await each(run.models or THROUGHPUT_MODELS, measure)
 
 
 async def overhead(run: Run) -> None:
@@ -112,13 +117,13 @@ async def adaptation(run: Run) -> None:
             bed = run.bed(model, link)
             rows = run.rows("adaptation", model, AdaptationRow, effort.settings(bed.pair, link))
             section = bench_adaptation.Adaptation(bed, effort, run.teller("adaptation", model))
-            await section.run(bench_adaptation.WALK_BPS, rows)
+            await section.run(WALK_BPS, rows)
 
-        await each(run.models or bench_adaptation.MODELS, measure)
+        await each(run.models or ADAPTATION_MODELS, measure)
 
 
 async def measure_executors(run: Run) -> None:
-    rounds = max(run.rounds or 20, 2)  # quartiles need two
+    rounds = max(run.rounds or ROUNDS["executors"], 2)  # quartiles need two
     directory = run.out / "networks"
     directory.mkdir(parents=True, exist_ok=True)
     for model in run.models or MODELS:
@@ -143,6 +148,14 @@ async def codecs(run: Run) -> None:
         rows.add(row)
 
 
+def plain(chosen: Mapping[str, Any]) -> Settings:
+    """Return settings as a file of rows can hold them: a list would not be read back."""
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in chosen.items()
+    }
+
+
 async def compare_rpc(run: Run) -> None:
     say = run.teller("rpc", "resnet18")
     if reason := why_not():
@@ -155,11 +168,11 @@ async def compare_rpc(run: Run) -> None:
         "links": ["kernel", "emulated"],
         "rates": [20e6, 100e6],
         "delay_ms": 5.0,
-        "rounds": run.rounds or 3,
+        "rounds": run.rounds or ROUNDS["rpc"],
         "runs": 6,
         "cuts": "cloud-only;after maxpool;after add_3;after add_6",
     }
-    rows = run.rows("rpc", chosen["model"], RpcRow, chosen)
+    rows = run.rows("rpc", chosen["model"], RpcRow, plain(chosen))
     if rows.rows:
         return
     say("both channels take turns")
@@ -184,12 +197,33 @@ async def compare_rpc(run: Run) -> None:
         )
 
 
+async def many(run: Run) -> None:
+    executor = "onnxruntime" if run.executor == "auto" else run.executor  # that of the bare loop, too
+    cloud_core = min(run.cores) if all(core_prefixes(run.cores)) else None
+
+    async def measure(model: str) -> None:
+        say = run.teller("many", model)
+        load = bench_many.Load(model=model, cut="", weights=run.weights, executor=executor)
+        if run.rounds is not None:
+            load = replace(load, rounds=run.rounds)
+        settings: Settings = {name: value for name, value in asdict(load).items() if name != "cut"}
+        rows = run.rows("many", model, ManyRow, settings)
+        cuts = [cut for name, cut in MANY_CUTS if name == model]
+        if not cuts:
+            say("not measured: no bar is about a cut of it")
+        for load in [replace(load, cut=cut) for cut in cuts if cut not in rows]:
+            found = await bench_many.measure(load, run.out / "daemons" / "many", cloud_core, say)
+            rows.add(bench_many.row_of(load, found))
+
+    await each(run.models or tuple(dict.fromkeys(name for name, _ in MANY_CUTS)), measure)
+
+
 async def cuda(run: Run) -> None:
-    models = run.models or cuda_tails.MODELS
+    models = run.models or CUDA_MODELS
     if not torch.cuda.is_available():
         run.teller("cuda", ", ".join(models))(cuda_tails.NOT_AT_HAND)
         return
-    rounds = max(run.rounds or 30, 2)
+    rounds = max(run.rounds or ROUNDS["cuda"], 2)
     pinned = os.sched_getaffinity(0)
     os.sched_setaffinity(
         0, run.cores
@@ -232,5 +266,6 @@ SECTIONS: Mapping[str, Callable[[Run], Coroutine[Any, Any, None]]] = {
     "executors": measure_executors,
     "codecs": codecs,
     "rpc": compare_rpc,
+    "many": many,
     "cuda": cuda,
 }

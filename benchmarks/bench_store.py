@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -32,24 +32,38 @@ class Saved(Generic[Row]):
     settings: Settings
     machine: Machine
     measured_at: str
+    """When the last of them was."""
     rows: tuple[Row, ...]
+    since: str = ""
+    """When the first of them was begun; files of an older form do not tell."""
 
 
 class RowFile(Generic[Row]):
-    """The rows of one section, or of one model in it. Rows of other settings are another experiment's."""
+    """The rows of one section, or of one model in it.
+
+    Rows of other settings, or of another machine, are another experiment's: they make room for the first new row.
+    """
 
     def __init__(self, path: Path, kind: type[Row], settings: Settings, machine: Machine) -> None:
         self._path = path
         self._kind = kind
         self._settings = settings
         self._machine = machine
+        self._since = _now()
         self.rows: tuple[Row, ...] = ()
 
     def resume(self) -> None:
-        """Take over the rows of an earlier run with the same settings."""
+        """Take over the rows of an earlier run with the same settings on the same machine."""
+        self.keep(lambda _: True)
+
+    def keep(self, wanted: Callable[[Row], bool]) -> None:
+        """Take over the wanted ones of the rows that `resume` would."""
         saved = read(self._path, self._kind)
-        if saved is not None and saved.settings == self._settings:
-            self.rows = saved.rows
+        if saved is None or (saved.settings, saved.machine) != (self._settings, self._machine):
+            return
+        self.rows = tuple(filter(wanted, saved.rows))
+        if self.rows:
+            self._since = saved.since or saved.measured_at
 
     def __contains__(self, key: str) -> bool:
         return any(row.key == key for row in self.rows)
@@ -57,10 +71,13 @@ class RowFile(Generic[Row]):
     def add(self, row: Row) -> None:
         """Add a row, or put it in place of one of the same key, and write the file."""
         self.rows = (*(old for old in self.rows if old.key != row.key), row)
-        now = time.strftime("%Y-%m-%d %H:%M %Z")
-        saved = Saved(self._settings, self._machine, now, self.rows)
+        saved = Saved(self._settings, self._machine, _now(), self.rows, self._since)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, _adapter(self._kind).dump_json(saved, indent=1) + b"\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M %Z")
 
 
 def read(path: Path, kind: type[Row]) -> Saved[Row] | None:

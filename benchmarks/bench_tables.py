@@ -5,22 +5,22 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from benchmarks.bench_bars import Verdict
+from benchmarks.bench_part_rows import CodecRow, CudaRow, ExecutorRow, ManyRow, OverheadRow, RpcRow
+from benchmarks.bench_part_verdicts import cuda_verdict
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
     MODELS,
     RATES_BPS,
     AdaptationRow,
-    CodecRow,
-    CudaRow,
-    ExecutorRow,
-    OverheadRow,
     RegretRow,
-    RpcRow,
     Spread,
     ThroughputRow,
+    fallen,
+    ratio,
 )
-from benchmarks.bench_verdicts import Verdict, cuda_verdict, prediction_errors
+from benchmarks.bench_verdicts import prediction_errors
 from common.quantities import format_bandwidth
 
 
@@ -30,8 +30,11 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def verdict_table(found: Sequence[Verdict]) -> str:
-    return table(["bar", "verdict", "found"], [[v.bar, str(v.state), v.found] for v in found])
+VERDICT_HEADING = ("bar", "verdict", "found")
+
+
+def verdict_cells(verdict: Verdict) -> list[str]:
+    return [verdict.bar, str(verdict.state), verdict.found]
 
 
 def regret_table(rows: Sequence[RegretRow]) -> str:
@@ -57,20 +60,19 @@ def regret_table(rows: Sequence[RegretRow]) -> str:
 
 def _regret_cells(row: RegretRow) -> list[str]:
     best = row.best
+    ends = [row.cut(label).frames for label in (EDGE_ONLY, CLOUD_ONLY)]
     ran = row.adaptive_cuts[0] + (
         f" (and {len(row.adaptive_cuts) - 1} more)" if row.adaptive_cuts[1:] else ""
     )
-    fallbacks = row.adaptive.fallbacks
     return [
         row.model,
         format_bandwidth(row.rate_bps),
-        ran + (f", {fallbacks} frames finished on the edge" if fallbacks else ""),
+        ran + fallen(row.adaptive.fallbacks),
         spread(row.adaptive.spread),
-        f"{spread(best.frames.spread)} {best.label}",
+        f"{spread(best.frames.spread)} {best.label}{fallen(best.frames.fallbacks)}",
         f"{row.regret:.3f}",
         f"{row.paired_regret:.3f}",
-        f"{row.cut(EDGE_ONLY).frames.median:.0f}",
-        f"{row.cut(CLOUD_ONLY).frames.median:.0f}",
+        *(f"{end.median:.0f}{fallen(end.fallbacks)}" for end in ends),
         f"{row.plain.median:.0f}",
         f"{row.http.median:.0f}",
         f"{len(row.cuts)} of {row.frontier_cuts}",
@@ -101,12 +103,12 @@ def throughput_table(rows: Sequence[ThroughputRow]) -> str:
             format_bandwidth(row.rate_bps),
             row.cut,
             row.bound_by + ("" if row.slowest_stage == row.bound_by else f" (in fact: {row.slowest_stage})"),
-            spread(Spread.of(row.fps), 2),
+            spread(Spread.of(row.fps), 2) + fallen(row.fallbacks),
             f"{statistics.median(row.head_ms):.1f}",
             f"{statistics.median(row.link_ms):.1f}",
             f"{statistics.median(row.tail_ms):.1f}",
             f"{row.of_bottleneck:.3f}",
-            f"{row.of_iperf:.1%}" if row.bound_by == "link" else "–",
+            f"{row.of_iperf:.1%}" if row.bound_by == "link" or row.misread else "–",
         ]
         for row in sorted(rows, key=lambda row: (_place(row.model), row.rate_bps, row.bound_by))
     ]
@@ -116,7 +118,7 @@ def throughput_table(rows: Sequence[ThroughputRow]) -> str:
 def overhead_table(rows: Sequence[OverheadRow]) -> str:
     least = min(row.spread.median for row in rows)
     cells = [
-        [row.channel, spread(row.spread, 2), f"{row.spread.median / least:.2f}"]
+        [row.channel, spread(row.spread, 2), f"{ratio(row.spread.median, least):.2f}"]
         for row in sorted(rows, key=lambda row: row.spread.median)
     ]
     return table(["channel", f"ms for {rows[0].payload_bytes / 1e6:.2f} MB", "of the least"], cells)
@@ -153,8 +155,8 @@ def executor_table(rows: Sequence[ExecutorRow]) -> str:
             spread(row.plain, 1),
             spread(row.torch, 1),
             spread(row.onnxruntime, 1),
-            f"{row.plain.median / row.onnxruntime.median:.2f}",
-            f"{row.torch.median / row.onnxruntime.median:.2f}",
+            f"{ratio(row.plain.median, row.onnxruntime.median):.2f}",
+            f"{ratio(row.torch.median, row.onnxruntime.median):.2f}",
         ]
         for row in sorted(rows, key=lambda row: _place(row.model))
     ]
@@ -202,7 +204,9 @@ def cuda_table(rows: Sequence[CudaRow]) -> str:
     ]
     verdict = cuda_verdict(rows)
     devices = ", ".join(sorted({row.device for row in rows}))
-    return "\n\n".join([f"On {devices}.", verdict_table([verdict]), table(heading, cells)])
+    return "\n\n".join(
+        [f"On {devices}.", table(VERDICT_HEADING, [verdict_cells(verdict)]), table(heading, cells)]
+    )
 
 
 def rpc_table(rows: Sequence[RpcRow]) -> str:
@@ -210,10 +214,32 @@ def rpc_table(rows: Sequence[RpcRow]) -> str:
     cells = [
         [
             row.model, row.link, row.cut, f"{row.ours_ms:.1f}", f"{row.rpc_ms:.1f}",
-            f"{row.rpc_ms / row.ours_ms:.2f}", f"{row.ours_fps:.2f}", f"{row.rpc_fps:.2f}",
+            f"{ratio(row.rpc_ms, row.ours_ms):.2f}", f"{row.ours_fps:.2f}", f"{row.rpc_fps:.2f}",
         ]
         for row in rows
     ]  # fmt: skip
+    return table(heading, cells)
+
+
+def many_table(rows: Sequence[ManyRow]) -> str:
+    heading = [
+        "model, cut", "edges", "executor", "crossing", "batches", "frames/s", "of the executor alone",
+        "slowest edge / mean", "busy, failed",
+    ]  # fmt: skip
+    cells = [
+        [
+            f"{row.model}, {row.cut}",
+            str(row.edges),
+            row.executor,
+            f"{row.payload_bytes / 1e3:.0f} kB",
+            ", ".join(map(str, row.batches)),
+            spread(Spread.of(row.fps)),
+            f"{row.of_alone:.2f}",
+            f"{row.of_mean:.2f}",
+            f"{row.busy}, {row.failed}",
+        ]
+        for row in sorted(rows, key=lambda row: _place(row.model))
+    ]
     return table(heading, cells)
 
 

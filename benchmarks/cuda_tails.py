@@ -22,7 +22,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from benchmarks.bench_rows import CudaRow, Spread
+from benchmarks.bench_part_rows import CudaRow
+from benchmarks.bench_rows import Spread
 from cloud_daemon.frame_runner import FrameRunner, Ran
 from common.wire.tensors import TensorEntry
 from models.batch import BatchSegment
@@ -32,7 +33,6 @@ from models.executor import CompiledSegment, TorchExecutor
 from models.model import Model
 from models.zoo import load_model, load_network
 
-MODELS = ("resnet50", "inception_v3")
 BATCHES = (1, 2, 4, 8, 16, 32)
 NOT_AT_HAND = "no CUDA machine at hand: not measured"
 WARM = 5

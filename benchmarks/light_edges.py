@@ -56,6 +56,8 @@ class LightEdge:
         self._pause_s = pause_s
         self._welcome: asyncio.Future[None] = loop.create_future()
         self._prepared: asyncio.Future[None] = loop.create_future()
+        self.lost: str | None = None
+        """How the connection ended; none while it is there."""
         self._sent: dict[int, float] = {}
         self._frame = 0
         self._going = False
@@ -151,6 +153,9 @@ class LightEdge:
 
     def closed(self, error: LinkError | None) -> None:
         lost = error or LinkLostError("the cloud closed the connection")
+        self.lost = str(lost)
+        self.counts.failed += len(self._sent)  # nobody answers what was on its way
+        self._sent.clear()
         for waiting in (self._welcome, self._prepared):
             if not waiting.done():
                 waiting.set_exception(lost)

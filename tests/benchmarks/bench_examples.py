@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench_candidates import Candidate
 from benchmarks.bench_machine import Machine
+from benchmarks.bench_part_rows import ManyRow
 from benchmarks.bench_rows import (
     CLOUD_ONLY,
     EDGE_ONLY,
@@ -57,10 +58,17 @@ def regret_row(
     )
 
 
-def throughput_row(fps: float = 9.5, bound_by: str = "link", bytes_per_s: float = 0.96e6) -> ThroughputRow:
+def throughput_row(
+    fps: float = 9.5,
+    bound_by: str = "link",
+    bytes_per_s: float = 0.96e6,
+    *,
+    model: str = "resnet18",
+    fallbacks: int = 0,
+) -> ThroughputRow:
     """A cut whose link takes 100 ms a frame and carries 8 Mbit/s."""
     return ThroughputRow(
-        model="resnet18",
+        model=model,
         rate_bps=8e6,
         cut=CLOUD_ONLY,
         bound_by=bound_by,
@@ -70,15 +78,22 @@ def throughput_row(fps: float = 9.5, bound_by: str = "link", bytes_per_s: float 
         tail_ms=(40.0,) * 3,
         bytes_per_s=(bytes_per_s,) * 3,
         carried_bps=(8e6,) * 3,
-        fallbacks=0,
+        fallbacks=fallbacks,
     )
 
 
-def adaptation_row(planned_s: float | None = 4.0, worst_ms: float = 500.0, lost: int = 0) -> AdaptationRow:
+def adaptation_row(
+    planned_s: float | None = 4.0,
+    worst_ms: float = 500.0,
+    lost: int = 0,
+    *,
+    model: str = "resnet18",
+    step: int = 1,
+) -> AdaptationRow:
     """A step down to frames of 300 ms."""
     return AdaptationRow(
-        model="resnet18",
-        step=1,
+        model=model,
+        step=step,
         from_bps=5e7,
         to_bps=4e6,
         interval_s=5.0,
@@ -94,4 +109,30 @@ def adaptation_row(planned_s: float | None = 4.0, worst_ms: float = 500.0, lost:
         worst_ms=worst_ms,
         steady_before_ms=80.0,
         steady_ms=300.0,
+    )
+
+
+def many_row(
+    fps: float = 95.0,
+    slowest: float = 0.9,
+    *,
+    alone_fps: float = 100.0,
+    model: str = "resnet18",
+    cut: str = "after add_3",
+    busy: int = 0,
+    failed: int = 0,
+) -> ManyRow:
+    """Sixteen edges, in three rounds alike."""
+    return ManyRow(
+        model=model,
+        cut=cut,
+        executor="onnxruntime",
+        edges=16,
+        payload_bytes=401_408,
+        batches=(4, 8),
+        fps=(fps,) * 3,
+        alone_fps=(alone_fps,) * 3,
+        slowest=(slowest,) * 3,
+        busy=busy,
+        failed=failed,
     )

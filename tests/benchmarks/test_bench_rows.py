@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.bench_rows import CutTimes, Series, Spread
+from benchmarks.bench_rows import CutTimes, Series, Spread, fallen, ratio
 from tests.benchmarks.bench_examples import adaptation_row, regret_row, series, throughput_row
 
 
@@ -47,9 +47,32 @@ def test_throughput_is_compared_with_the_slowest_stage_of_the_same_round() -> No
     assert row.of_iperf == pytest.approx(0.96)
 
 
-def test_a_frame_may_take_twice_the_slower_steady_median_and_what_was_in_flight() -> None:
-    """After a step up frames take as long as before until the plan follows."""
+def test_a_frame_may_take_twice_the_new_steady_median_and_what_was_in_flight() -> None:
+    """Or a frame as it was before the step, where that is more: after a step up, until the plan follows."""
     down = adaptation_row()
     assert down.allowed_ms == 2 * 300.0 + 400.0
     up = replace(down, steady_before_ms=300.0, steady_ms=80.0, in_flight_ms=0.0)
-    assert up.allowed_ms == 600.0
+    assert up.allowed_ms == 2 * 80.0 + 300.0
+
+
+def test_a_share_of_nothing_meets_no_bar() -> None:
+    """Neither one from above nor, told so, one from below; nobody divides by nothing."""
+    assert ratio(3.0, 2.0) == 1.5
+    assert ratio(1.0, 0.0) == ratio(0.0, 0.0) == float("inf")
+    assert ratio(1.0, -1.0, without=0.0) == 0.0
+
+
+def test_more_than_iperf3_moved_is_a_reading_that_is_too_low() -> None:
+    """A little more may be its error, a third more is not."""
+    assert not throughput_row(bytes_per_s=1.04e6).misread
+    assert throughput_row(bytes_per_s=1.06e6).misread
+
+
+def test_frames_that_fell_back_are_told_if_there_are_any() -> None:
+    """One is one frame."""
+    told = [fallen(count) for count in (0, 1, 2)]
+    assert told == [
+        "",
+        ", 1 frame failed or finished on the edge",
+        ", 2 frames failed or finished on the edge",
+    ]

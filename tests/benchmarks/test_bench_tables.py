@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.bench_rows import CLOUD_ONLY, MODELS, ExecutorRow, OverheadRow, RpcRow, Spread
+from benchmarks.bench_part_rows import ExecutorRow, OverheadRow, RpcRow
+from benchmarks.bench_rows import CLOUD_ONLY, MODELS, Spread
 from benchmarks.bench_tables import (
     adaptation_table,
     executor_table,
+    many_table,
     missing_points,
     overhead_table,
     regret_table,
     rpc_table,
     throughput_table,
 )
-from tests.benchmarks.bench_examples import adaptation_row, regret_row, throughput_row
+from tests.benchmarks.bench_examples import adaptation_row, many_row, regret_row, throughput_row
 
 
 def test_points_stand_in_the_order_of_models_and_links() -> None:
@@ -53,7 +55,24 @@ def test_frames_that_fell_back_and_other_cuts_are_told() -> None:
     row = replace(
         row, adaptive=replace(row.adaptive, fallbacks=2), adaptive_cuts=(CLOUD_ONLY, "edge-only", "after x")
     )
-    assert "| cloud-only (and 2 more), 2 frames finished on the edge |" in regret_table([row])
+    assert "| cloud-only (and 2 more), 2 frames failed or finished on the edge |" in regret_table([row])
+
+
+def test_static_cuts_frames_that_fell_back_are_told() -> None:
+    """An oracle whose frames ran elsewhere is none, and an end that was let down is no yardstick."""
+    row = regret_row(middle=90.0)
+    counts = {"after conv": 1, CLOUD_ONLY: 3}
+    cuts = [replace(cut, frames=replace(cut.frames, fallbacks=counts.get(cut.label, 0))) for cut in row.cuts]
+    text = regret_table([replace(row, cuts=tuple(cuts))])
+    assert "| 90 (90–90) after conv, 1 frame failed or finished on the edge |" in text
+    assert "| 300 | 100, 3 frames failed or finished on the edge |" in text
+
+
+def test_frames_that_are_none_of_the_rates_are_told() -> None:
+    """And so is a reading of the link that cannot be true, whichever stage bounds the cut."""
+    text = throughput_table([throughput_row(fallbacks=2), throughput_row(bound_by="edge", bytes_per_s=1.2e6)])
+    assert "| 9.50 (9.50–9.50), 2 frames failed or finished on the edge |" in text
+    assert "| 0.950 | 120.0% |" in text
 
 
 def test_a_cut_that_another_stage_bounds_is_told() -> None:
@@ -94,3 +113,13 @@ def test_executors_and_rpc_have_their_ratios() -> None:
         model="m", link="20 Mbit/s", cut="after x", ours_ms=100.0, rpc_ms=103.0, ours_fps=3.0, rpc_fps=3.1
     )
     assert "| 100.0 | 103.0 | 1.03 | 3.00 | 3.10 |" in rpc_table([row])
+
+
+def test_a_crowds_line_has_its_frames_and_those_that_were_not_answered() -> None:
+    """Models in the order of the bars, each cut with what it is compared with."""
+    text = many_table([many_row(busy=3, failed=2), many_row(model="mobilenet_v2")])
+    lines = text.splitlines()[2:]
+    assert lines[0].startswith("| mobilenet_v2, after add_3 |")
+    assert lines[1] == (
+        "| resnet18, after add_3 | 16 | onnxruntime | 401 kB | 4, 8 | 95 (95–95) | 0.95 | 0.90 | 3, 2 |"
+    )

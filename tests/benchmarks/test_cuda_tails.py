@@ -10,11 +10,14 @@ import torch
 
 from benchmarks import bench_sections, cuda_tails
 from benchmarks.bench import DOCUMENT, main
-from benchmarks.bench_report import Measured, render, sections_of
-from benchmarks.bench_rows import CudaRow, Spread
+from benchmarks.bench_bars import State
+from benchmarks.bench_document import render
+from benchmarks.bench_part_rows import CudaRow
+from benchmarks.bench_part_verdicts import cuda_verdict
+from benchmarks.bench_report import Measured, sections_of
+from benchmarks.bench_rows import Spread
 from benchmarks.bench_run import Run
 from benchmarks.bench_store import Saved
-from benchmarks.bench_verdicts import State, cuda_verdict
 from benchmarks.cuda_tails import NOT_AT_HAND
 from models.cuda_executor import CudaExecutor
 from tests.benchmarks.bench_examples import MACHINE
@@ -51,7 +54,7 @@ def test_the_bar_is_about_both_models_at_eight_frames() -> None:
 
 
 def test_its_rows_touch_no_other_section() -> None:
-    """They come from another machine: the other sections' verdicts and machine stay as they are."""
+    """They come from another machine: the other sections and their verdicts stay as they are."""
     texts = sections_of(Measured(cuda=[Saved({}, MACHINE, "2026-01-01 10:00", (row(), row(batch=1)))]))
     assert set(texts) == {"cuda"}
     assert "| resnet50 | 8 | 8 | 11.00 (11.00–11.00) |" in texts["cuda"]

@@ -1,4 +1,4 @@
-"""The smallest form of two sections of the benchmark, with real processes."""
+"""The smallest form of three sections of the benchmark, with real processes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_regret
+from benchmarks import bench_many, bench_regret
+from benchmarks.bench_bars import BARE, OURS, RPC
 from benchmarks.bench_link import bench_link
 from benchmarks.bench_overhead import PAYLOAD_BYTES, Effort, Overhead
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, RegretRow
 from benchmarks.bench_run import Run
-from benchmarks.bench_verdicts import BARE, OURS, RPC
 
 TINY = "tests.tiny_model:factory"
 RATE_BPS = 20e6
@@ -60,3 +60,20 @@ def test_a_point_is_measured_beside_all_that_it_is_compared_with(tmp_path: Path)
     # Of many cuts alike the edge's status tells not of all; of the two ends always.
     assert all(cut.predicted for cut in row.cuts if cut.label in (EDGE_ONLY, CLOUD_ONLY))
     assert asyncio.run(scene(new_run(tmp_path, resume=True))) == (row,)
+
+
+@pytest.mark.system
+def test_many_edges_are_compared_with_the_executor_alone(tmp_path: Path) -> None:
+    """Two edges on a real cloud, then the bare loop in the batch sizes that were used, in each of two rounds."""
+    load = bench_many.Load(
+        model=TINY, cut="after normalize", edges=2, executor="torch", batch_max=2, seconds=0.4, rounds=2
+    )
+    said: list[str] = []
+    crowd = asyncio.run(bench_many.measure(load, tmp_path, None, said.append))
+    row = bench_many.row_of(load, crowd)
+    assert len(row.fps) == len(row.alone_fps) == 2
+    assert min(*row.fps, *row.alone_fps) > 0
+    assert 0 < row.of_mean <= 1
+    assert set(row.batches) <= {1, 2}
+    assert row.failed == 0
+    assert said[-2:] == [bench_many.line(one) for one in crowd.rounds]

@@ -17,6 +17,7 @@ from common.files import put_aside, write_atomically
 from models import onnx_export
 from models.agreement import AGREEMENT, difference
 from models.executor import CompiledSegment, Executor, TorchExecutor
+from models.memory_errors import is_out_of_memory
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
 from models.sample_frame import sample_image
@@ -28,8 +29,6 @@ RUNS = 7
 """Runs of the whole network on each executor, in turn; the first of each warms up."""
 LONGEST_PREPARE_S = 1.0
 """Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
-NO_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation")
-"""How torch and onnxruntime say in a `RuntimeError` that there is no memory."""
 
 
 def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
@@ -72,8 +71,7 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
 def is_passing(error: BaseException | None) -> bool:
     """Say whether an error, or its cause, is of the machine at this moment (memory, disk) and not of the model."""
     while error is not None:
-        said = str(error).lower()
-        if isinstance(error, MemoryError | OSError) or any(words in said for words in NO_MEMORY):
+        if isinstance(error, OSError) or is_out_of_memory(error):
             return True
         error = error.__cause__
     return False

@@ -19,6 +19,7 @@ from torch import fx, nn
 
 from common.errors import ModelError
 from models import preprocess
+from models.memory_errors import is_out_of_memory
 from models.preprocess import Preprocessing
 from models.purify import purify
 from models.sample_frame import sample_image
@@ -139,7 +140,8 @@ def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
     names = [unit.name for unit in model.units]
     module = build_module(model, model.units[4:-1], names[3:4], names[-2:-1])
     image = sample_image(size)
-    expected, found = network(image), module(image)[0]
+    expected = _tried(type(network).__name__, network, image)
+    (found,) = _tried(f"{type(network).__name__}, as it was traced,", module, image)
     largest = expected.abs().max().clamp_min(1e-12)
     difference = ((expected - found).abs().max() / largest).item()
     if not difference <= TOLERANCE:
@@ -147,6 +149,19 @@ def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
             f"the traced network differs from the original by {difference:.2g} of the largest logit "
             f"(allowed: {TOLERANCE:g}); does it overwrite tensors through views, or draw random numbers?"
         )
+
+
+def _tried(name: str, module: nn.Module, image: torch.Tensor) -> Any:
+    """Run `module`. Until now only shapes went through it: what depends on values may fail here."""
+    try:
+        return module(image)
+    except Exception as error:  # the network's own code runs here, and may raise anything
+        if is_out_of_memory(error):
+            raise  # the machine's, and perhaps not at the next start
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{name} fails on an input of shape {list(image.shape)}: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _architecture(traced: fx.GraphModule, preprocessing: Preprocessing) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import statistics
 import time
@@ -125,8 +124,7 @@ def _keep(path: Path, executor: TorchExecutor, found: dict[str, Any]) -> None:
 
 
 def _valid_for(executor: TorchExecutor) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "onnx")}
-    return {"device": executor.device_description, "versions": versions}
+    return {"device": executor.device_description, "versions": onnx_export.versions()}
 
 
 def _read(path: Path, executor: TorchExecutor) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import logging
 import warnings
@@ -35,6 +34,19 @@ def why_not() -> str | None:
     except ImportError as error:
         return f"{error.name or error} is not installed ({HOW_TO_INSTALL})"
     return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what exports and runs networks, where `why_not` has found nothing missing.
+
+    As the modules tell them: which package brought one (onnxruntime-gpu, onnxruntime-openvino) is nobody's concern.
+    """
+    import onnx
+    import onnxscript
+
+    from models.onnxruntime_silent import onnxruntime
+
+    return {module.__name__: str(module.__version__) for module in (torch, onnx, onnxscript, onnxruntime)}
 
 
 BATCH = "batch"
@@ -173,12 +185,9 @@ def _export(model: Model, *, any_batch: bool) -> bytes:
 
 def _exporter_digest() -> str:
     """A short name of the versions that an export depends on, its naming of values among them."""
-    versions = [
-        FORMAT,
-        torch.__version__,
-        *(importlib.metadata.version(name) for name in ("onnx", "onnxscript")),
-    ]
-    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:8]
+    found = versions()
+    parts = [FORMAT, *(found[name] for name in ("torch", "onnx", "onnxscript"))]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ class Profiles:
         A frame that is no whole image is replaced by a sample; so is one whose turn would be far. Measuring that has
         begun goes on when the edge goes, and is saved for its return; what has not begun is not begun for nobody.
         """
-        frame = await asyncio.to_thread(frame_to_measure, frame)
+        frame = await asyncio.to_thread(frame_to_measure, frame, self._model.preprocessing)
         key = profile_key(self._model, self._executor, frame)
         saved = await saved_profile(self._store, key)
         if saved is None and key.digest not in self._asked and len(self._line.waiting) >= MOST_WAITING:

@@ -70,9 +70,9 @@ class BatchSegment:
             if graph.sink in together and name in together and name not in self.segment.outputs
         ]
 
-    def best(self, available: int) -> int:
-        """How many of `available` frames to run at once."""
-        return self.times.best(available)
+    def best(self, available: int, now: float) -> int:
+        """How many of `available` frames to run at once; `now` is on `time.perf_counter`'s clock."""
+        return self.times.best(available, now)
 
     def warm(self, inputs: Tensors) -> None:
         """Run one frame, so that the first real one finds memory and kernels ready."""
@@ -114,7 +114,7 @@ class BatchSegment:
         try:
             began = time.perf_counter()
             found = self._network(frames)
-            self.times.add(len(frames), (time.perf_counter() - began) * 1e3)
+            self._note(len(frames), began)
             return [{name: one[name] for name in self.segment.outputs} for one in found]
         except (CleaveError, RuntimeError, MemoryError) as error:
             if len(frames) == 1:
@@ -178,14 +178,18 @@ class BatchSegment:
             "batches measured",
             units=len(self.segment.units),
             ms={str(size): round(ms, 1) for size, ms in measured.items()},
-            best=self.best(self._sizes[-1]),
+            best=self.best(self._sizes[-1], time.perf_counter()),
         )
 
     def _measure(self, size: int) -> None:
         examples = self._examples(size)
         began = time.perf_counter()
         self._network(examples)
-        self.times.add(size, (time.perf_counter() - began) * 1e3)
+        self._note(size, began)
+
+    def _note(self, size: int, began: float) -> None:
+        ended = time.perf_counter()
+        self.times.add(size, (ended - began) * 1e3, ended)
 
     def _too_long(self, size: int) -> bool:
         """Whether so many frames would, by what half of them took, take longer than a batch may."""

@@ -87,10 +87,8 @@ class BatchSegment:
             began = time.perf_counter()
             try:
                 prepared.append(self._preprocessed(frame))
-            except CleaveError as error:
-                prepared.append(without_frames(error))
-            except (RuntimeError, MemoryError) as error:
-                prepared.append(_failed(error))
+            except Exception as error:  # torch's are of many kinds, and a model's own code runs here
+                prepared.append(failed(error))
             alone_ms.append((time.perf_counter() - began) * 1e3)
             self.times.add_before(alone_ms[-1])
         good = [one for one in prepared if not isinstance(one, CleaveError)]
@@ -116,12 +114,15 @@ class BatchSegment:
             found = self._network(frames)
             self._note(len(frames), began)
             return [{name: one[name] for name in self.segment.outputs} for one in found]
-        except (CleaveError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # as above
             if len(frames) == 1:
-                return [without_frames(error) if isinstance(error, CleaveError) else _failed(error)]
+                return [failed(error)]
             log.warning("a batch failed, its frames run one by one", frames=len(frames), reason=str(error))
-            self.times.refuse(len(frames))
-            return [outcome for one in frames for outcome in self._separately_if_need_be([one])]
+        # Not until here: the error holds what the batch had in memory.
+        alone = [outcome for one in frames for outcome in self._separately_if_need_be([one])]
+        if not any(isinstance(outcome, CleaveError) for outcome in alone):
+            self.times.refuse(len(frames))  # it is their number that fails, and none of them
+        return alone
 
     def _preprocessed(self, frame: Tensors) -> Tensors:
         return frame if self._single is None else {**frame, **self._single.run(frame)}
@@ -208,7 +209,7 @@ class BatchSegment:
             for one in examples:
                 alone += self._network([one])
                 yield
-        except (CleaveError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # as above
             log.info("no batches of this segment", units=len(self.segment.units), reason=str(error)[:300])
             return float("inf")
         return max(
@@ -245,5 +246,9 @@ def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
     return tensor.chunk(count)
 
 
-def _failed(error: Exception) -> CleaveError:
-    return CleaveError(f"the tail failed: {error}")
+def failed(error: Exception) -> CleaveError:
+    """Return what a frame's failure is told by; ours explain themselves, others by their kind, too."""
+    if isinstance(error, CleaveError):
+        return without_frames(error)
+    said = str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+    return CleaveError(f"the tail failed: {said}")

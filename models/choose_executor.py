@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ LONGEST_PREPARE_S = 1.0
 """Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
 
 
-def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
-    """Return the executor for `model`.
+def choose_executor(
+    choice: str, model: Model, torch_executor: TorchExecutor, directory: Path, served: Sequence[Model] = ()
+) -> Executor:
+    """Return the executor for `model`; `served` are the models whose networks in `directory` are needed, too.
 
     `auto` takes onnxruntime where it is installed, computes the same, and is faster; what was measured is kept in
     `directory`. Raises `ConfigurationError` where onnxruntime is asked for and cannot be had, `ModelError` for a
@@ -46,7 +49,7 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
             )
         return torch_executor
     if choice == "onnxruntime":
-        return _onnx_executor(model, torch_executor, directory)
+        return _onnx_executor(model, torch_executor, directory, served)
     if reason := onnx_export.why_not():
         log.info("executor torch", reason=reason)
         return torch_executor
@@ -54,7 +57,7 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
     if _read(path, torch_executor) == torch_executor.name:
         return torch_executor
     try:
-        onnx_executor = _onnx_executor(model, torch_executor, directory)
+        onnx_executor = _onnx_executor(model, torch_executor, directory, served)
         if _read(path, torch_executor) == onnx_executor.name:
             return onnx_executor
         return _faster(model, torch_executor, onnx_executor, path)
@@ -76,9 +79,11 @@ def is_passing(error: BaseException | None) -> bool:
     return False
 
 
-def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path) -> OnnxExecutor:
+def _onnx_executor(
+    model: Model, torch_executor: TorchExecutor, directory: Path, served: Sequence[Model]
+) -> OnnxExecutor:
     began = time.perf_counter()
-    network = onnx_export.load_or_export(model, directory)
+    network = onnx_export.load_or_export(model, directory, served)
     log.info("ONNX network ready", seconds=round(time.perf_counter() - began, 1))
     return OnnxExecutor(model, torch_executor, network)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
@@ -56,6 +56,8 @@ class Requests:
         pool: TailPool,
         worker: str,
         turns: ProbeTurns,
+        edge: str,
+        ranks: PrepareRanks,
         tasks: asyncio.TaskGroup,
         peer_host: str | None,
         say: Say,
@@ -65,6 +67,8 @@ class Requests:
         self._pool = pool
         self._worker = worker
         self._turns = turns
+        self._edge = edge
+        self._ranks = ranks
         self._tasks = tasks
         self._peer_host = peer_host
         self._say = say
@@ -72,9 +76,7 @@ class Requests:
         self._log = log
         self.tails: OrderedDict[int, Tail] = OrderedDict()
         """What was prepared, by epoch, what was prepared or used last at the end."""
-        self.rank = PrepareRank()
-        self._preparing = asyncio.Lock()
-        """One after another: the next is ranked by what those before it took."""
+        self._preparing = ranks.turn(edge)
         self._profiling = asyncio.Lock()
         """One at a time: an edge has one size of frames, and the places in the line are for all edges."""
         self.running: set[asyncio.Task[None]] = set()
@@ -121,7 +123,7 @@ class Requests:
         try:
             stage = self._stage(prepare)
             async with self._preparing:
-                tail = await self._pool.prepare(stage, self.rank)
+                tail = await self._pool.prepare(stage, self._edge, self._ranks)
         except CANNOT as error:
             reason = _why(without_frames(error))  # they hold this session, and what it has prepared
             self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)

@@ -13,7 +13,7 @@ import structlog
 import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
-from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.profiles import Profiles
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
@@ -119,15 +119,15 @@ class TailPool:
         self._measured = Stages(model, executor, sample_frame(), most_kept=2)
         self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
-    async def prepare(self, stage: Stage, rank: PrepareRank) -> Tail:
-        """Compile and warm a stage, before frames or behind them, as its edge's `rank` says.
+    async def prepare(self, stage: Stage, edge: str, ranks: PrepareRanks) -> Tail:
+        """Compile and warm a stage, before frames or behind them, as the rank of its `edge` says.
 
         Raises `PlanError` when it cannot be one, `CleaveError` for one too many.
         """
         outputs = tuple(output.unit for output in stage.outputs)
-        patience = rank.patience(time.perf_counter())
+        patience = ranks.patience(edge, time.perf_counter())
         done = await self.compute.run(
-            rank.timed, self._stages.prepare, stage.units, outputs, patience=patience
+            ranks.timed, edge, self._stages.prepare, stage.units, outputs, patience=patience
         )
         prepared = done.result
         inputs = prepared.batches.segment.inputs

@@ -85,7 +85,7 @@ class Requests:
         """Begin with a request. An honest edge has few at a time: for more, raises `RemoteProtocolError`."""
         if len(self.running) >= limits.MAX_REQUESTS:
             raise RemoteProtocolError(f"more than {limits.MAX_REQUESTS} requests at a time")
-        running = self._tasks.create_task(self._guard(request, payload))
+        running = self._tasks.create_task(self._guard(request, [payload]))
         self.running.add(running)
         running.add_done_callback(self.running.discard)
 
@@ -100,14 +100,17 @@ class Requests:
         for running in self.running:
             running.cancel()
 
-    async def _guard(self, request: Request, payload: memoryview) -> None:
-        """Do what was asked for; what goes wrong in it ends this session, and the others go on."""
+    async def _guard(self, request: Request, payload: list[memoryview]) -> None:
+        """Do what was asked for; what goes wrong in it ends this session, and the others go on.
+
+        The payload comes in a list, for whoever needs it to take it out: nobody else keeps it then.
+        """
         try:
             await self._work(request, payload)
         except Exception as error:
             self._failed(error)
 
-    async def _work(self, request: Request, payload: memoryview) -> None:
+    async def _work(self, request: Request, payload: list[memoryview]) -> None:
         match request:
             case Prepare():
                 await self._prepare(request)
@@ -167,9 +170,10 @@ class Requests:
             outputs=tuple(Output(names[i], destination) for i, destination in asked.outputs),
         )
 
-    async def _profile(self, frame: memoryview) -> None:
+    async def _profile(self, payload: list[memoryview]) -> None:
         async with self._profiling:
-            profile = await self._pool.profile(bytes(frame))
+            # A copy waits for its turn: the payload's memory is for frames, and is bounded over all edges.
+            profile = await self._pool.profile(await asyncio.to_thread(bytes, payload.pop()))
         self._say(ProfileReply(), [profile.to_json().encode()])
 
     async def _probe(self) -> None:

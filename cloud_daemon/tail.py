@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from weakref import ref
 
 import structlog
@@ -174,6 +175,6 @@ class TailPool:
         names = self.model.graph.names
         await self.compute.run(self._stages.prepare, names, (self.model.graph.sink,))
 
-    async def profile(self, frame: bytes) -> Profile:
-        """Return the profile for frames like `frame`; see `Profiles.of`."""
-        return await self._profiles.of(frame)
+    def profile(self, frame: bytes) -> Coroutine[Any, Any, Profile]:
+        """Return the profile for frames like `frame`; see `Profiles.of`, which alone keeps the frame."""
+        return self._profiles.of(frame)

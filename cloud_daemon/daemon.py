@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -58,7 +58,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
-            pools = [await serve(model, settings, torch_executor, frames) for model in models]
+            pools = [await serve(model, models, settings, torch_executor, frames) for model in models]
             # Until here a signal ends the process at once (`leave_at_once_on_signals`): exporting and measuring take
             # up to minutes, on threads that are waited for, and systemd waits 10 s. Nothing is lost by it.
             stop = stop_event()
@@ -147,12 +147,16 @@ def load_models(settings: CloudSettings) -> list[Model]:
 
 
 async def serve(
-    model: Model, settings: CloudSettings, torch_executor: TorchExecutor, frames: FrameRunner
+    model: Model,
+    models: Sequence[Model],
+    settings: CloudSettings,
+    torch_executor: TorchExecutor,
+    frames: FrameRunner,
 ) -> TailPool:
-    """Choose the model's executor, and run one whole inference."""
+    """Choose the executor of one of the `models` that are served, and run one whole inference."""
     started = time.perf_counter()
     executor = await asyncio.to_thread(
-        choose_executor, settings.executor, model, torch_executor, settings.state_dir
+        choose_executor, settings.executor, model, torch_executor, settings.state_dir, models
     )
     if settings.precision != "float32":
         await frames.compute.run(check_precision, model, executor, settings.precision)

@@ -15,8 +15,8 @@ import torch
 from cloud_daemon.frame_scheduler import FrameScheduler, Wait
 from cloud_daemon.profiles import MeasuringLine
 from common import limits
-from common.errors import CleaveError, LinkError, without_frames
-from models.batch import BatchRun, BatchSegment
+from common.errors import CleaveError, LinkError
+from models.batch import BatchRun, BatchSegment, failed
 from models.compute import ComputeThread
 
 log = structlog.get_logger()
@@ -188,8 +188,8 @@ def _run(batch: Sequence[QueuedFrame]) -> BatchRun:
         began = time.perf_counter()
         try:
             inputs.append(frame.read())
-        except CleaveError as error:
-            inputs.append(without_frames(error))
+        except Exception as error:  # a decoder's may be of any kind, no memory among them
+            inputs.append(failed(error))
         read_ms.append((time.perf_counter() - began) * 1e3)
     run = batch[0].key.run([one for one in inputs if not isinstance(one, CleaveError)])
     found = iter(zip(run.outcomes, run.alone_ms, strict=True))

@@ -36,7 +36,7 @@ UNKNOWN_S = 0.001
 class BatchKey(Protocol):
     """What frames that may run together share: compared by identity."""
 
-    def best(self, available: int) -> int:
+    def best(self, available: int, now: float) -> int:
         """How many of `available` frames to run at once."""
         ...
 
@@ -186,7 +186,7 @@ class FrameScheduler(Generic[Scheduled]):
         if now < again_at and self._more_expected(key, fitting, now):
             return Turn(late=late, again_at=again_at)
         self._level_s = first.served_s
-        batch = self._fill(key, min(key.best(min(fitting, self._batch_max)), fitting), head)
+        batch = self._fill(key, min(key.best(min(fitting, self._batch_max), now), fitting), head)
         others_s = {}
         for waiting in reversed(batch):  # the first of an edge comes last, and stays
             name = waiting.frame.edge
@@ -283,7 +283,7 @@ class FrameScheduler(Generic[Scheduled]):
 
     def _more_expected(self, key: BatchKey, fitting: int, now: float) -> bool:
         """Whether one more frame would make a better batch, and an edge is about to send one."""
-        if fitting >= self._batch_max or key.best(self._batch_max) <= fitting:
+        if fitting >= self._batch_max or key.best(self._batch_max, now) <= fitting:
             return False
         return any(
             edge.last_key is key and not edge.waiting and now - edge.last_at < EXPECTED_S

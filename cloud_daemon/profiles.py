@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from common.profile import Profile, ProfileStore
+from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread
 from models.executor import Executor
 from models.measuring import frame_to_measure, measure_profile, saved_profile
@@ -57,24 +57,35 @@ class Profiles:
         A frame that is no whole image is replaced by a sample; so is one whose turn would be far. Measuring that has
         begun goes on when the edge goes, and is saved for its return; what has not begun is not begun for nobody.
         """
-        frame = await asyncio.to_thread(frame_to_measure, frame)
-        key = profile_key(self._model, self._executor, frame)
+        frame, key = await asyncio.to_thread(self._usable, frame)
         saved = await saved_profile(self._store, key)
         if saved is None and key.digest not in self._asked and len(self._line.waiting) >= MOST_WAITING:
             log.info("profiling with a sample frame", reason=f"{MOST_WAITING} other profiles wait already")
-            frame = sample_frame()
-            key = profile_key(self._model, self._executor, frame)
+            frame, key = await asyncio.to_thread(self._usable, sample_frame())
             saved = await saved_profile(self._store, key)
-        return saved or await self._shared(key.digest, frame)
+        if saved is not None:
+            return saved
+        asked = self._asked_for(key.digest, frame)
+        del frame  # who measures has it; who waits for that, perhaps for long, needs none
+        return await self._told(key.digest, asked)
 
-    async def _shared(self, digest: str, frame: bytes) -> Profile:
+    def _usable(self, frame: bytes) -> tuple[bytes, ProfileKey]:
+        """Return what to measure with, and its key. Not for the event loop: the whole file is looked through."""
+        frame = frame_to_measure(frame, self._model.preprocessing)
+        return frame, profile_key(self._model, self._executor, frame)
+
+    def _asked_for(self, digest: str, frame: bytes) -> Asked:
+        """Return what is asked for under this digest already, or has to be measured with `frame` now."""
         asked = self._asked.get(digest)
         if asked is None:
             asked = self._asked[digest] = Asked()
             self._line.waiting.add(asked)
             asked.task = asyncio.create_task(self._measure(asked, frame))
             asked.task.add_done_callback(lambda _: self._forget(digest, asked))
-        del frame  # the task has it
+        return asked
+
+    async def _told(self, digest: str, asked: Asked) -> Profile:
+        """Wait for a profile, as one of the edges that do."""
         assert asked.task is not None
         asked.edges += 1
         try:
@@ -90,7 +101,8 @@ class Profiles:
     async def _measure(self, asked: Asked, frame: bytes) -> Profile:
         async with self._line.turn:
             self._line.waiting.discard(asked)
-            run = ProfileRun(self._model, self._executor, frame)
+            run = await asyncio.to_thread(ProfileRun, self._model, self._executor, frame)
+            del frame  # the run has a copy
             return await measure_profile(run, self._store, self._compute)
 
     def _forget(self, digest: str, asked: Asked) -> None:

@@ -17,6 +17,7 @@ from cloud_daemon.door import Door, shake_hands
 from cloud_daemon.frame_runner import FrameRunner
 from cloud_daemon.frame_tally import FrameTally
 from cloud_daemon.greeting import loser_at_the_door
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session import Session
 from cloud_daemon.tail import TailPool
@@ -55,6 +56,7 @@ class CloudServer:
         self.tally = FrameTally()
         self.tasks = tasks
         self.turns = ProbeTurns(listen.host, iperf_port)
+        self.ranks = PrepareRanks()
         self.sessions: set[Session] = set()
         self.access = access or Access()
         self._greeting: dict[Session, str] = {}

@@ -13,16 +13,12 @@ import structlog
 from cloud_daemon.frame_runner import DeadlinePassedError, FrameRunner, NoPlaceError, Ran
 from cloud_daemon.frame_tally import EdgeTally, FrameTally, Outcome, Served
 from cloud_daemon.greeting import refusal, unwelcome
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.probe_turns import ProbeTurns
 from cloud_daemon.session_requests import Requests
 from cloud_daemon.tail import TailPool
 from common import limits
-from common.errors import (
-    CleaveError,
-    FrameError,
-    LinkError,
-    LinkLostError,
-)
+from common.errors import CleaveError, FrameError, LinkError, LinkLostError
 from common.profile import ModelFingerprint
 from common.tls.certificates import name_in
 from common.wire.connection import Received, Role
@@ -60,6 +56,7 @@ class House(Protocol):
     frames: FrameRunner
     tally: FrameTally
     turns: ProbeTurns
+    ranks: PrepareRanks
     tasks: asyncio.TaskGroup
     ledger: ReceiveLedger
 
@@ -165,6 +162,8 @@ class Session:
             pool=self._chosen,
             worker=self._house.name,
             turns=self._house.turns,
+            edge=self.edge,
+            ranks=self._house.ranks,
             tasks=self._house.tasks,
             peer_host=self.channel.peer_host,
             say=self._say,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.probe_turns import TURN_S, ProbeTurns
 from cloud_daemon.tail import Tail, TailPool
 from common import limits
@@ -56,6 +56,8 @@ class Requests:
         pool: TailPool,
         worker: str,
         turns: ProbeTurns,
+        edge: str,
+        ranks: PrepareRanks,
         tasks: asyncio.TaskGroup,
         peer_host: str | None,
         say: Say,
@@ -65,6 +67,8 @@ class Requests:
         self._pool = pool
         self._worker = worker
         self._turns = turns
+        self._edge = edge
+        self._ranks = ranks
         self._tasks = tasks
         self._peer_host = peer_host
         self._say = say
@@ -72,9 +76,7 @@ class Requests:
         self._log = log
         self.tails: OrderedDict[int, Tail] = OrderedDict()
         """What was prepared, by epoch, what was prepared or used last at the end."""
-        self.rank = PrepareRank()
-        self._preparing = asyncio.Lock()
-        """One after another: the next is ranked by what those before it took."""
+        self._preparing = ranks.turn(edge)
         self._profiling = asyncio.Lock()
         """One at a time: an edge has one size of frames, and the places in the line are for all edges."""
         self.running: set[asyncio.Task[None]] = set()
@@ -83,7 +85,7 @@ class Requests:
         """Begin with a request. An honest edge has few at a time: for more, raises `RemoteProtocolError`."""
         if len(self.running) >= limits.MAX_REQUESTS:
             raise RemoteProtocolError(f"more than {limits.MAX_REQUESTS} requests at a time")
-        running = self._tasks.create_task(self._guard(request, payload))
+        running = self._tasks.create_task(self._guard(request, [payload]))
         self.running.add(running)
         running.add_done_callback(self.running.discard)
 
@@ -98,14 +100,17 @@ class Requests:
         for running in self.running:
             running.cancel()
 
-    async def _guard(self, request: Request, payload: memoryview) -> None:
-        """Do what was asked for; what goes wrong in it ends this session, and the others go on."""
+    async def _guard(self, request: Request, payload: list[memoryview]) -> None:
+        """Do what was asked for; what goes wrong in it ends this session, and the others go on.
+
+        The payload comes in a list, for whoever needs it to take it out: nobody else keeps it then.
+        """
         try:
             await self._work(request, payload)
         except Exception as error:
             self._failed(error)
 
-    async def _work(self, request: Request, payload: memoryview) -> None:
+    async def _work(self, request: Request, payload: list[memoryview]) -> None:
         match request:
             case Prepare():
                 await self._prepare(request)
@@ -121,7 +126,7 @@ class Requests:
         try:
             stage = self._stage(prepare)
             async with self._preparing:
-                tail = await self._pool.prepare(stage, self.rank)
+                tail = await self._pool.prepare(stage, self._edge, self._ranks)
         except CANNOT as error:
             reason = _why(without_frames(error))  # they hold this session, and what it has prepared
             self._log.warning("plan refused", epoch=prepare.epoch, reason=reason)
@@ -165,9 +170,10 @@ class Requests:
             outputs=tuple(Output(names[i], destination) for i, destination in asked.outputs),
         )
 
-    async def _profile(self, frame: memoryview) -> None:
+    async def _profile(self, payload: list[memoryview]) -> None:
         async with self._profiling:
-            profile = await self._pool.profile(bytes(frame))
+            # A copy waits for its turn: the payload's memory is for frames, and is bounded over all edges.
+            profile = await self._pool.profile(await asyncio.to_thread(bytes, payload.pop()))
         self._say(ProfileReply(), [profile.to_json().encode()])
 
     async def _probe(self) -> None:

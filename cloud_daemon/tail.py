@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from weakref import ref
 
 import structlog
 import torch
 
 from cloud_daemon.frame_runner import FrameRunner, Ran
-from cloud_daemon.prepare_rank import PrepareRank
+from cloud_daemon.prepare_rank import PrepareRanks
 from cloud_daemon.profiles import Profiles
 from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
@@ -119,15 +120,15 @@ class TailPool:
         self._measured = Stages(model, executor, sample_frame(), most_kept=2)
         self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
-    async def prepare(self, stage: Stage, rank: PrepareRank) -> Tail:
-        """Compile and warm a stage, before frames or behind them, as its edge's `rank` says.
+    async def prepare(self, stage: Stage, edge: str, ranks: PrepareRanks) -> Tail:
+        """Compile and warm a stage, before frames or behind them, as the rank of its `edge` says.
 
         Raises `PlanError` when it cannot be one, `CleaveError` for one too many.
         """
         outputs = tuple(output.unit for output in stage.outputs)
-        patience = rank.patience(time.perf_counter())
+        patience = ranks.patience(edge, time.perf_counter())
         done = await self.compute.run(
-            rank.timed, self._stages.prepare, stage.units, outputs, patience=patience
+            ranks.timed, edge, self._stages.prepare, stage.units, outputs, patience=patience
         )
         prepared = done.result
         inputs = prepared.batches.segment.inputs
@@ -174,6 +175,6 @@ class TailPool:
         names = self.model.graph.names
         await self.compute.run(self._stages.prepare, names, (self.model.graph.sink,))
 
-    async def profile(self, frame: bytes) -> Profile:
-        """Return the profile for frames like `frame`; see `Profiles.of`."""
-        return await self._profiles.of(frame)
+    def profile(self, frame: bytes) -> Coroutine[Any, Any, Profile]:
+        """Return the profile for frames like `frame`; see `Profiles.of`, which alone keeps the frame."""
+        return self._profiles.of(frame)

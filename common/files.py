@@ -7,10 +7,14 @@ import errno
 import fcntl
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What may be over in a minute: a full disk, or one that is read-only for now. Nobody's mistake."""
+
+DAY_S = 86_400.0
+"""What is younger may be another process's that works in the same directory: by mistake, or for a moment."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -77,6 +81,26 @@ def make_directory(directory: Path) -> None:
     make_directory(directory.parent)
     directory.mkdir(exist_ok=True)
     sync_directory(directory.parent)
+
+
+def remove_outdated(
+    saved: Path, pattern: str, *, spared: Collection[Path] = (), newest: int = 0, least_age_s: float = DAY_S
+) -> None:
+    """Remove what lies beside `saved`, which was just written, under a name of `pattern` and is no longer needed.
+
+    All but `saved`, the `spared`, the `newest` of the others, and those that were written less than `least_age_s`
+    before `saved`, by the file system's own clock. What cannot be looked at or removed stays.
+    """
+    ages: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        now = saved.stat().st_mtime
+        for path in saved.parent.glob(pattern):
+            if path != saved and path not in spared:
+                ages.append((now - path.stat().st_mtime, path))
+    for age_s, path in sorted(ages)[newest:]:
+        if age_s >= least_age_s:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def put_aside(path: Path) -> Path:

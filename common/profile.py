@@ -10,10 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from common.errors import ConfigurationError
-from common.files import put_aside, write_atomically
+from common.files import put_aside, remove_outdated, write_atomically
 
 FORMAT = 3
 """Version of the saved form. A file with another one is measured anew."""
+
+MOST_KEPT = 32
+"""Of one model: frame sizes, devices, executors. Beyond, those that were saved first go first, when a day old …"""
+MOST_EVER = 256
+"""… or, security, at once: a peer may name ever other sizes of frames, and each is measured and saved."""
 
 MOST = 1e15
 """No time and no size is larger; numbers come from the network, too."""
@@ -153,7 +158,7 @@ class ProfileStore:
         return profile if profile.key == key else None
 
     def save(self, profile: Profile) -> Path:
-        """Write the profile so that a reader finds the old file or the whole new one.
+        """Write the profile so that a reader finds the old file or the whole new one, and remove what is too many.
 
         Raises `ConfigurationError` where the directory cannot be written.
         """
@@ -163,7 +168,11 @@ class ProfileStore:
             write_atomically(path, profile.to_json())
         except OSError as error:
             raise ConfigurationError(f"cannot save the profile to {path}: {error.strerror}") from error
+        of_model = f"profile-{profile.key.fingerprint.digest}-*.json"
+        remove_outdated(path, of_model, newest=MOST_KEPT - 1)
+        remove_outdated(path, of_model, newest=MOST_EVER - 1, least_age_s=0.0)
+        remove_outdated(path, ".profile-*.json.*")  # of a process that was killed while it wrote
         return path
 
     def _path(self, key: ProfileKey) -> Path:
-        return self.directory / f"profile-{key.digest}.json"
+        return self.directory / f"profile-{key.fingerprint.digest}-{key.digest}.json"

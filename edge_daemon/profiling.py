@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from common.errors import LinkError, LinkLostError, RemoteProtocolError
+from common.errors import CleaveError, LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
@@ -53,7 +53,7 @@ class Profiling:
         try:
             async with asyncio.timeout(FIRST_FRAME_S):
                 frame = await asyncio.shield(self._first_data)
-            frame = await asyncio.to_thread(frame_to_measure, frame)
+            frame = await asyncio.to_thread(frame_to_measure, frame, self._model.preprocessing)
         except TimeoutError:
             frame = sample_frame()
         async with asyncio.TaskGroup() as group:
@@ -61,8 +61,21 @@ class Profiling:
             group.create_task(self._cloud(frame))
 
     async def _edge(self, frame: bytes) -> None:
-        run = ProfileRun(self._model, self._executor, frame)
-        self._found(await load_or_measure(run, self._store, self._compute), None)
+        profile: Profile | None = None
+        try:
+            profile = await self._measured(frame)
+        except (CleaveError, RuntimeError, MemoryError) as error:  # of this frame, or of its size
+            if frame == sample_frame():
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("this device cannot be profiled with a real frame, a sample has to do", reason=reason)
+        self._found(profile or await self._measured(sample_frame()), None)
+
+    async def _measured(self, frame: bytes) -> Profile:
+        """Return this device's profile for frames like this one, the saved one or one that is measured now."""
+        # Off the event loop: the whole file is looked through.
+        run = await asyncio.to_thread(ProfileRun, self._model, self._executor, frame)
+        return await load_or_measure(run, self._store, self._compute)
 
     async def _cloud(self, frame: bytes) -> None:
         profile: Profile | None = None

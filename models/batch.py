@@ -70,9 +70,9 @@ class BatchSegment:
             if graph.sink in together and name in together and name not in self.segment.outputs
         ]
 
-    def best(self, available: int) -> int:
-        """How many of `available` frames to run at once."""
-        return self.times.best(available)
+    def best(self, available: int, now: float) -> int:
+        """How many of `available` frames to run at once; `now` is on `time.perf_counter`'s clock."""
+        return self.times.best(available, now)
 
     def warm(self, inputs: Tensors) -> None:
         """Run one frame, so that the first real one finds memory and kernels ready."""
@@ -87,10 +87,8 @@ class BatchSegment:
             began = time.perf_counter()
             try:
                 prepared.append(self._preprocessed(frame))
-            except CleaveError as error:
-                prepared.append(without_frames(error))
-            except (RuntimeError, MemoryError) as error:
-                prepared.append(_failed(error))
+            except Exception as error:  # torch's are of many kinds, and a model's own code runs here
+                prepared.append(failed(error))
             alone_ms.append((time.perf_counter() - began) * 1e3)
             self.times.add_before(alone_ms[-1])
         good = [one for one in prepared if not isinstance(one, CleaveError)]
@@ -114,14 +112,17 @@ class BatchSegment:
         try:
             began = time.perf_counter()
             found = self._network(frames)
-            self.times.add(len(frames), (time.perf_counter() - began) * 1e3)
+            self._note(len(frames), began)
             return [{name: one[name] for name in self.segment.outputs} for one in found]
-        except (CleaveError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # as above
             if len(frames) == 1:
-                return [without_frames(error) if isinstance(error, CleaveError) else _failed(error)]
+                return [failed(error)]
             log.warning("a batch failed, its frames run one by one", frames=len(frames), reason=str(error))
-            self.times.refuse(len(frames))
-            return [outcome for one in frames for outcome in self._separately_if_need_be([one])]
+        # Not until here: the error holds what the batch had in memory.
+        alone = [outcome for one in frames for outcome in self._separately_if_need_be([one])]
+        if not any(isinstance(outcome, CleaveError) for outcome in alone):
+            self.times.refuse(len(frames))  # it is their number that fails, and none of them
+        return alone
 
     def _preprocessed(self, frame: Tensors) -> Tensors:
         return frame if self._single is None else {**frame, **self._single.run(frame)}
@@ -178,14 +179,18 @@ class BatchSegment:
             "batches measured",
             units=len(self.segment.units),
             ms={str(size): round(ms, 1) for size, ms in measured.items()},
-            best=self.best(self._sizes[-1]),
+            best=self.best(self._sizes[-1], time.perf_counter()),
         )
 
     def _measure(self, size: int) -> None:
         examples = self._examples(size)
         began = time.perf_counter()
         self._network(examples)
-        self.times.add(size, (time.perf_counter() - began) * 1e3)
+        self._note(size, began)
+
+    def _note(self, size: int, began: float) -> None:
+        ended = time.perf_counter()
+        self.times.add(size, (ended - began) * 1e3, ended)
 
     def _too_long(self, size: int) -> bool:
         """Whether so many frames would, by what half of them took, take longer than a batch may."""
@@ -204,7 +209,7 @@ class BatchSegment:
             for one in examples:
                 alone += self._network([one])
                 yield
-        except (CleaveError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # as above
             log.info("no batches of this segment", units=len(self.segment.units), reason=str(error)[:300])
             return float("inf")
         return max(
@@ -241,5 +246,9 @@ def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
     return tensor.chunk(count)
 
 
-def _failed(error: Exception) -> CleaveError:
-    return CleaveError(f"the tail failed: {error}")
+def failed(error: Exception) -> CleaveError:
+    """Return what a frame's failure is told by; ours explain themselves, others by their kind, too."""
+    if isinstance(error, CleaveError):
+        return without_frames(error)
+    said = str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+    return CleaveError(f"the tail failed: {said}")

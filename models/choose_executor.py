@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from common.files import put_aside, write_atomically
 from models import onnx_export
 from models.agreement import AGREEMENT, difference
 from models.executor import CompiledSegment, Executor, TorchExecutor
+from models.memory_errors import is_out_of_memory
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
 from models.sample_frame import sample_image
@@ -28,12 +29,12 @@ RUNS = 7
 """Runs of the whole network on each executor, in turn; the first of each warms up."""
 LONGEST_PREPARE_S = 1.0
 """Frames wait while a cut is prepared; with half a gigabyte of weights (VGG) onnxruntime takes five seconds."""
-NO_MEMORY = ("can't allocate memory", "failed to allocate memory", "bad_alloc", "bad allocation")
-"""How torch and onnxruntime say in a `RuntimeError` that there is no memory."""
 
 
-def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, directory: Path) -> Executor:
-    """Return the executor for `model`.
+def choose_executor(
+    choice: str, model: Model, torch_executor: TorchExecutor, directory: Path, served: Sequence[Model] = ()
+) -> Executor:
+    """Return the executor for `model`; `served` are the models whose networks in `directory` are needed, too.
 
     `auto` takes onnxruntime where it is installed, computes the same, and is faster; what was measured is kept in
     `directory`. Raises `ConfigurationError` where onnxruntime is asked for and cannot be had, `ModelError` for a
@@ -48,7 +49,7 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
             )
         return torch_executor
     if choice == "onnxruntime":
-        return _onnx_executor(model, torch_executor, directory)
+        return _onnx_executor(model, torch_executor, directory, served)
     if reason := onnx_export.why_not():
         log.info("executor torch", reason=reason)
         return torch_executor
@@ -56,7 +57,7 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
     if _read(path, torch_executor) == torch_executor.name:
         return torch_executor
     try:
-        onnx_executor = _onnx_executor(model, torch_executor, directory)
+        onnx_executor = _onnx_executor(model, torch_executor, directory, served)
         if _read(path, torch_executor) == onnx_executor.name:
             return onnx_executor
         return _faster(model, torch_executor, onnx_executor, path)
@@ -72,16 +73,17 @@ def choose_executor(choice: str, model: Model, torch_executor: TorchExecutor, di
 def is_passing(error: BaseException | None) -> bool:
     """Say whether an error, or its cause, is of the machine at this moment (memory, disk) and not of the model."""
     while error is not None:
-        said = str(error).lower()
-        if isinstance(error, MemoryError | OSError) or any(words in said for words in NO_MEMORY):
+        if isinstance(error, OSError) or is_out_of_memory(error):
             return True
         error = error.__cause__
     return False
 
 
-def _onnx_executor(model: Model, torch_executor: TorchExecutor, directory: Path) -> OnnxExecutor:
+def _onnx_executor(
+    model: Model, torch_executor: TorchExecutor, directory: Path, served: Sequence[Model]
+) -> OnnxExecutor:
     began = time.perf_counter()
-    network = onnx_export.load_or_export(model, directory)
+    network = onnx_export.load_or_export(model, directory, served)
     log.info("ONNX network ready", seconds=round(time.perf_counter() - began, 1))
     return OnnxExecutor(model, torch_executor, network)
 
@@ -127,8 +129,7 @@ def _keep(path: Path, executor: TorchExecutor, found: dict[str, Any]) -> None:
 
 
 def _valid_for(executor: TorchExecutor) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "onnx")}
-    return {"device": executor.device_description, "versions": versions}
+    return {"device": executor.device_description, "versions": onnx_export.versions()}
 
 
 def _read(path: Path, executor: TorchExecutor) -> str | None:

@@ -22,6 +22,7 @@ from common.wire import codecs
 from common.wire.codecs import Loss
 from common.wire.tensors import ROW_MAJOR, TensorEntry, entry_of
 from models.jpeg import jpeg_scans
+from models.memory_errors import is_out_of_memory
 from models.tensor_memory import dense, in_memory_order, spec_of, tensor_of
 
 _LEVEL = 1
@@ -95,7 +96,8 @@ def _encoded(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> tuple[
 def decode(entry: TensorEntry, data: memoryview) -> torch.Tensor:
     """Decode what `encode` made; by `raw` sharing the memory of `data`.
 
-    Raises `RemoteProtocolError` for bytes that do not make the tensor that `entry` announces.
+    Raises `RemoteProtocolError` for bytes that do not make the tensor that `entry` announces; that there is no memory
+    for it is not the peer's fault, and raised as it comes.
     """
     tensor = tensor_of(data, entry.spec, entry.order) if entry.codec == codecs.RAW else _decoded(entry, data)
     if entry.dtype == "bool" and bool((tensor.view(torch.uint8) > 1).any()):
@@ -111,6 +113,8 @@ def _decoded(entry: TensorEntry, data: memoryview) -> torch.Tensor:
     except RemoteProtocolError:
         raise
     except Exception as error:  # damaged bytes may make a decoder raise anything
+        if is_out_of_memory(error):
+            raise
         raise RemoteProtocolError(
             f"tensor of unit {entry.unit}: {entry.nbytes} bytes are no {entry.codec} ({error})"[:300]
         ) from error

@@ -130,7 +130,14 @@ class CudaSegment:
         self.host, self.device = host, device
         self._split = split
         self._executor = executor
-        self.graphs = SegmentGraphs(self._forward, executor.cuda, executor.room, executor.tolerance)
+
+        def forward(crossing: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            return tuple(map(executor.widened, device.forward(*map(executor.laid, crossing))))
+
+        # Queues the device's part. It does not know this segment, or both would keep the graphs' memory until the
+        # collector comes.
+        self._forward = forward
+        self.graphs = SegmentGraphs(forward, executor.cuda, executor.room, executor.tolerance)
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
@@ -172,11 +179,6 @@ class CudaSegment:
         values = self.host.forward(*arguments_of(self.segment, inputs))
         crossing = [self._executor.moved(value) for value in values[: self._split.crossing]]
         return crossing, dict(zip(self._split.host_outputs, values[self._split.crossing :], strict=True))
-
-    def _forward(self, crossing: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Queue the device's part."""
-        outputs = self.device.forward(*map(self._executor.laid, crossing))
-        return tuple(map(self._executor.widened, outputs))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

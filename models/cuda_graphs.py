@@ -89,8 +89,11 @@ class GraphedForward:
 
     def __init__(self, forward: Forward, inputs: Sequence[torch.Tensor], cuda: Cuda) -> None:
         """Capture. Raises `RuntimeError` for what cannot be captured."""
-        self._inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
-        self._graph = cuda.capture(lambda: forward(self._inputs))
+        static = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
+        self._inputs = static
+        self._graph = cuda.capture(
+            lambda: forward(static)
+        )  # not by way of `self`: whatever keeps the work, no circle
         self.nbytes = self._graph.nbytes + sum(tensor.nbytes for tensor in self._inputs)
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

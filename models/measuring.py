@@ -12,7 +12,7 @@ from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread, Patience
 from models.model import Model
-from models.preprocess import as_frame, decode, resize
+from models.preprocess import Preprocessing, as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
 from models.stages import Stages
 
@@ -26,15 +26,15 @@ PROGRESS_EVERY = 0.2
 """Share of a profile between two lines of progress in the log."""
 
 
-def frame_to_measure(frame: bytes) -> bytes:
-    """Return `frame` if it is an image to its end, of a usable shape, else a sample.
+def frame_to_measure(frame: bytes, steps: Preprocessing) -> bytes:
+    """Return `frame` if it is an image to its end, of a shape that the model's `steps` take, else a sample.
 
     A profile is needed whatever came first.
     """
     try:
-        resize(decode(as_frame(frame)), 256, 224, "bilinear")
-    except FrameError as error:
-        log.info("profiling with a sample frame", reason=str(error))
+        resize(decode(as_frame(frame)), steps.resize_size, steps.crop_size, steps.interpolation)
+    except (FrameError, MemoryError) as error:
+        log.info("profiling with a sample frame", reason=str(error) or "there is no memory for it")
         return sample_frame()
     return frame
 

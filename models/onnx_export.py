@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from common.errors import ConfigurationError, ModelError
-from common.files import write_atomically
+from common.files import remove_outdated, write_atomically
 from models.model import Model
 
 FORMAT = "values are called unit:NAME, batches of any size"
 HOW_TO_INSTALL = "`make setup` or `make install-…` bring it, or pip install onnxruntime onnx onnxscript"
+
+
+OTHERS_KEPT = 2
+"""Networks of models that are not served, each as large as its weights: one goes back to the weights before, and
+commands look at other models in a daemon's directory."""
 
 
 def why_not() -> str | None:
@@ -35,6 +39,19 @@ def why_not() -> str | None:
     except ImportError as error:
         return f"{error.name or error} is not installed ({HOW_TO_INSTALL})"
     return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what exports and runs networks, where `why_not` has found nothing missing.
+
+    As the modules tell them: which package brought one (onnxruntime-gpu, onnxruntime-openvino) is nobody's concern.
+    """
+    import onnx
+    import onnxscript
+
+    from models.onnxruntime_silent import onnxruntime
+
+    return {module.__name__: str(module.__version__) for module in (torch, onnx, onnxscript, onnxruntime)}
 
 
 BATCH = "batch"
@@ -108,9 +125,10 @@ def _has_any_batch(value: Any) -> bool:
     return bool(dimensions) and dimensions[0].dim_param == BATCH
 
 
-def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
+def load_or_export(model: Model, directory: Path, served: Iterable[Model] = ()) -> OnnxNetwork:
     """Return the model's ONNX network: the saved one, or exported now and saved in `directory`.
 
+    Networks there of other models and versions go when one is saved, but for those of `served` and the newest.
     Raises `ModelError` for a network that cannot be exported, and `ConfigurationError` where ONNX is missing.
     """
     if reason := why_not():
@@ -118,7 +136,7 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
     import onnx
     from google.protobuf.message import DecodeError
 
-    path = directory / f"network-{model.fingerprint.digest}-{_exporter_digest()}.onnx"
+    path = _path(directory, model)
     with contextlib.suppress(OSError, DecodeError, ModelError):
         kept = OnnxNetwork(onnx.load_model_from_string(path.read_bytes()))
         if kept.names == {value_name(unit) for unit in model.network_units}:
@@ -127,7 +145,14 @@ def load_or_export(model: Model, directory: Path) -> OnnxNetwork:
     with contextlib.suppress(OSError):  # it is good for this run
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(path, document)
+        spared = [_path(directory, other) for other in served]
+        remove_outdated(path, "network-*.onnx", spared=spared, newest=OTHERS_KEPT)
+        remove_outdated(path, ".network-*.onnx.*")  # of a process that was killed while it wrote
     return OnnxNetwork(onnx.load_model_from_string(document))
+
+
+def _path(directory: Path, model: Model) -> Path:
+    return directory / f"network-{model.fingerprint.digest}-{_exporter_digest()}.onnx"
 
 
 def export(model: Model) -> bytes:
@@ -173,12 +198,9 @@ def _export(model: Model, *, any_batch: bool) -> bytes:
 
 def _exporter_digest() -> str:
     """A short name of the versions that an export depends on, its naming of values among them."""
-    versions = [
-        FORMAT,
-        torch.__version__,
-        *(importlib.metadata.version(name) for name in ("onnx", "onnxscript")),
-    ]
-    return hashlib.sha256(" ".join(versions).encode()).hexdigest()[:8]
+    found = versions()
+    parts = [FORMAT, *(found[name] for name in ("torch", "onnx", "onnxscript"))]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

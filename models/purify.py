@@ -157,7 +157,8 @@ def _free_target(traced: fx.GraphModule, target: str) -> str:
 
 def _is_activation_function(node: fx.Node) -> bool:
     name = getattr(node.target, "__name__", "")
-    return (name.endswith("_") and not name.endswith("__")) or "inplace" in node.kwargs or name in ACTIVATIONS
+    writes = name.endswith("_") and not name.endswith("__")
+    return writes or "inplace" in node.kwargs or is_functional_activation(node)
 
 
 ACTIVATIONS: Mapping[str, int] = {
@@ -174,6 +175,12 @@ ACTIVATIONS: Mapping[str, int] = {
     "hardtanh": 3,
 }
 """torch.nn.functional's activations with an `inplace` argument, and that argument's position."""
+
+
+def is_functional_activation(node: fx.Node) -> bool:
+    """Say whether a node calls one of `ACTIVATIONS`; `torch.relu`, or a user's own, has the name and no `inplace`."""
+    name = getattr(node.target, "__name__", "")
+    return node.op == "call_function" and name in ACTIVATIONS and node.target is getattr(functional, name)
 
 
 def _clear_inplace_argument(node: fx.Node) -> bool:

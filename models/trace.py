@@ -8,8 +8,6 @@ every other piece.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +17,8 @@ from torch import fx, nn
 
 from common.errors import ModelError
 from models import preprocess
+from models.architecture import digest_architecture
+from models.memory_errors import is_out_of_memory
 from models.preprocess import Preprocessing
 from models.purify import purify
 from models.sample_frame import sample_image
@@ -59,7 +59,7 @@ def trace_model(network: nn.Module, preprocessing: Preprocessing, *, join: bool 
         ) from error
     size = preprocessing.crop_size
     sightings = observe(traced, (3, size, size))
-    architecture = _architecture(traced, preprocessing)
+    architecture = digest_architecture(traced, preprocessing, saved=network.state_dict().keys())
     purify(traced, sightings)
     attributes: dict[str, Any] = {}
     graph = fx.Graph()
@@ -139,7 +139,8 @@ def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
     names = [unit.name for unit in model.units]
     module = build_module(model, model.units[4:-1], names[3:4], names[-2:-1])
     image = sample_image(size)
-    expected, found = network(image), module(image)[0]
+    expected = _tried(type(network).__name__, network, image)
+    (found,) = _tried(f"{type(network).__name__}, as it was traced,", module, image)
     largest = expected.abs().max().clamp_min(1e-12)
     difference = ((expected - found).abs().max() / largest).item()
     if not difference <= TOLERANCE:
@@ -149,16 +150,14 @@ def _verify(network: nn.Module, model: TracedModel, size: int) -> None:
         )
 
 
-def _architecture(traced: fx.GraphModule, preprocessing: Preprocessing) -> str:
-    """Hash operators, their arguments and links, and the pre-processing; nothing that a platform decides."""
-    position = {node: i for i, node in enumerate(traced.graph.nodes)}
-    document: list[Any] = [repr(preprocessing)]
-    for node in traced.graph.nodes:
-        if node.op == "call_module":
-            module = traced.get_submodule(node.target)
-            what = f"{node.target}: {type(module).__name__}({module.extra_repr()})"
-        else:
-            what = str(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
-        arguments = fx.map_arg((node.args, node.kwargs), lambda source: f"%{position[source]}")
-        document.append([node.op, what, repr(arguments)])
-    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
+def _tried(name: str, module: nn.Module, image: torch.Tensor) -> Any:
+    """Run `module`. Until now only shapes went through it: what depends on values may fail here."""
+    try:
+        return module(image)
+    except Exception as error:  # the network's own code runs here, and may raise anything
+        if is_out_of_memory(error):
+            raise  # the machine's, and perhaps not at the next start
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{name} fails on an input of shape {list(image.shape)}: {type(error).__name__}: {reason}"
+        ) from error

@@ -19,7 +19,7 @@ from typing import Any
 from torch import fx, nn
 
 from common.graph import DTYPE_BYTES, TensorSpec
-from models.purify import ACTIVATIONS
+from models.purify import ACTIVATIONS, is_functional_activation
 from models.shapes import TensorSeen
 from models.specialise import Vertex, operator_name
 
@@ -158,7 +158,7 @@ def allow_inplace(units: Sequence[TracedUnit], attributes: Mapping[str, Any]) ->
             if node.op == "call_module" and isinstance(attributes[str(node.target)], _IN_PLACE_MODULES):
                 attributes[str(node.target)].inplace = True
                 allowed += 1
-            elif node.op == "call_function" and operator_name(node) in ACTIVATIONS:
+            elif is_functional_activation(node):
                 node.kwargs = {**node.kwargs, "inplace": True}
                 allowed += 1
     return allowed

@@ -27,7 +27,9 @@ F16, F16_ZSTD = "f16", "f16-zstd"
 INT8, INT8_ZSTD = "int8", "int8-zstd"
 WEBP_LOSSLESS = "webp-lossless"
 
-_AT_QUALITY = re.compile(r"(jpeg|webp)([1-9]\d?|100)")
+_AT_QUALITY = re.compile(
+    r"(jpeg|webp)([1-9][0-9]?|100)"
+)  # \d would be any script's digits: names without end
 INT8_SLICE_BYTES = 8
 """Scale and zero point of one channel, two float32."""
 MOST_WEBP_PIXELS = 16_383

@@ -20,7 +20,7 @@ class Key:
 
     most: int = 1
 
-    def best(self, available: int) -> int:
+    def best(self, available: int, now: float) -> int:
         return max(1, min(self.most, available))
 
 
@@ -223,6 +223,21 @@ def test_a_batch_is_as_large_as_is_good_and_as_allowed() -> None:
         for edge in "abcde":
             rack.offer(Frame(edge, key))
         assert len(rack.turn(again=False)) == expected
+
+
+def test_what_is_best_is_asked_for_at_the_time_it_is() -> None:
+    """By the clock that the queue is told: how old a measurement is, is a matter of that."""
+    asked: list[float] = []
+
+    class Asked(Key):
+        def best(self, available: int, now: float) -> int:
+            asked.append(now)
+            return 1
+
+    queue = scheduler()
+    queue.offer(Frame("a", Asked()), 5.0)
+    queue.next(7.0)
+    assert asked == [7.0]
 
 
 def test_a_batch_is_waited_for_only_while_somebody_else_may_send() -> None:

@@ -40,7 +40,7 @@ def together(rack: Cloud, monkeypatch: pytest.MonkeyPatch, most: int = 4) -> Non
     """Have frames run together whenever several are there, whatever this machine measures just now."""
     for session in rack.server.sessions:
         for tail in session._asked_for.tails.values():
-            monkeypatch.setattr(tail.compiled, "best", lambda available: min(available, most))
+            monkeypatch.setattr(tail.compiled, "best", lambda available, now: min(available, most))
 
 
 async def prepared(rack: Cloud, count: int, cut: Cut) -> list[Edge]:
@@ -209,7 +209,7 @@ def test_a_batch_is_waited_for_while_another_edge_sends(monkeypatch: pytest.Monk
         frames = FrameRunner(ComputeThread("tail"), batch_max=2, batch_wait_s=20.0)
         try:
             key = BatchSegment(MODEL, TorchExecutor(), segment, 2)
-            monkeypatch.setattr(key, "best", lambda available: min(available, 2))
+            monkeypatch.setattr(key, "best", lambda available, now: min(available, 2))
             tensors = crossing(SPLIT, jpeg())
             first = await frames.offer("a", key, lambda: tensors, float("inf"))
             assert first.batch == 1, "nobody else has sent anything: no wait"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cloud_daemon.prepare_rank import SHARE_S, WITHIN_S, PrepareRank
+from cloud_daemon import prepare_rank as module
+from cloud_daemon.prepare_rank import SHARE_S, WITHIN_S, PrepareRank, PrepareRanks
 from common.plan import Cut
 from common.wire.messages import Answer, Ping, Pong, Prepared
 from models.batch import BatchSegment
@@ -39,10 +40,26 @@ def test_what_fails_took_its_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
         clock[0] += SHARE_S
         raise MemoryError
 
-    rank = PrepareRank()
+    ranks = PrepareRanks()
     with pytest.raises(MemoryError):
-        rank.timed(fail)
-    assert rank.patience(clock[0]) is Patience.MEASURE
+        ranks.timed("porch", fail)
+    assert ranks.patience("porch", clock[0]) is Patience.MEASURE
+    assert ranks.patience("garden", clock[0]) is Patience.PREPARE
+
+
+def test_edges_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When what they prepared counts no more; and of ever more names, the one that prepared longest ago."""
+    ranks = PrepareRanks()
+    ranks.note("a", 100.0, SHARE_S)
+    ranks.note("b", 101.0, SHARE_S)
+    ranks.note("a", 102.0, SHARE_S)
+    ranks.note("c", 101.0 + WITHIN_S, SHARE_S)
+    assert len(ranks) == 2, "a, which prepared again, and c"
+    monkeypatch.setattr(module, "MOST_EDGES", 2)
+    ranks.note("d", 101.0 + WITHIN_S, SHARE_S)
+    assert len(ranks) == 2
+    told = {edge: ranks.patience(edge, 101.0 + WITHIN_S) for edge in "abcd"}
+    assert [edge for edge, patience in told.items() if patience is Patience.MEASURE] == ["c", "d"]
 
 
 @pytest.mark.parametrize("took_s", [0.0, SHARE_S])
@@ -56,8 +73,8 @@ def test_an_edge_that_prepares_much_lets_frames_go_first(
         async with cloud(tmp_path) as rack:
             good, other = await rack.greeted(edge="good"), await rack.greeted(edge="other")
             await good.prepares(SPLIT)
-            (session,) = (one for one in rack.server.sessions if one.edge == "other")
-            session._asked_for.rank.note(math.inf, took_s)  # lately, however long this test takes
+            rack.server.ranks._ranks["other"] = PrepareRank()
+            rack.server.ranks._ranks["other"].note(math.inf, took_s)  # lately, however long this test takes
             for kind, name in ((BatchSegment, "run"), (BatchSegment, "warm")):
                 method = getattr(kind, name)
 
@@ -79,21 +96,52 @@ def test_an_edge_that_prepares_much_lets_frames_go_first(
     run(main())
 
 
-def test_an_edge_has_its_stages_prepared_one_after_another(tmp_path: Path) -> None:
-    """So that each is ranked by what those before it took; other edges' are not held up by that."""
+def test_an_edge_that_connects_anew_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it prepared counts on its next connection, as on its others; another edge is not concerned."""
+    asked: list[tuple[str, Patience]] = []
+    patience = PrepareRanks.patience
+
+    def noted(self: PrepareRanks, edge: str, now: float) -> Patience:
+        asked.append((edge, patience(self, edge, now)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(PrepareRanks, "patience", noted)
+    monkeypatch.setattr(module, "SHARE_S", 0.0)  # whatever it prepares is more
+    monkeypatch.setattr(module, "WITHIN_S", 1e6)
 
     async def main() -> None:
         async with cloud(tmp_path) as rack:
-            edge, other = await rack.greeted(edge="a"), await rack.greeted(edge="b")
+            first = await rack.greeted(edge="porch")
+            await first.prepares(SPLIT)
+            first.channel.abort()
+            await until(lambda: not rack.server.sessions)
+            for edge in ("porch", "porch", "garden"):
+                await (await rack.greeted(edge=edge)).prepares(SPLIT)
+            go, wait = Patience.PREPARE, Patience.MEASURE
+            assert asked == [("porch", go), ("porch", wait), ("porch", wait), ("garden", go)]
+
+    run(main())
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_an_edge_has_its_stages_prepared_one_after_another(tmp_path: Path, connections: int) -> None:
+    """So that each is ranked by what those before it took, on whatever connection; other edges' are not held up."""
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edges = [await rack.greeted(edge="a") for _ in range(connections)]
+            other = await rack.greeted(edge="b")
             async with Blocked(rack):
                 for epoch in (1, 2, 3):
-                    edge.say(prepare(SPLIT, epoch))
-                edge.say(Ping(number=1))
-                await edge.hears(Pong)
+                    edges[epoch % connections].say(prepare(SPLIT, epoch))
+                for edge in edges:
+                    edge.say(Ping(number=1))
+                    await edge.hears(Pong)
                 other.say(prepare(SPLIT, 1))
                 await until(lambda: rack.pool.compute.waiting >= 2)
                 assert rack.pool.compute.waiting == 2
-            assert [(await edge.hears(Prepared)).epoch for _ in range(3)] == [1, 2, 3]
+            for epoch in (1, 2, 3):
+                assert (await edges[epoch % connections].hears(Prepared)).epoch == epoch
             assert (await other.hears(Prepared)).ready
 
     run(main())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from PIL import Image
 
 from cloud_daemon import profiles as module
 from common.profile import Profile
 from common.wire.messages import ProfileReply, ProfileRequest
+from models import preprocess
 from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import Blocked, Edge, cloud
 from tests.event_loop import run, until
@@ -28,6 +33,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ProfileRun, "step", noted)
     return taken
+
+
+class Photograph(bytes):
+    """A frame that notes when nobody refers to it any more."""
+
+    gone: ClassVar[list[bytes]] = []
+
+    def __del__(self) -> None:
+        self.gone.append(self[:0])
 
 
 async def told(edge: Edge) -> str:
@@ -73,6 +87,55 @@ def test_beyond_those_that_may_wait_a_samples_profile_is_told(
             assert len(steps) == 3
 
     run(main())
+
+
+def test_who_waits_for_a_profile_holds_no_frame(tmp_path: Path, no_collector: None) -> None:
+    """Neither as it came, which counts as memory for tensors, nor a copy; only what is in the line has one each."""
+    Photograph.gone.clear()
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            ledger, waiting = rack.server.ledger, rack.server.frames.measuring.waiting
+            edges = [await rack.greeted(edge=edge) for edge in "ab"]
+            async with Blocked(rack):
+                edges[0].say(ProfileRequest(), jpeg(0, (40, 30)))
+                await until(lambda: rack.pool.compute.waiting == 1)
+                edges[1].say(ProfileRequest(), jpeg(0, (41, 30)))
+                await until(lambda: len(waiting) == 1)
+                await until(lambda: ledger.held_bytes == 0)
+                asked = asyncio.create_task(rack.pool.profile(Photograph(jpeg(0, (41, 30)))))
+                await until(lambda: sum(one.edges for one in waiting) == 2)
+                await until(lambda: len(Photograph.gone) == 1)
+                assert not asked.done(), "it is let go of before the profile is there, not by that"
+                assert waiting
+            assert [await told(edge) for edge in edges] == ["40x30", "41x30"]
+            assert (await asked).key.frame == "41x30"
+
+    run(main())
+
+
+def test_a_frame_is_never_looked_through_on_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 48 MiB takes longer than edges may go without an answer to their pings."""
+    threads: list[threading.Thread] = []
+    opened = preprocess.open_image
+
+    def noted(data: bytes) -> Image.Image:
+        threads.append(threading.current_thread())
+        return opened(data)
+
+    monkeypatch.setattr(preprocess, "open_image", noted)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            edge.say(ProfileRequest(), jpeg())
+            assert await told(edge) == "40x30"
+
+    run(main())
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_what_nobody_waits_for_any_more_is_not_measured(tmp_path: Path, steps: list[str]) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from common.files import (
+    DAY_S,
     lock_exclusively,
     make_directory,
     put_aside,
+    remove_outdated,
     sync_directory,
     write_all,
     write_atomically,
@@ -140,3 +142,43 @@ def test_a_file_system_without_locks_is_said_and_no_error(
                 lock_exclusively(file.fileno())
         else:
             assert not lock_exclusively(file.fileno())
+
+
+def aged(path: Path, age_s: float) -> Path:
+    """Make a file that was written so long ago."""
+    path.touch()
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age_s))
+    return path
+
+
+def test_what_is_outdated_is_removed(tmp_path: Path) -> None:
+    """All of that name that is a day old; not what is spared or young, nor what has another name."""
+    old, spared = aged(tmp_path / "a-1", 2 * DAY_S), aged(tmp_path / "a-2", 2 * DAY_S)
+    young, other = aged(tmp_path / "a-3", 0.9 * DAY_S), aged(tmp_path / "b-1", 2 * DAY_S)
+    saved = aged(tmp_path / "a-4", 0.0)
+    remove_outdated(saved, "a-*", spared=[spared])
+    assert not old.exists()
+    assert {*tmp_path.iterdir()} == {spared, young, other, saved}
+
+
+def test_the_newest_are_kept_however_old(tmp_path: Path) -> None:
+    """So many beside the new file; and where age is no matter, the others go at once."""
+    files = [aged(tmp_path / f"a-{days}", days * DAY_S) for days in range(5)]
+    remove_outdated(files[0], "a-*", newest=2)
+    assert {*tmp_path.iterdir()} == {*files[:3]}
+    remove_outdated(files[0], "a-*", newest=1, least_age_s=0.0)
+    assert {*tmp_path.iterdir()} == {*files[:2]}
+
+
+def test_what_cannot_be_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever saved something has saved it, whatever comes of tidying up."""
+    old, saved = aged(tmp_path / "a-1", 2 * DAY_S), aged(tmp_path / "a-2", 0.0)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    remove_outdated(saved, "a-*")
+    assert old.exists()
+    remove_outdated(tmp_path / "gone", "a-*")
+    assert old.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import profile as profile_module
 from common.errors import ConfigurationError
-from common.profile import Coding, ModelFingerprint, Profile, ProfileKey, ProfileStore
+from common.files import DAY_S
+from common.profile import MOST_KEPT, Coding, ModelFingerprint, Profile, ProfileKey, ProfileStore
 
 FINGERPRINT = ModelFingerprint("a" * 64, "b" * 64, "c" * 64)
 KEY = ProfileKey(FINGERPRINT, "a CPU", "torch", 2, 1.0, "1280x720")
@@ -60,6 +63,36 @@ def test_a_file_of_another_key_is_not_taken(tmp_path: Path) -> None:
     other = replace(KEY, device="another CPU")
     store.save(replace(PROFILE, key=other)).rename(store.save(PROFILE))
     assert store.load(KEY) is None
+
+
+def saved_ago(store: ProfileStore, key: ProfileKey, days: float) -> Path:
+    """Save a profile, and have it look as if that had been so long ago."""
+    path = store.save(replace(PROFILE, key=key))
+    os.utime(path, (0, path.stat().st_mtime - days * DAY_S))
+    return path
+
+
+def test_the_newest_profiles_of_a_model_are_kept(tmp_path: Path) -> None:
+    """Of sizes that nobody has named for days only so many; another model's are not touched, nor younger ones."""
+    store = ProfileStore(tmp_path)
+    other = saved_ago(store, replace(KEY, fingerprint=replace(FINGERPRINT, weights="d" * 64)), 90)
+    old = [saved_ago(store, replace(KEY, frame=f"{days}x1"), days) for days in range(MOST_KEPT + 8, 1, -1)]
+    young = [saved_ago(store, replace(KEY, frame=f"{size}x2"), 0.5) for size in range(3)]
+    scrap = tmp_path / f".{old[0].name}.x1y2z3"
+    scrap.touch()
+    os.utime(scrap, (0, scrap.stat().st_mtime - 2 * DAY_S))
+    newest = store.save(PROFILE)
+    assert {*tmp_path.iterdir()} == {other, newest, *young, *old[-(MOST_KEPT - 4) :]}
+    assert store.load(KEY) == PROFILE
+
+
+def test_profiles_are_bounded_however_fast_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that names another size with each breath does not fill the disk in a day."""
+    monkeypatch.setattr(profile_module, "MOST_EVER", 4)
+    monkeypatch.setattr(profile_module, "MOST_KEPT", 2)
+    store = ProfileStore(tmp_path)
+    paths = [saved_ago(store, replace(KEY, frame=f"{size}x1"), (9 - size) / 100) for size in range(9)]
+    assert {*tmp_path.iterdir()} == {*paths[-4:]}
 
 
 def damaged() -> list[bytes]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from PIL import Image
 
-from common.profile import Profile, ProfileKey
+from common.errors import FrameError
+from common.profile import Profile, ProfileKey, ProfileStore
 from edge_daemon import profiling
+from edge_daemon.uplink import Uplink
+from models import preprocess
+from models.compute import ComputeThread
+from models.executor import TorchExecutor
+from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import cloud
 from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
-from tests.tiny_model import tiny_model
+from tests.tiny_model import jpeg, tiny_model
 
 GRAPH = tiny_model().graph
 KEY = ProfileKey(tiny_model().fingerprint, "a device", "torch", 1, 1.0, "40x30")
@@ -51,3 +61,80 @@ def test_a_profile_that_is_not_this_models_is_not_planned_with(
             assert capsys.readouterr().out.count("the cloud's profile is of no use") == 1
 
     run(main())
+
+
+class SilentCloud:
+    """An uplink whose cloud never tells its profile."""
+
+    async def profile(self, frame: bytes) -> Profile:
+        never: asyncio.Future[Profile] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+def edge_profile(directory: Path, frame: bytes) -> Profile:
+    """The profile that an edge takes of itself, with `frame` as its first."""
+    found: list[Profile | None] = []
+
+    async def main() -> None:
+        compute = ComputeThread("test")
+        first_data = asyncio.get_running_loop().create_future()
+        first_data.set_result(frame)
+        edge = profiling.Profiling(
+            model=tiny_model(),
+            executor=TorchExecutor(),
+            compute=compute,
+            uplink=cast(Uplink, SilentCloud()),
+            store=ProfileStore(directory),
+            first_data=first_data,
+            found=lambda edge, cloud: found.append(edge),
+        )
+        running = asyncio.create_task(edge.run())
+        try:
+            await until(lambda: bool(found) or running.done())
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            compute.stop(timeout_s=1.0)
+        if not running.cancelled():
+            running.result()
+
+    run(main())
+    (profile,) = found
+    assert profile is not None
+    return profile
+
+
+@pytest.mark.parametrize("error", [FrameError("too narrow"), RuntimeError("[enforce fail]"), MemoryError()])
+def test_an_edge_that_cannot_be_measured_with_a_real_frame_is_with_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """The first frame may be anything; it is recorded as what it is, and the daemon goes on and has its profile."""
+    step = ProfileRun.step
+
+    def fail(self: ProfileRun) -> bool:
+        if self.key.frame == "40x30":
+            raise error
+        return step(self)
+
+    monkeypatch.setattr(ProfileRun, "step", fail)
+    assert edge_profile(tmp_path, jpeg()).key.frame == "1280x720"
+    said = capsys.readouterr().out
+    assert "cannot be profiled with a real frame" in said
+    assert type(error).__name__ in said
+
+
+def test_a_first_frame_is_never_looked_through_on_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 48 MiB takes longer than the loop may stand still."""
+    threads: list[threading.Thread] = []
+    opened = preprocess.open_image
+
+    def noted(data: bytes) -> Image.Image:
+        threads.append(threading.current_thread())
+        return opened(data)
+
+    monkeypatch.setattr(preprocess, "open_image", noted)
+    assert edge_profile(tmp_path, jpeg()).key.frame == "40x30"
+    assert threads
+    assert threading.current_thread() not in threads

@@ -51,6 +51,25 @@ class ActivatesAPiece(Base):
         return self.answer(self.again(pieces) + x)
 
 
+class ActivatesByTorchsOwn(Base):
+    """Its activations are `torch.relu` and its like: by name functional ones, and without their `inplace`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer(torch.relu(self.again(torch.selu(self.conv(x)))) + torch.celu(self.conv(x), 0.5))
+
+
+@torch.fx.wrap
+def silu(x: torch.Tensor, slope: float) -> torch.Tensor:
+    return x * torch.sigmoid(slope * x)
+
+
+class ActivatesByItsOwn(Base):
+    """Its activation is a function of the user's that has a functional one's name, and other arguments."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer(silu(self.again(silu(self.conv(x), 1.5)), 0.5))
+
+
 class SharesOneReLU(Base):
     """One module is called three times."""
 
@@ -157,6 +176,19 @@ class ReturnsAnImage(Base):
 class NeedsTwoInputs(Base):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self.answer(self.conv(x + y))
+
+
+class LooksUpWhatIsNotThere(Base):
+    """Its shapes fit; that a table ends before the places that are looked up shows only with values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = self.conv(x).mean((2, 3)).long() + 1000
+        y: torch.Tensor = self.head(self.table(places).mean(1))
+        return y
 
 
 class CountsTheBatch(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 import time
@@ -178,6 +179,29 @@ def test_what_passes_is_tried_again_at_the_next_start(
     monkeypatch.setattr(module, "_onnx_executor", fail)
     assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
     assert list(tmp_path.glob("executor-*")) == []
+
+
+def test_onnxruntime_may_come_in_a_package_of_another_name(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu and onnxruntime-openvino bring the same module: what was chosen is kept and found again."""
+
+    def unknown(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    def refuse(*_: object) -> None:
+        raise ModelError("a reason")
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown)
+    monkeypatch.setattr(module, "_onnx_executor", refuse)
+    torch_executor = TorchExecutor()
+    assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
+    (path,) = tmp_path.glob("executor-*.json")
+    versions = json.loads(path.read_text())["versions"]
+    assert versions["onnxruntime"] == sys.modules["onnxruntime"].__version__
+    assert versions["torch"] == torch.__version__
+    assert module._read(path, torch_executor) == "torch"
+    assert len(onnx_export._exporter_digest()) == 8
 
 
 def test_on_another_device_than_the_cpu_torch_is_used(model: Model, tmp_path: Path) -> None:

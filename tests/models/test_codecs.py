@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from common.errors import RemoteProtocolError
 from common.wire import codecs
 from common.wire.tensors import TensorEntry
+from models import codecs as module
 from models.codecs import Encoded, decode, encode
 from models.coding_profile import offered
 from models.tensor_memory import spec_of
@@ -166,6 +167,22 @@ def test_a_packed_tensor_that_announces_more_than_its_shape_is_not_unpacked() ->
     small = TensorEntry(3, "float32", (1, 64, 64, 64), huge.nbytes, "zstd")
     with pytest.raises(RemoteProtocolError, match="holds 16777216 bytes, not 1048576"):
         decode(small, memoryview(bytearray(huge.data)))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_no_memory_for_a_tensor_is_not_the_peers_fault(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What it sent is right; who decodes it fails one frame for it, and has no peer to complain of."""
+    encoded = encode("int8", activations(1, 4, 8, 8))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "_dequantise", fail)
+    with pytest.raises(type(error)) as raised:
+        decode(encoded.entry(3), memoryview(bytearray(encoded.data)))
+    assert raised.value is error
 
 
 def test_an_image_of_another_size_is_refused() -> None:

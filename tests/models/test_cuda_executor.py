@@ -189,6 +189,20 @@ def test_a_batch_segment_learns_graphs_for_its_sizes(
         torch.testing.assert_close(outcome["answer"], expected["answer"], rtol=1e-4, atol=1e-6)
 
 
+def test_a_segment_that_is_dropped_gives_its_graphs_memory_back_at_once(
+    model: Model, graphs_gain: None, no_collector: None
+) -> None:
+    """A plan gives way to another in seconds, and the collector may be long in coming."""
+    cuda = FakeCuda()
+    executor = CudaExecutor(cuda)
+    compiled = network(model, executor)
+    compiled.warm(image())
+    assert len(executor.room._held) == 1
+    cuda.graphs.clear()  # the stand-in's own list of them
+    del compiled
+    assert len(executor.room._held) == 0
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_is_an_affair_of_the_device(model: Model, precision: Precision) -> None:
     """Weights and network are half as wide; what comes in and goes out is float32, and near what it should be."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from common.errors import ConfigurationError, ModelError
+from common.files import DAY_S
 from models import onnx_export
 from models.model import Model
 from models.onnx_export import load_or_export, value_name
@@ -47,6 +49,30 @@ def test_an_export_is_kept_for_the_next_start(
     assert exports == [model, model], "an empty file is a document to protobuf, and not this network's"
     load_or_export(load_model("squeezenet1_1", "random:1", crop_size=64), tmp_path)
     assert len(exports) == 3, "other weights are another network"
+
+
+def test_networks_that_nobody_needs_are_removed(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other weights' and versions', once they are a day old; not those of models that are served, nor the newest."""
+    document = onnx_export.export(model)
+    monkeypatch.setattr(onnx_export, "export", lambda of: document)
+    served = load_model("squeezenet1_1", "random:1", crop_size=64)
+
+    def aged(name: str, days: float) -> Path:
+        path = tmp_path / name
+        path.touch()
+        os.utime(path, (0, path.stat().st_mtime - days * DAY_S))
+        return path
+
+    needed = aged(onnx_export._path(tmp_path, served).name, 9)
+    former = [aged(f"network-{days}.onnx", days) for days in (2, 3)]
+    for outdated in ("network-4.onnx", f"network-{served.fingerprint.digest}-0.onnx", ".network-5.onnx.ab12"):
+        aged(outdated, 5)
+    others = [aged(".network-6.onnx.ab12", 0.5), aged("profile-7.json", 9)]
+    load_or_export(model, tmp_path, [model, served])
+    saved = onnx_export._path(tmp_path, model)
+    assert {*tmp_path.iterdir()} == {saved, needed, *former, *others}
 
 
 def test_every_unit_of_the_network_can_be_cut_at(model: Model, tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
 from common.errors import ModelError
+from models import trace
 from models.executor import TorchExecutor
 from models.model import Model
 from models.preprocess import Preprocessing, as_frame
 from models.random_weights import fill_random
+from models.units import TracedUnit
 from tests.models import networks
 from tests.models.classifiers import assert_close, legal_cuts, logits_unit, small_frame
 
@@ -18,6 +22,8 @@ CUTTABLE = (
     networks.WritesWhatIsReadLater,
     networks.OverwritesWhatOthersHaveRead,
     networks.ActivatesAPiece,
+    networks.ActivatesByTorchsOwn,
+    networks.ActivatesByItsOwn,
     networks.SharesOneReLU,
     networks.ReadsTheBatchSizeLate,
     networks.TakesPieces,
@@ -126,6 +132,10 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
         (networks.ReturnsADictionary, "output is not one tensor"),
         (networks.ReturnsAnImage, r"returns torch.float32 of shape \[1, 8, 16, 16\]"),
         (networks.NeedsTwoInputs, "does not run on an input"),
+        (
+            networks.LooksUpWhatIsNotThere,
+            r"fails on an input of shape \[1, 3, 16, 16\]: IndexError: index out",
+        ),
         (networks.CountsTheBatch, "neither constant nor in proportion to the batch"),
     ],
 )
@@ -133,3 +143,27 @@ def test_a_network_that_cannot_be_cut_is_refused_with_the_reason(make: type[nn.M
     """What would give wrong answers, or none, is refused when the model is loaded."""
     with pytest.raises(ModelError, match=reason):
         model_of(lively(make))
+
+
+def test_a_traced_network_that_fails_is_the_models_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that makes of a network what does not run says so in a line; it would end the daemon for ever."""
+    monkeypatch.setattr(trace, "allow_inplace", _inplace_everywhere)
+    with pytest.raises(ModelError, match=r"ActivatesByTorchsOwn, as it was traced, fails on .*: TypeError"):
+        model_of(lively(networks.ActivatesByTorchsOwn))
+
+
+def _inplace_everywhere(units: Sequence[TracedUnit], attributes: object) -> None:
+    for node in (node for unit in units for node in unit.nodes if node.target is torch.relu):
+        node.kwargs = {"inplace": True}
+
+
+def test_a_machine_without_memory_is_not_the_models_fault() -> None:
+    """There may be some at the next start, which the exit status of a `ModelError` would keep from coming."""
+    network = lively(networks.SharesOneReLU)
+    network.register_forward_pre_hook(_without_memory)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        model_of(network)
+
+
+def _without_memory(module: nn.Module, inputs: object) -> None:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes")

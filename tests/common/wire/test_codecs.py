@@ -21,7 +21,7 @@ def test_every_offered_codec_is_known_and_is_for_something() -> None:
 
 
 @pytest.mark.parametrize(
-    "codec", ["", "RAW", "int4", "jpeg", "jpeg0", "jpeg101", "webp080", "zstd ", "f16+zstd"]
+    "codec", ["", "RAW", "int4", "jpeg", "jpeg0", "jpeg101", "webp080", "zstd ", "f16+zstd", "jpeg9\u0663"]
 )
 def test_other_names_are_not_known(codec: str) -> None:
     """A name is a codec's exactly, or none's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.bench_bars import CODEC_CUTS
 from benchmarks.digits import accuracy_and_bytes, crossing, cuts, ends_in_relu
 from common.wire.codecs import is_image_codec
 
@@ -45,3 +46,8 @@ def test_int8_with_packing_is_a_fifth_of_float32_where_a_relu_ends_the_unit() ->
         _, raw = accuracy_and_bytes(cut, "raw")
         _, packed = accuracy_and_bytes(cut, "int8-zstd")
         assert packed <= raw / 5, cut.label
+
+
+def test_the_bar_is_about_every_cut_whose_tensor_ends_in_a_relu() -> None:
+    """The benchmark names them beforehand: a cut that was not measured is missed."""
+    assert tuple(cut.label for cut in cuts() if ends_in_relu(cut)) == CODEC_CUTS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 
+import torch
+
 from benchmarks.bench_part_rows import CodecRow
 from benchmarks.digits import accuracy_and_bytes, crossing, cuts, ends_in_relu
 from common.plan import Cut
@@ -18,6 +20,9 @@ FRAMES = 100
 
 def measure(slowdown: float) -> list[CodecRow]:
     """Return a row for each cut whose crossing tensor ends in a ReLU; the edge encodes `slowdown` times slower."""
+    torch.set_num_threads(
+        1
+    )  # this process has one core, on which a second thread would wait for the first, spinning
     return [_row(cut, slowdown) for cut in cuts() if ends_in_relu(cut)]
 
 

@@ -33,6 +33,8 @@ _WEBP_LOSSLESS_EFFORT = 0
 
 _STEPS = 255.0
 
+Floats = NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -167,23 +169,49 @@ def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None
     Networks are full of exact zeros (ReLU, padding): they stay exact, and pack well. A channel that is constant
     zero has scale 1. None for values that are not finite, or too far apart for a float32 scale.
     """
+    if tensor.dim() >= 3 and order and order[-1] == 1:
+        return _quantise_rows(tensor.permute(order).reshape(-1, tensor.shape[1]).numpy())
     by_slice = _by_slice(tensor)
     every_other = [d for d in range(by_slice.dim()) if d != 1]
     # A few numbers a channel: numpy has done with them before torch has begun.
-    low = np.minimum(by_slice.amin(every_other).numpy(), 0.0)
-    high = np.maximum(by_slice.amax(every_other).numpy(), 0.0)
-    with np.errstate(all="ignore"):
-        scale = (high - low) / _STEPS
-        scale[scale == 0] = 1.0
-        inverse = 1.0 / scale
-    if not np.isfinite([scale, inverse]).all():
+    found = _steps(by_slice.amin(every_other).numpy(), by_slice.amax(every_other).numpy())
+    if found is None:
         return None
-    zero = np.rint(-low / scale)
+    scale, inverse, zero = found
     shape = [1, -1] + [1] * (by_slice.dim() - 2)
     steps = by_slice * torch.from_numpy(inverse).view(shape)
     values = steps.round_().add_(torch.from_numpy(zero).view(shape)).clamp_(0, _STEPS).to(torch.uint8)
     parameters = scale.tobytes() + zero.tobytes()
     return memoryview(parameters + bytes(in_memory_order(values.view(tensor.shape), order)))
+
+
+def _quantise_rows(rows: Floats) -> memoryview | None:
+    """Do the same for channels that lie beside each other in memory, float32[all else, channels].
+
+    Half the time of the general way, which goes through such a tensor a few numbers at a time.
+    """
+    found = _steps(rows.min(axis=0), rows.max(axis=0))
+    if found is None:
+        return None
+    scale, inverse, zero = found
+    steps = rows * inverse
+    np.rint(steps, out=steps)
+    steps += zero
+    np.clip(steps, 0, _STEPS, out=steps)
+    return memoryview(scale.tobytes() + zero.tobytes() + steps.astype(np.uint8).tobytes())
+
+
+def _steps(least: Floats, most: Floats) -> tuple[Floats, Floats, Floats] | None:
+    """Return scale, its inverse and zero point of channels with these extremes, if there are such."""
+    low, high = np.minimum(least, np.float32(0.0)), np.maximum(most, np.float32(0.0))
+    with np.errstate(all="ignore"):
+        scale: Floats = np.divide(high - low, _STEPS, dtype=np.float32)
+        scale[scale == 0] = 1.0
+        inverse: Floats = np.reciprocal(scale)
+    if not np.isfinite([scale, inverse]).all():
+        return None
+    zero: Floats = np.rint(-low / scale)
+    return scale, inverse, zero
 
 
 def _dequantise(entry: TensorEntry, data: memoryview) -> torch.Tensor:

@@ -84,6 +84,23 @@ def test_int8_keeps_zeros_exact_and_channels_apart(codec: str) -> None:
     assert (arrived[:, 0] - small).abs().max() <= step
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 24, 24), (2, 3, 5, 7), (1, 8, 4, 3, 2)], ids=str)
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+def test_int8_is_the_same_however_the_channels_lie_in_memory(
+    shape: tuple[int, ...], bad: float | None
+) -> None:
+    """Beside each other they are encoded in another way, to the same steps; what cannot be said is sent raw."""
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(2)) * 5
+    if bad is not None:
+        values[-1, -1, -1, -1] = bad
+    apart = values.clone(memory_format=torch.contiguous_format)
+    beside = torch.moveaxis(torch.moveaxis(values, 1, -1).contiguous(), -1, 1)
+    (one, encoded), (other, again) = (there_and_back("int8", tensor) for tensor in (apart, beside))
+    assert encoded.codec == again.codec == ("int8" if bad is None else "raw")
+    assert torch.equal(one.nan_to_num(), other.nan_to_num())
+    assert (encoded.order, again.order[-1]) == ((), 1)
+
+
 def test_what_packing_does_not_make_shorter_is_sent_without_it() -> None:
     """Noise has nothing to pack: the codec without packing is named, and the bytes are no more than its."""
     noise = torch.randn(1, 4, 5, 5)

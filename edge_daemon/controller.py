@@ -248,9 +248,8 @@ class Controller:
         elif not self._uplink.available or self._hold_off.holds(time.monotonic()):
             await self._consider_rate_without_cloud()
         elif not self.has_profiles:
-            if (
-                self._hold_off.ever or self._starts_alone
-            ):  # nothing is known yet but that: the edge alone is safe
+            # Nothing is known yet but that: the edge alone is the safe way.
+            if self._hold_off.ever or self._starts_alone:
                 return
             cut = Cut.cloud_only(self._model.graph)
             reason = "profiling; the cloud computes meanwhile"

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from PIL import Image
 
 from cloud_daemon import profiles as module
 from common.profile import Profile
 from common.wire.messages import ProfileReply, ProfileRequest
-from models import preprocess
 from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import Blocked, Edge, cloud
 from tests.event_loop import run, until
+from tests.image_threads import threads_that_open_images
 from tests.tiny_model import jpeg
 
 
@@ -118,14 +117,7 @@ def test_a_frame_is_never_looked_through_on_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of 48 MiB takes longer than edges may go without an answer to their pings."""
-    threads: list[threading.Thread] = []
-    opened = preprocess.open_image
-
-    def noted(data: bytes) -> Image.Image:
-        threads.append(threading.current_thread())
-        return opened(data)
-
-    monkeypatch.setattr(preprocess, "open_image", noted)
+    threads = threads_that_open_images(monkeypatch)
 
     async def main() -> None:
         async with cloud(tmp_path) as rack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -29,7 +30,22 @@ from tests.edge_daemon.fake_cloud import WELCOME
 from tests.event_loop import run, until
 
 
-def test_a_cloud_that_let_frames_down_waits_for_the_profiles() -> None:
+def falls(loop: Loop) -> None:
+    loop.down()
+    assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
+    loop.up()
+
+
+def answers_too_late(loop: Loop) -> None:
+    """As on a link that carries a frame in half a minute: the edge alone is quicker."""
+    late = loop.controller.active.plan
+    for _ in range(2):  # those that are under way are late, too
+        loop.controller.saw_late(late, None)
+        assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
+
+
+@pytest.mark.parametrize("lets_down", [falls, answers_too_late])
+def test_a_cloud_that_let_frames_down_waits_for_the_profiles(lets_down: Callable[[Loop], None]) -> None:
     """While nothing is known but that, the edge alone is the safe way; with profiles the planner decides again."""
 
     async def main() -> None:
@@ -37,31 +53,7 @@ def test_a_cloud_that_let_frames_down_waits_for_the_profiles() -> None:
             async with going(tiny) as loop:
                 loop.up()
                 await until(lambda: loop.cut == "cloud-only")
-                loop.down()
-                assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
-                loop.up()
-                await loop.looked()
-                assert loop.cut == "edge-only"
-                loop.measured(FAST)
-                loop.controller.set_profiles(EDGE, CLOUD)
-                await until(lambda: loop.cut == "cloud-only")
-                assert loop.mode is Mode.LIGHT
-
-    run(main())
-
-
-def test_a_cloud_that_is_too_slow_to_wait_for_is_done_without_while_profiling() -> None:
-    """On a link that carries a frame in half a minute the edge alone is quicker, though nothing is measured yet."""
-
-    async def main() -> None:
-        with bench() as tiny:
-            async with going(tiny) as loop:
-                loop.up()
-                await until(lambda: loop.cut == "cloud-only")
-                late = loop.controller.active.plan
-                loop.controller.saw_late(late, None)
-                assert (loop.cut, loop.mode) == ("edge-only", Mode.STARTING)
-                loop.controller.saw_late(late, None)  # the next one of those under way
+                lets_down(loop)
                 await loop.looked()
                 assert loop.cut == "edge-only"
                 loop.measured(FAST)

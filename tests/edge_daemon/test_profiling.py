@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from PIL import Image
 
 from common.errors import FrameError
 from common.profile import Profile, ProfileKey, ProfileStore
 from edge_daemon import profiling
 from edge_daemon.uplink import Uplink
-from models import preprocess
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
 from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import cloud
 from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
+from tests.image_threads import threads_that_open_images
 from tests.tiny_model import jpeg, tiny_model
 
 GRAPH = tiny_model().graph
@@ -127,14 +126,7 @@ def test_a_first_frame_is_never_looked_through_on_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of 48 MiB takes longer than the loop may stand still."""
-    threads: list[threading.Thread] = []
-    opened = preprocess.open_image
-
-    def noted(data: bytes) -> Image.Image:
-        threads.append(threading.current_thread())
-        return opened(data)
-
-    monkeypatch.setattr(preprocess, "open_image", noted)
+    threads = threads_that_open_images(monkeypatch)
     assert edge_profile(tmp_path, jpeg()).key.frame == "40x30"
     assert threads
     assert threading.current_thread() not in threads

@@ -141,6 +141,10 @@ class Controller:
         """Take note of what the stages of a frame under `plan` took, codecs included; none where there was none."""
         self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
 
+    def saw_sample(self, ratio: float) -> None:
+        """Take note of how many times as long as profiled this device took for something that was no frame."""
+        self._cost_model.saw_sample(ratio)
+
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
         self._cost_model.saw_segments(cut, head_share, tail_share)
@@ -198,6 +202,11 @@ class Controller:
     @property
     def has_profiles(self) -> bool:
         return self._cost_model.complete
+
+    @property
+    def edge_unseen(self) -> bool:
+        """Whether frames come, and tell nothing of this device's speed."""
+        return self._cost_model.edge_unseen
 
     @property
     def scales(self) -> Scales:

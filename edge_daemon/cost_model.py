@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from common.partition.segment_times import SegmentTimes
 from common.plan import Cut
 from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
-from edge_daemon.drift import Drift
+from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
 from models.model import PREPROCESSING_UNITS
 
@@ -52,6 +53,8 @@ class Scales:
         """Say which device is another than profiled, where that is worth a word; else nothing."""
         words = [
             f"{name} {scale:.1f} × as slow as profiled"
+            if scale > 1
+            else f"{name} {1 / scale:.1f} × as fast as profiled"
             for name, scale in (("the edge is", self.edge), ("the cloud is", self.cloud))
             if not 0.85 < scale < 1.15
         ]
@@ -75,7 +78,9 @@ class CostModel:
         self._edge: Profile | None = None
         self._cloud: Profile | None = None
         self._edge_drift, self._cloud_drift = Drift(), Drift()
+        self._edge_samples = Drift()
         self._link_drift = Drift()
+        self._frame_at = -math.inf
         self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._grown: dict[tuple[str, str], _Lengths] = {}
@@ -88,6 +93,7 @@ class CostModel:
         if edge is not None:
             self._edge = edge
             self._edge_drift.forget()
+            self._edge_samples.forget()
             self._grown.clear()
             self._segments = SegmentTimes()
         if cloud is not None:
@@ -109,6 +115,7 @@ class CostModel:
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
         self._frame_sizes.append(nbytes)
+        self._frame_at = time.monotonic()
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         """Take note of how long a unit's tensor has become by `codec`: it depends on what the camera sees."""
@@ -133,6 +140,13 @@ class CostModel:
             self._edge_drift.add(cut.label, edge_ms, costs.edge_ms, self._edge.total_ms, now)
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
+
+    def saw_sample(self, ratio: float) -> None:
+        """Take note of how many times as long as profiled the edge took for something that was no frame.
+
+        It counts where the stages of frames tell nothing.
+        """
+        self._edge_samples.add("samples", ratio, 1.0, 1.0, time.monotonic())
 
     def saw_transfer(self, cut: Cut, nbytes: int, took_ms: float, expected_ms: float) -> None:
         """Take note of how long a frame's `nbytes` under `cut` were on the link, and how long they should have been.
@@ -167,7 +181,14 @@ class CostModel:
     @property
     def scales(self) -> Scales:
         now = time.monotonic()
-        return Scales(self._edge_drift.scale(now), self._cloud_drift.scale(now))
+        edge = self._edge_drift if self._edge_drift.known(now) else self._edge_samples
+        return Scales(edge.scale(now), self._cloud_drift.scale(now))
+
+    @property
+    def edge_unseen(self) -> bool:
+        """Whether frames come, and none of the last minute's has told how fast the edge is."""
+        now = time.monotonic()
+        return now - self._frame_at <= STALE_S and not self._edge_drift.known(now)
 
     async def refresh(self) -> None:
         """Build what the frontiers below need on another thread, if it has changed: of a wide graph it takes long."""

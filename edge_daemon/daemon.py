@@ -42,6 +42,7 @@ from edge_daemon.results_writer import ResultsWriter
 from edge_daemon.segment_measurer import SegmentMeasurer
 from edge_daemon.sinks.sinks import Sinks, check_sinks
 from edge_daemon.sources import check_source, delivery_of, open_source
+from edge_daemon.spot_check import SpotCheck
 from edge_daemon.standby import Standby
 from edge_daemon.uplink import Uplink
 from edge_daemon.view import EdgeView
@@ -150,6 +151,13 @@ class EdgeDaemon:
             store=ProfileStore(settings.state_dir),
             first_data=self._source.first_data,
             found=self._controller.set_profiles,
+            spot_check=SpotCheck(
+                stages,
+                executor.slowdown,
+                self._compute,
+                lambda: self._controller.edge_unseen,
+                self._controller.saw_sample,
+            ),
         )
         self._status = StatusFile(settings.state_dir, "CLEAVE_EDGE_STATE_DIR")
         self._status_fails = False

@@ -10,6 +10,7 @@ import structlog
 
 from common.errors import CleaveError, LinkError, LinkLostError, RemoteProtocolError
 from common.profile import Profile, ProfileStore
+from edge_daemon.spot_check import SpotCheck
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.executor import Executor
@@ -38,6 +39,7 @@ class Profiling:
         store: ProfileStore,
         first_data: asyncio.Future[bytes],
         found: Callable[[Profile | None, Profile | None], None],
+        spot_check: SpotCheck,
     ) -> None:
         """`found` is told each device's profile: the edge's, the cloud's; none for the one it is not about."""
         self._model = model
@@ -47,9 +49,10 @@ class Profiling:
         self._store = store
         self._first_data = first_data
         self._found = found
+        self._spot_check = spot_check
 
     async def run(self) -> None:
-        """Return when both profiles are there."""
+        """Have both profiles found; then go on checking this device's, until cancelled."""
         try:
             async with asyncio.timeout(FIRST_FRAME_S):
                 frame = await asyncio.shield(self._first_data)
@@ -69,7 +72,9 @@ class Profiling:
                 raise
             reason = f"{type(error).__name__}: {error}"
             log.warning("this device cannot be profiled with a real frame, a sample has to do", reason=reason)
-        self._found(profile or await self._measured(sample_frame()), None)
+        profile = profile or await self._measured(sample_frame())
+        self._found(profile, None)
+        await self._spot_check.run(profile)
 
     async def _measured(self, frame: bytes) -> Profile:
         """Return this device's profile for frames like this one, the saved one or one that is measured now."""

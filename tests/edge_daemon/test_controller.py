@@ -10,6 +10,7 @@ import pytest
 from common.errors import ModelError
 from common.plan import Mode
 from edge_daemon import refused_stages
+from edge_daemon.drift import FEWEST
 from edge_daemon.link_estimate import BandwidthSample
 from tests.edge_daemon.bench import bench
 from tests.edge_daemon.controller_loop import (
@@ -119,6 +120,24 @@ def test_a_device_slower_than_profiled_moves_the_cut() -> None:
                 loop.controller.set_profiles(None, CLOUD)
                 await loop.looked()
                 assert loop.cut == "cloud-only", "a new profile counts as it is"
+
+    run(main())
+
+
+def test_an_edge_faster_than_profiled_is_used_though_no_frame_shows_it() -> None:
+    """A plan that leaves the edge nothing says nothing of the edge: what is run apart from frames does."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            # 50 kB/s carry the frame in 2 s, and the small image sooner; the edge alone takes 610 ms as profiled.
+            async with planning(tiny, SLOW) as loop:
+                assert loop.cut == "after resize"
+                assert loop.controller.edge_unseen
+                for _ in range(FEWEST):
+                    loop.controller.saw_sample(0.01)
+                await loop.looked()
+                assert loop.cut == "edge-only"
+                assert "the edge is 100.0 × as fast as profiled" in loop.controller.active.plan.reason
 
     run(main())
 

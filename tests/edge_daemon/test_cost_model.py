@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from common.plan import Cut
@@ -9,6 +11,7 @@ from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon import cost_model as module
 from edge_daemon.cost_model import LENGTHS_STALE_S, WIDEST_LINK, CostModel, Scales
+from edge_daemon.drift import FEWEST, STALE_S
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 
@@ -77,13 +80,48 @@ def test_each_device_drifts_alone() -> None:
     assert (model.scales.edge, model.scales.cloud) == pytest.approx((1.0, 3.0)), "the cloud is as it was"
 
 
+def test_samples_count_where_frames_tell_nothing_of_the_edge() -> None:
+    """They are asked for while frames come, and what frames' stages tell is nearer the truth."""
+    model = CostModel(GRAPH)
+    assert not model.edge_unseen, "no frames: nobody asks"
+    model.saw_sample(0.4)
+    model.set_profiles(EDGE, None)
+    model.set_profiles(None, CLOUD)
+    model.frontier()
+    model.saw_frame(1000)
+    assert model.edge_unseen
+    for _ in range(FEWEST):
+        assert model.scales.edge == 1.0
+        model.saw_sample(0.4)
+    assert model.scales.edge == pytest.approx(0.4)
+    assert model.edge_unseen, "by frames"
+    for _ in range(FEWEST):
+        model.saw_stages(EDGE_ONLY, 1.5 * EDGE.total_ms, None)
+    assert not model.edge_unseen
+    assert model.scales.edge == pytest.approx(1.5)
+    model.set_profiles(EDGE, None)
+    assert model.scales.edge == 1.0, "it was told of another profile"
+
+
+def test_samples_are_as_old_as_news_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute the profile holds again, and where no frames come nothing is asked for."""
+    model = complete()
+    model.saw_frame(1000)
+    for _ in range(FEWEST):
+        model.saw_sample(3.0)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + STALE_S + 1.0)
+    assert model.scales.edge == 1.0
+    assert not model.edge_unseen
+
+
 def test_scales_worth_a_word_are_told() -> None:
     """What is within noise of the profile goes without saying."""
     assert str(Scales(1.1, 0.9)) == ""
     assert str(Scales(1.3, 1.0)) == "the edge is 1.3 × as slow as profiled"
     assert (
         str(Scales(0.5, 4.0))
-        == "the edge is 0.5 × as slow as profiled, the cloud is 4.0 × as slow as profiled"
+        == "the edge is 2.0 × as fast as profiled, the cloud is 4.0 × as slow as profiled"
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from common.errors import FrameError
 from common.profile import Profile, ProfileKey, ProfileStore
 from edge_daemon import profiling
+from edge_daemon.spot_check import SpotCheck
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
@@ -70,6 +71,12 @@ class SilentCloud:
         return await never
 
 
+class NoCheck:
+    """A device that is not checked between frames."""
+
+    async def run(self, profile: Profile) -> None: ...
+
+
 def edge_profile(directory: Path, frame: bytes) -> Profile:
     """The profile that an edge takes of itself, with `frame` as its first."""
     found: list[Profile | None] = []
@@ -86,6 +93,7 @@ def edge_profile(directory: Path, frame: bytes) -> Profile:
             store=ProfileStore(directory),
             first_data=first_data,
             found=lambda edge, cloud: found.append(edge),
+            spot_check=cast(SpotCheck, NoCheck()),
         )
         running = asyncio.create_task(edge.run())
         try:

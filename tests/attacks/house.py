@@ -66,6 +66,11 @@ class House:
             assert isinstance(await attacker.hears(), Welcome)
         return attacker
 
+    @property
+    def last_word(self) -> structlog.typing.EventDict:
+        """The newest line about a connection. What measuring has to say comes in between, when it has time to."""
+        return [entry for entry in self.log if "peer" in entry or "address" in entry][-1]
+
     async def serves_on(self, frames: int = 2) -> None:
         """Wait until the good edge has had so many more answers."""
         wanted = self.answered + frames

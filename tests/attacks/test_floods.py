@@ -33,7 +33,7 @@ def test_slowloris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 attacker.sends(bytes([octet]))
                 await asyncio.sleep(0.005)  # the dribbling itself: it would take 1.5 s
             assert await closed == []
-            assert "no handshake within 0.2 s" in under.log[-1]["reason"]
+            assert "no handshake within 0.2 s" in under.last_word["reason"]
 
     run(main())
 

@@ -68,7 +68,7 @@ def test_a_replayed_session(tmp_path: Path) -> None:
             assert "epoch 3 is not prepared here" in failed.reason
             attacker.sends(recorded)
             await attacker.is_cut_off()
-            assert "Hello from the EDGE in OPEN" in under.log[-1]["reason"]
+            assert "Hello from the EDGE in OPEN" in under.last_word["reason"]
 
     run(main())
 
@@ -184,7 +184,7 @@ def test_path_names_and_control_characters_as_names(tmp_path: Path, field: str, 
                 await attacker.hears()
             else:
                 assert await attacker.is_cut_off() == []
-                assert under.log[-1]["event"] == "connection closed by us"
+                assert under.last_word["event"] == "connection closed by us"
         assert not (tmp_path / "etc").exists()
 
     run(main())
@@ -333,7 +333,7 @@ def test_requests_without_end(tmp_path: Path) -> None:
             attacker = await under.attacker()
             attacker.sends(packed(prepare(SPLIT, 3)) * 40)
             await attacker.is_cut_off()
-            assert "requests at a time" in under.log[-1]["reason"]
+            assert "requests at a time" in under.last_word["reason"]
 
     run(main())
 
@@ -351,7 +351,7 @@ def test_questions_whose_answers_nobody_reads(tmp_path: Path) -> None:
             ping = packed(Ping(number=1)) * 2_000
             await until(lambda: _full(attacker, ping))
             await until(lambda: len(under.rack.server.sessions) == 1)
-            assert "bytes unread" in under.log[-1]["reason"]
+            assert "bytes unread" in under.last_word["reason"]
 
     def _full(attacker: Attacker, ping: bytes) -> bool:
         if not attacker.writer.transport.is_closing():

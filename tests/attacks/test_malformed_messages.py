@@ -32,7 +32,7 @@ def test_every_stream_of_the_corpus_against_a_real_server(tmp_path: Path) -> Non
                 attacker.sends(path.read_bytes())
                 if path.stem not in HARMLESS:
                     await attacker.is_cut_off()
-                    assert under.log[-1]["event"] in ("connection closed by us", "edge refused"), path.stem
+                    assert under.last_word["event"] in ("connection closed by us", "edge refused"), path.stem
 
     run(main())
 
@@ -79,8 +79,8 @@ def test_a_malformed_message(tmp_path: Path, abuse: str) -> None:
             attacker = await under.attacker()
             attacker.sends(MALFORMED[abuse])
             assert await attacker.is_cut_off() == []
-            assert under.log[-1]["event"] == "connection closed by us"
-            assert under.log[-1]["edge"] == "mallory"
+            assert under.last_word["event"] == "connection closed by us"
+            assert under.last_word["edge"] == "mallory"
 
     run(main())
 
@@ -114,7 +114,9 @@ def test_tensors_that_are_not_the_plans(tmp_path: Path, abuse: str) -> None:
             payload = bytes(sum(row[3] for row in rows))  # type: ignore[misc]
             attacker.sends(wire(Infer.code, INFER | {"tensors": rows}, payload))
             assert await attacker.is_cut_off() == []
-            assert "the plan says" in under.log[-1]["reason"] or "the model makes" in under.log[-1]["reason"]
+            assert (
+                "the plan says" in under.last_word["reason"] or "the model makes" in under.last_word["reason"]
+            )
 
     run(main())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,11 @@ _WEBP_EFFORT = 0
 """Likewise: 2 gains an eighth for four times the time."""
 _WEBP_LOSSLESS_EFFORT = 0
 
-_STEPS = 255.0
+_STEPS = np.float32(255.0)
+_WIDEST = float(np.finfo(np.float32).max)
+"""Between the extremes of values that int8 can say …"""
+_NARROWEST = float(np.finfo(np.float32).tiny)
+"""… and of a step: what is less has no inverse."""
 
 Floats = NDArray[np.float32]
 
@@ -82,7 +87,6 @@ def encode(codec: str, tensor: torch.Tensor) -> Encoded:
     return Encoded(spec, codecs.RAW, order, in_memory_order(tensor, order))
 
 
-@torch.inference_mode()
 def _encoded(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> tuple[str, memoryview] | None:
     """Return what `codec` makes of a tensor, with the codec it is by then; none where it is better sent raw."""
     if codecs.is_image_codec(codec):
@@ -133,8 +137,9 @@ def _encode_values(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> 
     """Return what is to be packed, or sent; none for values that the codec cannot say."""
     match codecs.loss_of(codec):
         case Loss.F16:
-            half = tensor.to(torch.float16)
-            return in_memory_order(half, order) if bool(half.isfinite().all()) else None
+            return _halve(tensor, order)
+        case Loss.INT8 if _lies_in_rows(tensor.shape, order):
+            return _quantise_rows(tensor.numpy().transpose(order).reshape(-1, tensor.shape[1]))
         case Loss.INT8:
             return _quantise(tensor, order)
         case _:
@@ -142,35 +147,44 @@ def _encode_values(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> 
 
 
 def _decode_values(entry: TensorEntry, data: memoryview) -> torch.Tensor:
+    values = data
     if codecs.is_packed(entry.codec):
-        data = _unpack(data, codecs.unpacked_bytes(entry.codec, entry.spec))
+        values = memoryview(_unpack(data, codecs.unpacked_bytes(entry.codec, entry.spec)))
     match codecs.loss_of(entry.codec):
         case Loss.F16:
-            return tensor_of(data, TensorSpec("float16", entry.shape), entry.order).to(torch.float32)
+            half = tensor_of(_writable(values), TensorSpec("float16", entry.shape), entry.order)
+            return half.to(torch.float32)
         case Loss.INT8:
-            return _dequantise(entry, data)
+            return _dequantise(entry, values)
         case _:
-            return tensor_of(data, entry.spec, entry.order)
+            return tensor_of(_writable(values), entry.spec, entry.order)
 
 
-def _unpack(data: memoryview, nbytes: int) -> memoryview:
+def _unpack(data: memoryview, nbytes: int) -> bytes:
     """Unpack to exactly `nbytes`; how long it gets is known before anything is allocated."""
     announced = zstandard.frame_content_size(data)
     if announced != nbytes:
         raise ValueError(f"it holds {announced} bytes, not {nbytes}")
-    return memoryview(
-        bytearray(_packers.decompressor.decompress(data, max_output_size=nbytes, allow_extra_data=False))
-    )
+    return _packers.decompressor.decompress(data, max_output_size=nbytes, allow_extra_data=False)
 
 
+def _writable(values: memoryview) -> memoryview | bytearray:
+    return bytearray(values) if values.readonly else values
+
+
+@torch.inference_mode()
+def _halve(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None:
+    half = tensor.to(torch.float16)
+    return in_memory_order(half, order) if bool(half.isfinite().all()) else None
+
+
+@torch.inference_mode()
 def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None:
     """Make one byte of each float: round(x / scale) + zero, with 0.0 a step of its own in every channel.
 
     Networks are full of exact zeros (ReLU, padding): they stay exact, and pack well. A channel that is constant
     zero has scale 1. None for values that are not finite, or too far apart for a float32 scale.
     """
-    if tensor.dim() >= 3 and order and order[-1] == 1:
-        return _quantise_rows(tensor.permute(order).reshape(-1, tensor.shape[1]).numpy())
     by_slice = _by_slice(tensor)
     every_other = [d for d in range(by_slice.dim()) if d != 1]
     # A few numbers a channel: numpy has done with them before torch has begun.
@@ -180,7 +194,7 @@ def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None
     scale, inverse, zero = found
     shape = [1, -1] + [1] * (by_slice.dim() - 2)
     steps = by_slice * torch.from_numpy(inverse).view(shape)
-    values = steps.round_().add_(torch.from_numpy(zero).view(shape)).clamp_(0, _STEPS).to(torch.uint8)
+    values = steps.round_().add_(torch.from_numpy(zero).view(shape)).clamp_(0, 255).to(torch.uint8)
     parameters = scale.tobytes() + zero.tobytes()
     return memoryview(parameters + bytes(in_memory_order(values.view(tensor.shape), order)))
 
@@ -188,41 +202,63 @@ def _quantise(tensor: torch.Tensor, order: tuple[int, ...]) -> memoryview | None
 def _quantise_rows(rows: Floats) -> memoryview | None:
     """Do the same for channels that lie beside each other in memory, float32[all else, channels].
 
-    Half the time of the general way, which goes through such a tensor a few numbers at a time.
+    By numpy, half the time of torch, which goes through such a tensor a few numbers at a time.
     """
-    found = _steps(rows.min(axis=0), rows.max(axis=0))
+    found = _steps(np.minimum.reduce(rows, axis=0), np.maximum.reduce(rows, axis=0))
     if found is None:
         return None
     scale, inverse, zero = found
     steps = rows * inverse
     np.rint(steps, out=steps)
-    steps += zero
-    np.clip(steps, 0, _STEPS, out=steps)
-    return memoryview(scale.tobytes() + zero.tobytes() + steps.astype(np.uint8).tobytes())
+    if np.count_nonzero(zero):  # else, behind a ReLU, nothing is below 0, and no rounding adds up to 256
+        steps += zero
+        np.maximum(steps, 0.0, out=steps)
+        np.minimum(steps, _STEPS, out=steps)
+    return memoryview(b"".join((scale.data, zero.data, steps.astype(np.uint8).data)))
 
 
 def _steps(least: Floats, most: Floats) -> tuple[Floats, Floats, Floats] | None:
-    """Return scale, its inverse and zero point of channels with these extremes, if there are such."""
-    low, high = np.minimum(least, np.float32(0.0)), np.maximum(most, np.float32(0.0))
-    with np.errstate(all="ignore"):
-        scale: Floats = np.divide(high - low, _STEPS, dtype=np.float32)
-        scale[scale == 0] = 1.0
-        inverse: Floats = np.reciprocal(scale)
-    if not np.isfinite([scale, inverse]).all():
+    """Return scale, its inverse and zero point of channels with these extremes, if there are such.
+
+    A tensor's few numbers a channel take as long as the calls that are made for them: so few calls.
+    """
+    lowest, highest = float(np.minimum.reduce(least)), float(np.maximum.reduce(most))
+    if not max(highest, 0.0) - min(lowest, 0.0) <= _WIDEST:  # it never is with NaN
         return None
-    zero: Floats = np.rint(-low / scale)
-    return scale, inverse, zero
+    low = np.minimum(least, np.float32(0.0)) if lowest < 0 else None
+    high = np.maximum(most, np.float32(0.0))
+    scale: Floats = np.divide(high if low is None else high - low, _STEPS, dtype=np.float32)
+    if np.minimum.reduce(scale) < _NARROWEST:
+        scale[scale == 0] = 1.0
+        if np.minimum.reduce(scale) < _NARROWEST:
+            return None
+    zero: Floats = np.zeros(scale.shape, np.float32) if low is None else np.rint(-low / scale)
+    return scale, np.reciprocal(scale), zero
 
 
 def _dequantise(entry: TensorEntry, data: memoryview) -> torch.Tensor:
-    head = codecs.INT8_SLICE_BYTES * codecs.slices(entry.spec)
-    scale, zero = torch.from_numpy(np.frombuffer(data[:head], dtype=np.float32).reshape(2, -1).copy())
-    if not bool(torch.isfinite(scale).all() and torch.isfinite(zero).all()):
+    channels = codecs.slices(entry.spec)
+    head = codecs.INT8_SLICE_BYTES * channels
+    parameters = np.frombuffer(data[:head], dtype=np.float32)
+    if not np.isfinite(parameters).all():
         raise ValueError("a scale is not finite")
+    scale, zero = parameters[:channels], parameters[channels:]
+    if _lies_in_rows(entry.shape, entry.order):
+        rows = np.frombuffer(data[head:], dtype=np.uint8).reshape(-1, channels).astype(np.float32)
+        with np.errstate(over="ignore"):  # by a peer's scale
+            rows -= zero
+            rows *= scale
+        return tensor_of(rows.reshape(-1).data.cast("B"), entry.spec, entry.order)
     values = tensor_of(bytearray(data[head:]), TensorSpec("uint8", entry.shape), entry.order)
     by_slice = _by_slice(values)
     shape = [1, -1] + [1] * (by_slice.dim() - 2)
-    return by_slice.to(torch.float32).sub_(zero.view(shape)).mul_(scale.view(shape)).view(entry.shape)
+    steps = by_slice.to(torch.float32).sub_(torch.tensor(zero).view(shape))
+    return steps.mul_(torch.tensor(scale).view(shape)).view(entry.shape)
+
+
+def _lies_in_rows(shape: Sequence[int], order: Sequence[int]) -> bool:
+    """Say whether the channels lie beside each other in memory."""
+    return len(shape) >= 3 and bool(order) and order[-1] == 1
 
 
 def _by_slice(tensor: torch.Tensor) -> torch.Tensor:

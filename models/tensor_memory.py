@@ -13,13 +13,16 @@ from common.wire.tensors import ROW_MAJOR
 _TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 _NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
 _NUMPYS_OWN = (torch.float32, torch.uint8)
+_CHANNELS_LAST = (0, 2, 3, 1)
+"""What executors make of most networks' tensors: known without looking at the strides, for each frame."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
     """Return the wire's name of a torch type. Raises `PlanError` for types that cannot cross."""
-    if dtype not in _NAMES:
+    name = _NAMES.get(dtype)
+    if name is None:
         raise PlanError(f"tensors of type {dtype} cannot cross the wire")
-    return _NAMES[dtype]
+    return name
 
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
@@ -34,6 +37,8 @@ def dense(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
     """
     if tensor.is_contiguous():
         return tensor, ROW_MAJOR
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor, _CHANNELS_LAST
     strides = tensor.stride()
     order = tuple(sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension]))
     if tensor.permute(order).is_contiguous():

@@ -59,7 +59,9 @@ async def prepare_parts(
         done = await compute.run(stages.prepare, head_stage.units, outputs, patience=patience)
         head = done.result
     if cut.cloud_units:
-        done = await compute.run(stages.prepare, cut.cloud_units, (graph.sink,), patience=patience)
+        # After the frame itself the rest is the whole, which an edge has ready at all times.
+        units = cut.cloud_units if head is not None else graph.names
+        done = await compute.run(stages.prepare, units, (graph.sink,), patience=patience)
         rest = done.result
     return EdgeParts(head, rest)
 

@@ -15,7 +15,7 @@ import structlog
 
 from common.errors import CleaveError, LinkError
 from common.graph import ModelGraph
-from common.partition.decide import Conditions, choose
+from common.partition.decide import Conditions, decide
 from common.partition.frontier import Frontier
 from common.plan import Cut, Stage, stages_of
 from common.wire.messages import Welcome
@@ -36,13 +36,14 @@ def cut_to_stand_by(
 ) -> Cut | None:
     """Return the first cut that would be chosen at another bandwidth and is not ready already.
 
-    Ready is the edge alone, always, and what has the same stages as `present`; codecs need no preparing. What
-    `stands_by` remains as long as it would be chosen at one of the slower bandwidths: preparing costs both sides.
+    Ready is the edge alone, always (it takes the place of what hardly betters it), and what has the same stages as
+    `present`; codecs need no preparing. What `stands_by` remains as long as it would be chosen at one of the slower
+    bandwidths: preparing costs both sides.
     """
     cuts: dict[float, Cut] = {}
     for factor in FACTORS:
         there = replace(conditions, bandwidth_bps=conditions.bandwidth_bps * factor)
-        cut = frontier.cut(choose(frontier, there).entry)
+        cut = decide(frontier, there).cut
         if cut.cloud_units and cut.edge_units != present.edge_units:
             cuts[factor] = cut
     if stands_by is not None:

@@ -37,6 +37,18 @@ def test_every_plan_can_be_finished_without_the_cloud(count: int) -> None:
     run(main())
 
 
+def test_what_follows_the_frame_itself_is_the_whole_model_that_is_ready_at_all_times() -> None:
+    """A switch to the cloud alone has nothing to compile on the edge."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            alone = await tiny.plan(Cut.edge_only(GRAPH))
+            cloud_only = await tiny.plan(Cut.cloud_only(GRAPH))
+            assert cloud_only.parts.rest is alone.parts.head
+
+    run(main())
+
+
 def test_crossing_tensors_are_sent_by_the_codecs_of_the_cut() -> None:
     """Entries name the codecs, the payload is shorter, and the tensors kept for the edge's own use are whole."""
 

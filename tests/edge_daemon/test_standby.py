@@ -70,6 +70,15 @@ def test_what_stands_by_remains_while_a_slower_link_would_need_it() -> None:
     )
 
 
+def test_what_hardly_betters_the_edge_alone_does_not_stand_by() -> None:
+    """Where no cut keeps the rate the best may save the edge its last unit: compiled twice for next to nothing."""
+    edge = dict(EDGE, b=990.0, c=10.0)
+    frontier = Frontier.build(enumerate_closed_sets(CHAIN), edge, dict.fromkeys(CHAIN.names, 1.0))
+    now, quarter = (Conditions(bandwidth_bps=bps, rate_fps=4.0) for bps in (2e6, 0.5e6))
+    assert frontier.cut(choose(frontier, quarter).entry) == AFTER_B
+    assert cut_to_stand_by(frontier, now, cut_after(2)) is None
+
+
 @contextlib.asynccontextmanager
 async def standing_by(tiny: Bench, bps: float) -> AsyncIterator[Loop]:
     """A controller in force at `bps`, with a plan for a slower or a faster link ready."""

@@ -51,18 +51,16 @@ async def prepare_parts(
     compute: ComputeThread,
     patience: Patience = Patience.PREPARE,
 ) -> EdgeParts:
-    """Compile and warm a cut's segments on the compute thread, before waiting frames or with another `patience`."""
+    """Compile and warm a cut's segments: beside frames if the executor can, else before them or with `patience`."""
     head_stage = stages_of(cut, graph.sink)[0]
     head = rest = None
     if head_stage.units != (graph.source,):
         outputs = tuple(output.unit for output in head_stage.outputs)
-        done = await compute.run(stages.prepare, head_stage.units, outputs, patience=patience)
-        head = done.result
+        head = await stages.prepare_beside(head_stage.units, outputs, compute, patience)
     if cut.cloud_units:
         # After the frame itself the rest is the whole, which an edge has ready at all times.
         units = cut.cloud_units if head is not None else graph.names
-        done = await compute.run(stages.prepare, units, (graph.sink,), patience=patience)
-        rest = done.result
+        rest = await stages.prepare_beside(units, (graph.sink,), compute, patience)
     return EdgeParts(head, rest)
 
 

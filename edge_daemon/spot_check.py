@@ -102,8 +102,7 @@ class SpotCheck:
             log.warning("this device's speed is not checked between frames", reason=str(error))
 
     async def _sample(self, part: Part, profiled_ms: float) -> Sample:
-        prepared = await self._compute.run(self._stages.prepare, *part, patience=Patience.MEASURE)
-        compiled = prepared.result
+        compiled = await self._stages.prepare_beside(*part, self._compute, Patience.MEASURE)
         return Sample(compiled, self._stages.example(compiled.segment), profiled_ms)
 
     async def _look(self, sample: Sample) -> None:

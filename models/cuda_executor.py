@@ -37,6 +37,9 @@ _ON_CPU = (preprocess.decode, preprocess.resize, preprocess.normalize)
 class CudaExecutor(TorchExecutor):
     """Runs segments with torch on one GPU, in float32 unless `precision` says otherwise."""
 
+    compiles_anywhere = False
+    """While a graph is captured nothing else may be asked of the device."""
+
     def __init__(
         self, cuda: Cuda, threads: int = 0, slowdown: float = 1.0, precision: Precision = "float32"
     ) -> None:

@@ -61,6 +61,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def compiles_anywhere(self) -> bool:
+        """Whether segments may be compiled and first run on one thread while another one runs others."""
+        ...
+
+    @property
     def tolerance(self) -> float:
         """How far results of the same work may lie apart, in shares of the largest value."""
         ...
@@ -115,6 +120,7 @@ class TorchExecutor:
     name = "torch"
     most_kept = 16
     """They share the model's weights, so one costs little."""
+    compiles_anywhere = True
     tolerance = AGREEMENT
 
     def __init__(self, device: str = "cpu", threads: int = 0, slowdown: float = 1.0) -> None:

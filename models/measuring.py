@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Mapping
 
 import structlog
+import torch
 
 from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread, Patience
+from models.executor import CompiledSegment
 from models.model import Model
 from models.preprocess import Preprocessing, as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
@@ -89,17 +92,16 @@ async def measure_in_turn(
 
     What a busy or throttled machine does to one of them it does to the other; their ratio tells.
     """
+    ready = [await stages.prepare_beside(*of, compute, Patience.MEASURE) for of in (part, whole)]
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(TURNS):
-        for into, (units, outputs) in zip(times, (part, whole), strict=True):
-            done = await compute.run(_one_run, stages, units, outputs, patience=Patience.MEASURE)
-            into.append(done.result)
+        for into, compiled in zip(times, ready, strict=True):
+            inputs = stages.example(compiled.segment)
+            into.append((await compute.run(_run_ms, compiled, inputs, patience=Patience.MEASURE)).result)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def _one_run(stages: Stages, units: tuple[str, ...], outputs: tuple[str, ...]) -> float:
-    compiled = stages.prepare(units, outputs)
-    inputs = stages.example(compiled.segment)
+def _run_ms(compiled: CompiledSegment, inputs: Mapping[str, torch.Tensor]) -> float:
     began = time.perf_counter()
     compiled.run(inputs)
     return (time.perf_counter() - began) * 1e3

@@ -31,6 +31,7 @@ class OnnxExecutor:
 
     most_kept = 6
     """Each session has a copy of its weights."""
+    compiles_anywhere = True
     tolerance = AGREEMENT
 
     def __init__(self, model: Model, torch_executor: TorchExecutor, network: OnnxNetwork) -> None:

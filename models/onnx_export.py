@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ class OnnxNetwork:
             self._extractor = onnx.utils.Extractor(document)
         except Exception as error:
             raise ModelError(f"the ONNX network cannot be read: {type(error).__name__}: {error}") from error
+        self._turn = threading.Lock()
         self.names = {output.name for output in document.graph.output}
         entries = {value.name for value in document.graph.input}
         self._batch_sizes = {
@@ -85,7 +87,8 @@ class OnnxNetwork:
         """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
         names = ([value_name(unit) for unit in units] for units in (inputs, outputs))
         try:
-            piece = self._extractor.extract_model(*names)
+            with self._turn:  # nothing says that two may be cut at a time
+                piece = self._extractor.extract_model(*names)
         except Exception as error:  # ValueError, AssertionError, protobuf's own
             raise ModelError(f"the ONNX network cannot be cut: {str(error).partition(chr(10))[0]}") from error
         # A split's node makes all its parts: one that is wanted, and one that is handed in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from common.errors import CleaveError
+from models.compute import ComputeThread, Patience
 from models.crossing import frame_tensor
 from models.executor import CompiledSegment, Executor, Pace
 from models.model import Model
@@ -30,7 +32,7 @@ Ready = TypeVar("Ready", bound=Warmed)
 
 
 class KeptStages(Generic[Ready]):
-    """The stages of one model in the form that `make` gives them. Use it from the compute thread only.
+    """The stages of one model in the form that `compiled` gives them. Use it from the compute thread only.
 
     The `most_kept` that were asked for last are kept. One that has made room for others and is still referred to by
     somebody is found again, so that no stage is ever there twice. `most_live` bounds what is kept and referred to.
@@ -41,11 +43,11 @@ class KeptStages(Generic[Ready]):
         model: Model,
         sample: bytes,
         most_kept: int,
-        make: Callable[[Segment], Ready],
+        compiled: Callable[[Segment], Ready],
         most_live: int | None = None,
     ) -> None:
         self.model = model
-        self._make = make
+        self._compiled = compiled
         self._most_kept = most_kept
         self._most_live = most_live
         self._sample = frame_tensor(memoryview(bytearray(sample)))
@@ -58,23 +60,27 @@ class KeptStages(Generic[Ready]):
         In whatever order they are named: a stage is a set of units, and a set of outputs. Raises `PlanError` for
         unknown units and for outputs that are not among them, `CleaveError` where too many stages are in use.
         """
-        key = (self._in_order(units), self._in_order(outputs))
-        ready = self._live.get(key)
+        key = self._key(units, outputs)
+        ready = self._find(key)
         if ready is None:
             segment = self.model.segment(*key)
             self._make_room()
-            ready = self._make(segment)
-            ready.warm(self.example(segment))
-        self._live[key] = self._kept[key] = ready
+            ready = self._keep(key, self._made(segment))
+        return ready
+
+    def _find(self, key: StageKey) -> Ready | None:
+        """Return a stage that is there, as the one that was asked for last."""
+        ready = self._live.get(key)
+        return None if ready is None else self._keep(key, ready)
+
+    def _keep(self, key: StageKey, made: Ready) -> Ready:
+        """Keep a stage that was made, unless it is there already; return the one to use."""
+        ready = self._live.setdefault(key, made)
+        self._kept[key] = ready
         self._kept.move_to_end(key)
         while len(self._kept) > self._most_kept:
             self._kept.popitem(last=False)
         return ready
-
-    def _in_order(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return each name once, in the graph's order; unknown ones first, for the model to complain of."""
-        index = self.model.graph.index
-        return tuple(sorted(set(names), key=lambda name: (index.get(name, -1), name)))
 
     def _make_room(self) -> None:
         """Give up what is only kept, oldest first, before one more is made: there is never one too many.
@@ -89,6 +95,20 @@ class KeptStages(Generic[Ready]):
                 f"{len(self._live)} stages of {self.model.name} are in use by edges here, and no more than "
                 f"{most_live} are held: one of those in use can be had, or another one when edges have gone"
             )
+
+    def _made(self, segment: Segment) -> Ready:
+        """Compile a segment and run it once: what takes long."""
+        ready = self._compiled(segment)
+        ready.warm(self.example(segment))
+        return ready
+
+    def _key(self, units: Iterable[str], outputs: Iterable[str]) -> StageKey:
+        return self._in_order(units), self._in_order(outputs)
+
+    def _in_order(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return each name once, in the graph's order; unknown ones first, for the model to complain of."""
+        index = self.model.graph.index
+        return tuple(sorted(set(names), key=lambda name: (index.get(name, -1), name)))
 
     def example(self, segment: Segment) -> dict[str, torch.Tensor]:
         """Return inputs for a segment: a sample frame, and zeros of the right types and shapes."""
@@ -111,3 +131,30 @@ class Stages(KeptStages[CompiledSegment]):
         super().__init__(model, sample, most_kept or executor.most_kept, executor.compile)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""
+        self._anywhere = executor.compiles_anywhere
+        self._making = asyncio.Lock()
+
+    async def prepare_beside(
+        self, units: Iterable[str], outputs: Iterable[str], compute: ComputeThread, patience: Patience
+    ) -> CompiledSegment:
+        """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
+        and are done on a thread of their own, one stage at a time.
+
+        Where the executor compiles only on the `compute` thread, it is done there with this `patience`.
+        """
+        if not self._anywhere:
+            done = await compute.run(self.prepare, tuple(units), tuple(outputs), patience=patience)
+            return done.result
+        key = self._key(units, outputs)
+        async with self._making:
+            ready = (await compute.run(self._find_or_make_room, key)).result
+            if ready is None:
+                made = await asyncio.to_thread(lambda: self._made(self.model.segment(*key)))
+                ready = (await compute.run(self._keep, key, made)).result
+            return ready
+
+    def _find_or_make_room(self, key: StageKey) -> CompiledSegment | None:
+        ready = self._find(key)
+        if ready is None:
+            self._make_room()
+        return ready

@@ -275,7 +275,7 @@ def test_what_cannot_be_prepared_here_is_done_without(
         with bench() as tiny:
             async with planning(tiny) as loop:
                 with monkeypatch.context() as patched:
-                    patched.setattr(tiny.stages, "prepare", fail)
+                    patched.setattr(tiny.stages, "_made", fail)
                     loop.measured(SLOW)
                     loop.controller.link_up()
                     await until(lambda: loop.cut == "edge-only")

@@ -53,7 +53,7 @@ def test_other_codecs_need_no_preparing(monkeypatch: pytest.MonkeyPatch) -> None
             await plans.switch(plan_of(SPLIT))
             before = plans.active
             assert [request.epoch for request in uplink.asked] == [before.plan.epoch]
-            monkeypatch.setattr(tiny.stages, "prepare", lambda *_: 1 / 0)
+            monkeypatch.setattr(tiny.stages, "prepare_beside", lambda *_: 1 / 0)
             for cut in (PACKED, SPLIT):
                 await plans.switch(plan_of(cut))
                 assert plans.active.plan.cut == cut

@@ -84,15 +84,15 @@ def test_a_segment_that_cannot_be_measured_keeps_no_other_from_being(monkeypatch
     async def main() -> None:
         with bench() as tiny:
             uplink = FakeUplink()
-            prepare = tiny.stages.prepare
+            prepare = tiny.stages.prepare_beside
             broken = tuple(name for name in CUTS[4].edge_units if name in tiny.model.network_units)
 
-            def sometimes(units: Any, outputs: Any) -> Any:
+            async def sometimes(units: Any, outputs: Any, *more: Any) -> Any:
                 if tuple(units) == broken:
                     raise RuntimeError("no memory")
-                return prepare(units, outputs)
+                return await prepare(units, outputs, *more)
 
-            monkeypatch.setattr(tiny.stages, "prepare", sometimes)
+            monkeypatch.setattr(tiny.stages, "prepare_beside", sometimes)
             async with at_work(tiny, uplink) as (measurer, learnt):
                 measurer.wish("profiles", lambda: CUTS[4:6])
                 await until(lambda: not measurer._wished)

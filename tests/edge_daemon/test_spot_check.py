@@ -133,7 +133,7 @@ def test_a_device_that_cannot_goes_on_without(
             def fail(*_: object) -> None:
                 raise error
 
-            monkeypatch.setattr(tiny.stages, "prepare", fail)
+            monkeypatch.setattr(tiny.stages, "_made", fail)
             async with checking(tiny, profile(1.0)) as (task, told, _asked):
                 await task
                 assert not told

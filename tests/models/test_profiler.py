@@ -31,6 +31,7 @@ class Timetable:
     device = device_description = "a clock"
     threads = 1
     most_kept = 16
+    compiles_anywhere = True
 
     def __init__(self, model: Model, slowdown: float = 1.0) -> None:
         self.model, self.slowdown = model, slowdown

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from weakref import ref
 
 import pytest
 import torch
 
 from common.errors import CleaveError, PlanError
-from models.executor import TorchExecutor
+from models.compute import ComputeThread, Patience
+from models.executor import CompiledSegment, TorchExecutor
 from models.segment import Segment
 from models.stages import KeptStages, Stages
+from tests.event_loop import run, until
 from tests.tiny_model import jpeg, tiny_model
 
 MODEL = tiny_model()
@@ -79,3 +84,102 @@ def test_no_more_than_so_many_are_held_at_a_time() -> None:
     assert stages.prepare(*last(1)) is mine[0]
     del mine[0]
     assert stages.prepare(*last(4)).segment.units == last(4)[0]
+
+
+class Compiler(TorchExecutor):
+    """An executor whose compiling waits until it may, and notes its threads."""
+
+    def __init__(self, *, anywhere: bool) -> None:
+        super().__init__()
+        self.compiles_anywhere = anywhere
+        self.begun, self.may = threading.Event(), threading.Event()
+        self.threads_used: list[str] = []
+
+    def compile(self, segment: Segment) -> CompiledSegment:
+        self.threads_used.append(threading.current_thread().name)
+        self.begun.set()
+        assert self.may.wait(10.0)
+        return super().compile(segment)
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[ComputeThread]:
+    compute = ComputeThread("head")
+    try:
+        yield compute
+    finally:
+        compute.stop(5.0)
+
+
+async def beside(stages: Stages, units: int, compute: ComputeThread) -> CompiledSegment:
+    return await stages.prepare_beside(*last(units), compute, Patience.MEASURE)
+
+
+def test_frames_go_on_while_a_stage_is_prepared_beside_them() -> None:
+    """Compiling takes a weak device seconds; it is done on another thread than theirs."""
+
+    async def main() -> None:
+        executor = Compiler(anywhere=True)
+        stages = Stages(MODEL, executor, jpeg())
+        with computing() as compute:
+            task = asyncio.create_task(beside(stages, 2, compute))
+            await asyncio.to_thread(executor.begun.wait)
+            assert (await compute.run(lambda: "a frame")).result == "a frame"
+            assert not task.done()
+            executor.may.set()
+            made = await task
+            assert executor.threads_used != ["head"]
+            assert (await compute.run(stages.prepare, *last(2))).result is made
+            assert await beside(stages, 2, compute) is made
+
+    run(main())
+
+
+def test_an_executor_that_cannot_compiles_on_the_compute_thread() -> None:
+    """A CUDA graph that is being captured bears nothing beside it."""
+
+    async def main() -> None:
+        executor = Compiler(anywhere=False)
+        executor.may.set()
+        with computing() as compute:
+            await beside(Stages(MODEL, executor, jpeg()), 2, compute)
+        assert executor.threads_used == ["head"]
+
+    run(main())
+
+
+def test_stages_asked_for_at_once_are_made_once_and_one_at_a_time() -> None:
+    """Each compiles the same weights into memory of its own; no more are there than are kept."""
+
+    async def main() -> None:
+        executor = Compiler(anywhere=True)
+        stages = Stages(MODEL, executor, jpeg(), most_kept=1)
+        with computing() as compute:
+            tasks = [asyncio.create_task(beside(stages, units, compute)) for units in (2, 2, 1)]
+            await asyncio.to_thread(executor.begun.wait)
+            assert len(executor.threads_used) == 1
+            executor.may.set()
+            first, second, other = await asyncio.gather(*tasks)
+            assert first is second
+            assert other is not first
+            assert len(executor.threads_used) == 2
+            assert len(stages._kept) == 1
+
+    run(main())
+
+
+def test_a_stage_that_was_made_meanwhile_is_the_one() -> None:
+    """Whoever asked on the compute thread has it already: two would have two memories."""
+
+    async def main() -> None:
+        executor = Compiler(anywhere=True)
+        stages = Stages(MODEL, executor, jpeg())
+        with computing() as compute:
+            task = asyncio.create_task(beside(stages, 2, compute))
+            await asyncio.to_thread(executor.begun.wait)
+            asked = asyncio.create_task(compute.run(stages.prepare, *last(2)))
+            await until(lambda: len(executor.threads_used) == 2)
+            executor.may.set()
+            assert await task is (await asked).result
+
+    run(main())

@@ -79,6 +79,8 @@ class CostModel:
         self._cloud: Profile | None = None
         self._edge_drift, self._cloud_drift = Drift(), Drift()
         self._edge_samples = Drift()
+        self._samples_off = 1.0
+        """How many times too long the samples took, by the stages of frames in the same minute."""
         self._link_drift = Drift()
         self._frame_at = -math.inf
         self._seen_cuts: dict[str, Cut] = {}
@@ -94,6 +96,7 @@ class CostModel:
             self._edge = edge
             self._edge_drift.forget()
             self._edge_samples.forget()
+            self._samples_off = 1.0
             self._grown.clear()
             self._segments = SegmentTimes()
         if cloud is not None:
@@ -138,15 +141,21 @@ class CostModel:
         now = time.monotonic()
         if edge_ms is not None:
             self._edge_drift.add(cut.label, edge_ms, costs.edge_ms, self._edge.total_ms, now)
+            self._compare_samples(now)
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
     def saw_sample(self, ratio: float) -> None:
         """Take note of how many times as long as profiled the edge took for something that was no frame.
 
-        It counts where the stages of frames tell nothing.
+        It counts where the stages of frames tell nothing, by what these told of it when both were seen.
         """
         self._edge_samples.add("samples", ratio, 1.0, 1.0, time.monotonic())
+
+    def _compare_samples(self, now: float) -> None:
+        """Have the samples say what the stages do: what they are wrong by would drive the plan to and fro."""
+        if self._edge_drift.known(now) and self._edge_samples.known(now):
+            self._samples_off = self._edge_samples.scale(now) / self._edge_drift.scale(now)
 
     def saw_transfer(self, cut: Cut, nbytes: int, took_ms: float, expected_ms: float) -> None:
         """Take note of how long a frame's `nbytes` under `cut` were on the link, and how long they should have been.
@@ -181,14 +190,16 @@ class CostModel:
     @property
     def scales(self) -> Scales:
         now = time.monotonic()
-        edge = self._edge_drift if self._edge_drift.known(now) else self._edge_samples
-        return Scales(edge.scale(now), self._cloud_drift.scale(now))
+        edge = self._edge_drift.scale(now)
+        if not self._edge_drift.known(now) and self._edge_samples.known(now):
+            edge = self._edge_samples.scale(now) / self._samples_off
+        return Scales(edge, self._cloud_drift.scale(now))
 
     @property
     def edge_unseen(self) -> bool:
         """Whether frames come, and none of the last minute's has told how fast the edge is."""
         now = time.monotonic()
-        return now - self._frame_at <= STALE_S and not self._edge_drift.known(now)
+        return self.complete and now - self._frame_at <= STALE_S and not self._edge_drift.known(now)
 
     async def refresh(self) -> None:
         """Build what the frontiers below need on another thread, if it has changed: of a wide graph it takes long."""

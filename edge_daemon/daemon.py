@@ -96,11 +96,12 @@ class EdgeDaemon:
         self._source, self._queue = open_source(settings, self._ledger, target.found, self._write_status)
         self._rate = RateAdapter(self._source, settings.sampling_fps, adapts=settings.adapt_rate)
         self._compute = ComputeThread("head")
+        self._beside = ComputeThread("stages")
         self._estimate = LinkEstimate()
         self._load = CloudLoad(settings.sampling_fps or None)
         self._uplink = Uplink(settings.cloud, self._hello(), self._events(), self._identity)
         self._fixed = None if settings.plan == "auto" else FixedPlan(settings.plan, model.graph)
-        stages = Stages(model, executor, sample_frame())
+        stages = Stages(model, executor, sample_frame(), beside=self._beside)
         self._fidelity = Fidelity(allowed_losses(settings.lossy), settings.min_agreement)
         self._certifier = Certifier(
             self._fidelity, stages, self._compute, lambda: self._controller.look_again()
@@ -186,7 +187,10 @@ class EdgeDaemon:
         """Run until SIGINT or SIGTERM, or until the directory is drained if that ends the run."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(watch(self._compute, self._settings.hung_after_s))]
+                hung_after_s = self._settings.hung_after_s
+                background = [
+                    tasks.create_task(watch(thread, hung_after_s)) for thread in (self._compute, self._beside)
+                ]
                 background.append(tasks.create_task(keep_heap_tidy()))
                 background.append(tasks.create_task(self._sinks.run()))
                 await self._controller.start()
@@ -215,6 +219,7 @@ class EdgeDaemon:
             self._write_status()
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
+            self._beside.stop(timeout_s=0.0)
             self._sinks.stop(timeout_s=0.3)
         log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 

@@ -1,8 +1,8 @@
 """The one thread on which a daemon computes: preparing first, then frames, then measuring.
 
-One thread, because two networks on the same cores only slow each other down (what an edge compiles it compiles beside
-that thread: `models/stages.py`); off the event loop, because a
+One thread, because two networks on the same cores only slow each other down; off the event loop, because a
 network takes the interpreter for milliseconds to seconds. torch releases the interpreter while it computes.
+An edge has a second one, on which stages are made (`models/stages.py`).
 """
 
 from __future__ import annotations

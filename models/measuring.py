@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Mapping
 
 import structlog
-import torch
 
 from common.errors import ConfigurationError, FrameError
 from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread, Patience
-from models.executor import CompiledSegment
 from models.model import Model
 from models.preprocess import Preprocessing, as_frame, decode, resize
 from models.profiler import ProfileRun, sample_frame
@@ -92,16 +89,29 @@ async def measure_in_turn(
 
     What a busy or throttled machine does to one of them it does to the other; their ratio tells.
     """
-    ready = [await stages.prepare_beside(*of, compute, Patience.MEASURE) for of in (part, whole)]
+    for units, outputs in (part, whole):
+        await stages.prepare_beside(units, outputs, compute, Patience.MEASURE)
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(TURNS):
-        for into, compiled in zip(times, ready, strict=True):
-            inputs = stages.example(compiled.segment)
-            into.append((await compute.run(_run_ms, compiled, inputs, patience=Patience.MEASURE)).result)
+        for into, of in zip(times, (part, whole), strict=True):
+            into.append(await _undisturbed_ms(stages, of, compute))
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def _run_ms(compiled: CompiledSegment, inputs: Mapping[str, torch.Tensor]) -> float:
+async def _undisturbed_ms(stages: Stages, part: Part, compute: ComputeThread) -> float:
+    """Run a segment once; again, `TURNS` times at most, if another one was compiled beside it."""
+    ms = 0.0
+    for _ in range(TURNS):
+        disturbed = stages.is_making
+        ms = (await compute.run(_one_run, stages, *part, patience=Patience.MEASURE)).result
+        if not disturbed and not stages.is_making:
+            break
+    return ms
+
+
+def _one_run(stages: Stages, units: tuple[str, ...], outputs: tuple[str, ...]) -> float:
+    compiled = stages.prepare(units, outputs)  # it is there, but where others have made room meanwhile
+    inputs = stages.example(compiled.segment)
     began = time.perf_counter()
     compiled.run(inputs)
     return (time.perf_counter() - began) * 1e3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +31,7 @@ Ready = TypeVar("Ready", bound=Warmed)
 
 
 class KeptStages(Generic[Ready]):
-    """The stages of one model in the form that `compiled` gives them. Use it from the compute thread only.
+    """The stages of one model in the form that `compiled` gives them. Use it from the compute thread.
 
     The `most_kept` that were asked for last are kept. One that has made room for others and is still referred to by
     somebody is found again, so that no stage is ever there twice. `most_live` bounds what is kept and referred to.
@@ -127,34 +126,52 @@ class KeptStages(Generic[Ready]):
 class Stages(KeptStages[CompiledSegment]):
     """The compiled segments of one model on one executor."""
 
-    def __init__(self, model: Model, executor: Executor, sample: bytes, most_kept: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        executor: Executor,
+        sample: bytes,
+        most_kept: int | None = None,
+        beside: ComputeThread | None = None,
+    ) -> None:
+        """`beside` is a thread for what takes long; without one, that is done where frames run."""
         super().__init__(model, sample, most_kept or executor.most_kept, executor.compile)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""
-        self._anywhere = executor.compiles_anywhere
-        self._making = asyncio.Lock()
+        self._beside = beside if executor.compiles_anywhere else None
+
+    @property
+    def is_making(self) -> bool:
+        """Whether something is compiled beside frames: what is measured meanwhile is slower."""
+        return self._beside is not None and not self._beside.idle
 
     async def prepare_beside(
         self, units: Iterable[str], outputs: Iterable[str], compute: ComputeThread, patience: Patience
     ) -> CompiledSegment:
         """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
-        and are done on a thread of their own, one stage at a time.
+        and are done beside them, one stage at a time.
 
-        Where the executor compiles only on the `compute` thread, it is done there with this `patience`.
+        Where that cannot be, all is done on the `compute` thread. `patience` is with other such jobs, or with frames.
         """
-        if not self._anywhere:
+        if self._beside is None:
             done = await compute.run(self.prepare, tuple(units), tuple(outputs), patience=patience)
             return done.result
         key = self._key(units, outputs)
-        async with self._making:
-            ready = (await compute.run(self._find_or_make_room, key)).result
-            if ready is None:
-                made = await asyncio.to_thread(lambda: self._made(self.model.segment(*key)))
-                ready = (await compute.run(self._keep, key, made)).result
-            return ready
+        ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
+        if ready is None:
+            made = (await self._beside.run(self._make_once, key, patience=patience)).result
+            ready = (await compute.run(self._keep, key, made, patience=Patience.PREPARE)).result
+        return ready
 
     def _find_or_make_room(self, key: StageKey) -> CompiledSegment | None:
         ready = self._find(key)
         if ready is None:
             self._make_room()
+        return ready
+
+    def _make_once(self, key: StageKey) -> CompiledSegment:
+        """Make a stage, unless the job before this one has. On the thread beside."""
+        ready = self._live.get(key)
+        if ready is None:
+            ready = self._live.setdefault(key, self._made(self.model.segment(*key)))
         return ready

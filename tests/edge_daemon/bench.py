@@ -72,12 +72,13 @@ class Bench:
 
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
-    """Set the tiny model up, with a compute thread that ends with the block."""
-    compute = ComputeThread("test")
+    """Set the tiny model up, with a compute thread, and one beside it, that end with the block."""
+    compute, beside = ComputeThread("test"), ComputeThread("beside")
     try:
-        yield Bench(tiny_model(), Stages(tiny_model(), TorchExecutor(), jpeg()), compute)
+        yield Bench(tiny_model(), Stages(tiny_model(), TorchExecutor(), jpeg(), beside=beside), compute)
     finally:
         compute.stop(5.0)
+        beside.stop(5.0)
 
 
 def frame_of(number: int, data: bytes, error: str | None = None) -> Frame:

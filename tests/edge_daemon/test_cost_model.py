@@ -83,12 +83,11 @@ def test_each_device_drifts_alone() -> None:
 def test_samples_count_where_frames_tell_nothing_of_the_edge() -> None:
     """They are asked for while frames come, and what frames' stages tell is nearer the truth."""
     model = CostModel(GRAPH)
-    assert not model.edge_unseen, "no frames: nobody asks"
-    model.saw_sample(0.4)
+    model.saw_frame(1000)
     model.set_profiles(EDGE, None)
+    assert not model.edge_unseen, "there is no cloud to choose"
     model.set_profiles(None, CLOUD)
     model.frontier()
-    model.saw_frame(1000)
     assert model.edge_unseen
     for _ in range(FEWEST):
         assert model.scales.edge == 1.0
@@ -101,6 +100,25 @@ def test_samples_count_where_frames_tell_nothing_of_the_edge() -> None:
     assert model.scales.edge == pytest.approx(1.5)
     model.set_profiles(EDGE, None)
     assert model.scales.edge == 1.0, "it was told of another profile"
+
+
+def test_what_samples_are_wrong_by_is_learnt_from_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few units stand for the whole but roughly: taken for its speed they would move the cut to and fro."""
+    model = complete()
+    for _ in range(FEWEST):
+        model.saw_sample(0.6)
+    assert model.scales.edge == pytest.approx(0.6)
+    for _ in range(FEWEST):
+        model.saw_stages(EDGE_ONLY, EDGE.total_ms, None)
+    assert model.scales.edge == pytest.approx(1.0)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + STALE_S + 1.0)
+    for _ in range(FEWEST):
+        model.saw_sample(0.6)
+    assert model.scales.edge == pytest.approx(1.0), "as slow as when frames showed it"
+    for _ in range(2 * FEWEST):
+        model.saw_sample(1.8)
+    assert model.scales.edge == pytest.approx(3.0)
 
 
 def test_samples_are_as_old_as_news_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 
 from cloud_daemon.access import Access
-from common.errors import ConfigurationError, ModelMismatchError
+from common.errors import ConfigurationError, HungError, ModelMismatchError
 from common.tls.contexts import cloud_context
 from common.tls.identity import Identity
 from edge_daemon import daemon as module
 from edge_daemon import results_writer
 from edge_daemon.config import EdgeSettings
 from edge_daemon.frame_counts import FrameCounts, FrameEvent
+from models.stages import Stages
+from models.watchdog import watch
 from tests.certificates import NOW, files
 from tests.certificates import rack as rack_files
 from tests.cloud_daemon.edge import cloud
@@ -397,5 +399,20 @@ def test_an_edge_that_is_not_let_in_serves_alone(tmp_path: Path) -> None:
             assert {record["ran"] for record in site.records} == {"edge"}
             assert site.status["link"]["tls"]["certificate"] == "expired"
             assert "this edge's certificate has ended 90 days ago" in site.status["link"]["last_error"]
+
+    run(main())
+
+
+def test_a_stage_that_never_is_made_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made beside frames, which go on; but no plan would ever follow, and nobody would be told."""
+    site, end = Site(tmp_path), threading.Event()
+    monkeypatch.setattr(Stages, "_made", lambda *_: end.wait(20.0))
+    monkeypatch.setattr(module, "watch", lambda thread, _: watch(thread, 0.2, look_s=0.02))
+
+    async def main() -> None:
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await site.daemon().run()
+        assert raised.group_contains(HungError)
+        end.set()
 
     run(main())

@@ -86,11 +86,14 @@ def test_int8_keeps_zeros_exact_and_channels_apart(codec: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 16, 24, 24), (2, 3, 5, 7), (1, 8, 4, 3, 2)], ids=str)
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf])
+@pytest.mark.parametrize("negatives", [True, False])
 def test_int8_is_the_same_however_the_channels_lie_in_memory(
-    shape: tuple[int, ...], bad: float | None
+    shape: tuple[int, ...], bad: float | None, negatives: bool
 ) -> None:
     """Beside each other they are encoded in another way, to the same steps; what cannot be said is sent raw."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(2)) * 5
+    if not negatives:
+        values.relu_()
     if bad is not None:
         values[-1, -1, -1, -1] = bad
     apart = values.clone(memory_format=torch.contiguous_format)
@@ -99,6 +102,21 @@ def test_int8_is_the_same_however_the_channels_lie_in_memory(
     assert encoded.codec == again.codec == ("int8" if bad is None else "raw")
     assert torch.equal(one.nan_to_num(), other.nan_to_num())
     assert (encoded.order, again.order[-1]) == ((), 1)
+
+
+@pytest.mark.parametrize(("least", "most", "codec"), [
+    (-3e38, 3e38, "raw"), (0.0, 3e38, "int8"), (-3e38, 0.0, "int8"), (0.0, 1e-37, "raw"), (0.0, 1e-35, "int8"),
+])  # fmt: skip
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_has_no_float32_for_its_steps_is_sent_raw(
+    least: float, most: float, codec: str, layout: torch.memory_format
+) -> None:
+    """Neither too far apart for the difference, nor too near each other for its inverse; nothing overflows."""
+    values = torch.zeros(1, 2, 3, 4)
+    values[0, 0, 0, 0], values[0, 1, 2, 3] = least, most
+    arrived, encoded = there_and_back("int8", values.contiguous(memory_format=layout))
+    assert encoded.codec == codec
+    assert torch.allclose(arrived, values, rtol=0.01, atol=0.0)
 
 
 def test_what_packing_does_not_make_shorter_is_sent_without_it() -> None:

@@ -87,50 +87,61 @@ def test_no_more_than_so_many_are_held_at_a_time() -> None:
 
 
 class Compiler(TorchExecutor):
-    """An executor whose compiling waits until it may, and notes its threads."""
+    """An executor whose compiling waits until it may, and notes its threads, and how many did at a time."""
 
-    def __init__(self, *, anywhere: bool) -> None:
+    def __init__(self, *, anywhere: bool = True) -> None:
         super().__init__()
         self.compiles_anywhere = anywhere
         self.begun, self.may = threading.Event(), threading.Event()
         self.threads_used: list[str] = []
+        self.at_work = self.most_at_work = 0
 
     def compile(self, segment: Segment) -> CompiledSegment:
         self.threads_used.append(threading.current_thread().name)
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
         self.begun.set()
         assert self.may.wait(10.0)
+        self.at_work -= 1
         return super().compile(segment)
 
 
 @contextlib.contextmanager
-def computing() -> Iterator[ComputeThread]:
-    compute = ComputeThread("head")
+def computing(executor: Compiler, most_kept: int = 8) -> Iterator[tuple[Stages, ComputeThread]]:
+    """Stages with a compute thread, named head, and one beside it."""
+    compute, beside = ComputeThread("head"), ComputeThread("beside")
     try:
-        yield compute
+        yield Stages(MODEL, executor, jpeg(), most_kept, beside), compute
     finally:
+        executor.may.set()
         compute.stop(5.0)
+        beside.stop(5.0)
 
 
-async def beside(stages: Stages, units: int, compute: ComputeThread) -> CompiledSegment:
-    return await stages.prepare_beside(*last(units), compute, Patience.MEASURE)
+def asked(
+    stages: Stages, units: int, compute: ComputeThread, patience: Patience = Patience.MEASURE
+) -> asyncio.Task[CompiledSegment]:
+    """Ask for a stage; it has asked the thread by the next turn of the event loop."""
+    return asyncio.create_task(stages.prepare_beside(*last(units), compute, patience))
 
 
 def test_frames_go_on_while_a_stage_is_prepared_beside_them() -> None:
     """Compiling takes a weak device seconds; it is done on another thread than theirs."""
 
     async def main() -> None:
-        executor = Compiler(anywhere=True)
-        stages = Stages(MODEL, executor, jpeg())
-        with computing() as compute:
-            task = asyncio.create_task(beside(stages, 2, compute))
+        executor = Compiler()
+        with computing(executor) as (stages, compute):
+            assert not stages.is_making
+            task = asked(stages, 2, compute)
             await asyncio.to_thread(executor.begun.wait)
+            assert stages.is_making
             assert (await compute.run(lambda: "a frame")).result == "a frame"
             assert not task.done()
             executor.may.set()
             made = await task
-            assert executor.threads_used != ["head"]
+            assert executor.threads_used == ["beside"]
             assert (await compute.run(stages.prepare, *last(2))).result is made
-            assert await beside(stages, 2, compute) is made
+            assert await asked(stages, 2, compute) is made
 
     run(main())
 
@@ -141,9 +152,9 @@ def test_an_executor_that_cannot_compiles_on_the_compute_thread() -> None:
     async def main() -> None:
         executor = Compiler(anywhere=False)
         executor.may.set()
-        with computing() as compute:
-            await beside(Stages(MODEL, executor, jpeg()), 2, compute)
-        assert executor.threads_used == ["head"]
+        with computing(executor) as (stages, compute):
+            await asked(stages, 2, compute)
+            assert executor.threads_used == ["head"]
 
     run(main())
 
@@ -152,18 +163,57 @@ def test_stages_asked_for_at_once_are_made_once_and_one_at_a_time() -> None:
     """Each compiles the same weights into memory of its own; no more are there than are kept."""
 
     async def main() -> None:
-        executor = Compiler(anywhere=True)
-        stages = Stages(MODEL, executor, jpeg(), most_kept=1)
-        with computing() as compute:
-            tasks = [asyncio.create_task(beside(stages, units, compute)) for units in (2, 2, 1)]
+        executor = Compiler()
+        with computing(executor, most_kept=1) as (stages, compute):
+            tasks = [asked(stages, units, compute) for units in (2, 2, 1)]
             await asyncio.to_thread(executor.begun.wait)
-            assert len(executor.threads_used) == 1
             executor.may.set()
             first, second, other = await asyncio.gather(*tasks)
             assert first is second
             assert other is not first
             assert len(executor.threads_used) == 2
+            assert executor.most_at_work == 1
             assert len(stages._kept) == 1
+
+    run(main())
+
+
+def test_what_is_there_waits_for_nothing_that_is_made() -> None:
+    """A switch to it is one between two frames."""
+
+    async def main() -> None:
+        executor = Compiler()
+        with computing(executor) as (stages, compute):
+            executor.may.set()
+            there = await asked(stages, 2, compute)
+            executor.begun.clear()
+            executor.may.clear()
+            other = asked(stages, 1, compute)
+            await asyncio.to_thread(executor.begun.wait)
+            assert await asked(stages, 2, compute) is there
+            assert not other.done()
+
+    run(main())
+
+
+def test_a_plan_to_switch_to_is_made_before_what_is_only_measured() -> None:
+    """Of those that wait: what is being made is not interrupted."""
+
+    async def main() -> None:
+        executor = Compiler()
+        with computing(executor) as (stages, compute):
+            first = asked(stages, 3, compute)
+            await asyncio.to_thread(executor.begun.wait)
+            order: list[str] = []
+            measured, switched = asked(stages, 2, compute), asked(stages, 1, compute, Patience.PREPARE)
+            measured.add_done_callback(lambda _: order.append("measured"))
+            switched.add_done_callback(lambda _: order.append("switched to"))
+            beside = stages._beside
+            assert beside is not None
+            await until(lambda: beside.waiting == 2)
+            executor.may.set()
+            await asyncio.gather(first, measured, switched)
+            assert order == ["switched to", "measured"]
 
     run(main())
 
@@ -172,14 +222,13 @@ def test_a_stage_that_was_made_meanwhile_is_the_one() -> None:
     """Whoever asked on the compute thread has it already: two would have two memories."""
 
     async def main() -> None:
-        executor = Compiler(anywhere=True)
-        stages = Stages(MODEL, executor, jpeg())
-        with computing() as compute:
-            task = asyncio.create_task(beside(stages, 2, compute))
+        executor = Compiler()
+        with computing(executor) as (stages, compute):
+            task = asked(stages, 2, compute)
             await asyncio.to_thread(executor.begun.wait)
-            asked = asyncio.create_task(compute.run(stages.prepare, *last(2)))
+            frame = asyncio.create_task(compute.run(stages.prepare, *last(2)))
             await until(lambda: len(executor.threads_used) == 2)
             executor.may.set()
-            assert await task is (await asked).result
+            assert await task is (await frame).result
 
     run(main())

@@ -68,6 +68,7 @@ class Bed:
         self.frames = tuple(frames)
         self._work = work
         self._numbers = itertools.count()
+        self._turns = itertools.count()
         self._executor = pair.executor
 
     # --- the daemons ------------------------------------------------------------------------------------
@@ -158,23 +159,27 @@ class Bed:
         return Known(tuple(candidates_of(frontier)), self._executor, cloud_executor)
 
     # --- frames -----------------------------------------------------------------------------------------
-    async def run(self, edge: Edge, count: int) -> list[Record]:
-        """Have `count` frames answered; return their records in the order of answering."""
+    async def run(self, edge: Edge, count: int, first: int | None = None) -> list[Record]:
+        """Have `count` frames answered; return their records in the order of answering. `first`: see `offer`."""
         before = len(edge.records())
-        offered = self.offer(edge, count)
+        offered = self.offer(edge, count, first)
         await edge.answered(before + count, _ANSWERED_S)
         for path in offered:
             (edge.inbox / path.name).unlink()
         return edge.records()[before:]
 
-    def offer(self, edge: Edge, count: int) -> list[Path]:
-        """Put `count` frames into an edge's inbox, each under a name of its own; return what they are called."""
+    def offer(self, edge: Edge, count: int, first: int | None = None) -> list[Path]:
+        """Put `count` frames into an edge's inbox, each under a name of its own; return what they are called.
+
+        Frames come in turn, from the one numbered `first` on, or as a camera's do: from where the last ones ended.
+        """
         scratch = self._work / "offered"
         scratch.mkdir(parents=True, exist_ok=True)
         offered = []
-        for frame in itertools.islice(itertools.cycle(self.frames), count):
+        numbers = range(first, first + count) if first is not None else itertools.islice(self._turns, count)
+        for number in numbers:
             path = scratch / f"{next(self._numbers):07d}.jpg"
-            shutil.copyfile(frame, path)
+            shutil.copyfile(self.frames[number % len(self.frames)], path)
             offered.append(path)
         edge.offer(offered)
         for path in offered:

@@ -59,7 +59,7 @@ class Effort:
         return min(self.rounds, self.slow_rounds) if period > self.slow_ms else self.rounds
 
     def settings(self, pair: Pair, link: BenchLink) -> Settings:
-        return {**asdict(pair), **asdict(self), "link": link.kind}
+        return {**asdict(pair), **asdict(self), "frames of a round": "its own", "link": link.kind}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import cycle, islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.bench_bed import Bed, PinnedEdge, Record
@@ -53,14 +53,14 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who answers frames. `run` has so many answered, and returns the visit's findings.
+    """Somebody who answers frames. `run` has those with these numbers answered, and returns the visit's findings.
 
     `every`: of how many rounds it takes part in one. `probes`: it measures the link itself, so that its own
     measurements do not disturb it but belong to what it does.
     """
 
     name: str
-    run: Callable[[int], Awaitable[Visit]]
+    run: Callable[[range], Awaitable[Visit]]
     every: int = 1
     probes: bool = False
 
@@ -107,9 +107,9 @@ def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
 def of_edge(name: str, bed: Bed, edge: Edge, *, probes: bool = False) -> Contender:
     """An edge daemon with whatever plan it has."""
 
-    async def run(count: int) -> Visit:
+    async def run(numbers: range) -> Visit:
         began = time.time()
-        return visit_of(name, await bed.run(edge, count), began)
+        return visit_of(name, await bed.run(edge, len(numbers), numbers.start), began)
 
     return Contender(name, run, probes=probes)
 
@@ -117,10 +117,10 @@ def of_edge(name: str, bed: Bed, edge: Edge, *, probes: bool = False) -> Contend
 def of_cut(label: str, bed: Bed, pinned: PinnedEdge, every: int = 1) -> Contender:
     """A static cut."""
 
-    async def run(count: int) -> Visit:
+    async def run(numbers: range) -> Visit:
         await pinned.use(label)
         began = time.time()
-        return visit_of(label, await bed.run(pinned.edge, count), began)
+        return visit_of(label, await bed.run(pinned.edge, len(numbers), numbers.start), began)
 
     return Contender(label, run, every=every)
 
@@ -130,12 +130,12 @@ def of_worker(
 ) -> Contender:
     """A baseline's process, which is sent a frame each period, or as soon as it has answered the one before."""
 
-    async def run(count: int) -> Visit:
+    async def run(numbers: range) -> Visit:
         began = time.time()
         times = []
-        for frame in islice(cycle(frames), count):
+        for number in numbers:
             due = time.monotonic() + period_s
-            times.append((await worker.ask(str(frame)))["ms"])
+            times.append((await worker.ask(str(frames[number % len(frames)])))["ms"])
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         return Visit(round=0, contender=name, began=began, ended=time.time(), latency_ms=tuple(times[WARM:]))
 
@@ -150,7 +150,10 @@ def order_of(contenders: Sequence[Contender], number: int, seed: str) -> list[Co
 
 
 class Rounds:
-    """Visits all contenders, round by round, and those again that a measurement of the link ran into."""
+    """Visits all contenders, round by round, and those again that a measurement of the link ran into.
+
+    All are sent the same frames in a round, and others in the next: frames differ in size by half.
+    """
 
     def __init__(
         self, contenders: Sequence[Contender], frames: int, probes: Callable[[], Sequence[Span]]
@@ -174,7 +177,8 @@ class Rounds:
         await self._repeat_disturbed()
 
     async def _visit(self, number: int, contender: Contender) -> None:
-        found = await contender.run(WARM + self._frames)
+        first = number * self._frames
+        found = await contender.run(range(first, first + WARM + self._frames))
         self._visits[number, contender.name] = replace(found, round=number)
 
     async def _repeat_disturbed(self) -> None:

@@ -23,9 +23,9 @@ def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
 
 
 def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
-    async def answer(count: int) -> Visit:
+    async def answer(numbers: range) -> Visit:
         now = time.time()
-        return Visit(round=0, contender=name, began=now, ended=now, latency_ms=(1.0,) * (count - WARM))
+        return Visit(round=0, contender=name, began=now, ended=now, latency_ms=(1.0,) * (len(numbers) - WARM))
 
     return Contender(name, answer, every, probes)
 
@@ -90,11 +90,11 @@ def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
     def counted(name: str, probes: bool = False) -> Contender:
         inner = contender(name, probes=probes)
 
-        async def answer(count: int) -> Visit:
+        async def answer(numbers: range) -> Visit:
             calls[name] += 1
             if len(calls) == 3 and not spans:  # the first round's last turn: those before it have begun
                 spans.append((time.time() - 1.0, time.time()))
-            return await inner.run(count)
+            return await inner.run(numbers)
 
         return Contender(name, answer, probes=probes)
 
@@ -107,3 +107,22 @@ def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
     assert rounds.repeated >= 1
     assert calls["a"] + calls["b"] == 4 + rounds.repeated
     assert all(v.latency_ms == (1.0, 1.0) for v in rounds.visits)
+
+
+def test_all_are_sent_the_same_frames_in_a_round_and_others_in_the_next() -> None:
+    """Frames differ in size by half: what is compared is so over the same ones, and over all there are."""
+    sent: dict[str, list[range]] = {"a": [], "b": []}
+
+    def noting(name: str) -> Contender:
+        inner = contender(name)
+
+        async def answer(numbers: range) -> Visit:
+            sent[name].append(numbers)
+            return await inner.run(numbers)
+
+        return Contender(name, answer)
+
+    run(Rounds([noting("a"), noting("b")], 2, list).run(3, "seed"))
+    assert sent["a"] == sent["b"] == [range(3), range(2, 5), range(4, 7)]
+    counted = [number for numbers in sent["a"] for number in numbers[WARM:]]
+    assert len(counted) == len(set(counted)) == 6

@@ -205,7 +205,8 @@ def decide(
 ) -> Decision:
     """Choose, and leave the current cut only for a gain of `min_gain`, or when it has become infeasible.
 
-    A cut that betters the edge alone by no more than `limits.INDEPENDENCE` is not worth depending on the cloud for.
+    A cut that betters the edge alone by no more than `limits.INDEPENDENCE` is not worth depending on the cloud for,
+    and one that does not better it at all is left at once.
     What is kept runs in the mode of the best choice at this rate, whatever a higher one was looked at for.
     """
     choice = choose(frontier, conditions)
@@ -239,7 +240,7 @@ def decide(
             return _decision(choice, cut, present, False, reason)
         best_says = describe(best, better.mode, better.prediction)
     gain = _gain(better, present)
-    if gain >= min_gain:
+    if gain >= (0.0 if cut.cloud_units and not best.cloud_units else min_gain):
         reason = f"{gain:.0%} better than {describe(cut, better.mode, present)}: {best_says}"
         return _decision(better, best, better.prediction, True, reason)
     reason = f"kept, {best.label} would gain only {max(gain, 0.0):.1%} (a switch needs {min_gain:.0%})"

@@ -144,6 +144,17 @@ def test_a_cut_that_is_hardly_better_than_the_edge_alone_is_not_worth_a_cloud() 
     assert (left.cut.label, left.switched) == ("edge-only", True)
 
 
+def test_a_cut_that_is_no_better_than_the_edge_alone_is_left_at_any_gain() -> None:
+    """Cloud-only at 101 ms, edge-only at 99: a cloud has to earn what depends on it. It is not taken again at 103."""
+    problem = chain(edge_ms=99.0)
+    decision = decide_from(problem, Cut.cloud_only(problem.graph), light())
+    assert (decision.cut.label, decision.switched) == ("edge-only", True)
+    assert decision.reason == "2% better than cloud-only at 101 ms: edge-only at 99 ms"
+    slower = chain(edge_ms=103.0)
+    assert not decide_from(slower, Cut.edge_only(problem.graph), light()).switched
+    assert not decide_from(slower, Cut.cloud_only(problem.graph), light()).switched
+
+
 def test_a_plan_that_no_longer_keeps_the_rate_is_left_at_any_gain() -> None:
     """The present cut's bottleneck has grown past the period: the switch is made though latency gets worse."""
     graph = ModelGraph.from_links({"s": 10, "m": 90, "t": 1}, [("s", "m"), ("m", "t")])

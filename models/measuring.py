@@ -85,17 +85,18 @@ def whole_network(model: Model) -> Part:
 async def measure_in_turn(
     stages: Stages, part: Part, whole: Part, compute: ComputeThread
 ) -> tuple[float, float]:
-    """Return the times of two segments in ms, run in turn behind frames: medians of `TURNS` turns.
+    """Return the times of two segments in ms, run in turn behind frames: medians of `TURNS`, the first by ratio.
 
-    What a busy or throttled machine does to one of them it does to the other; their ratio tells.
+    What a busy or throttled machine does to one of them it does to the other in the same turn.
     """
     for units, outputs in (part, whole):
         await stages.prepare_beside(units, outputs, compute, Patience.MEASURE)
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(TURNS):
-        for into, of in zip(times, (part, whole), strict=True):
-            into.append(await _undisturbed_ms(stages, of, compute))
-    return statistics.median(times[0]), statistics.median(times[1])
+    turns = [
+        (await _undisturbed_ms(stages, part, compute), await _undisturbed_ms(stages, whole, compute))
+        for _ in range(TURNS)
+    ]
+    whole_ms = statistics.median(of_whole for _, of_whole in turns)
+    return statistics.median(of_part / of_whole for of_part, of_whole in turns) * whole_ms, whole_ms
 
 
 async def _undisturbed_ms(stages: Stages, part: Part, compute: ComputeThread) -> float:

@@ -210,7 +210,10 @@ def test_a_link_that_goes_means_edge_only_at_once() -> None:
 
 
 def test_small_changes_keep_the_cut() -> None:
-    """A gain below five per cent is noise: same cut, same epoch, and what is predicted is brought up to date."""
+    """A gain below five per cent is noise: same cut, same epoch, and what is predicted is brought up to date.
+
+    But what is no better than the edge alone is left for it at once.
+    """
 
     async def main() -> None:
         with bench() as tiny:
@@ -218,19 +221,20 @@ def test_small_changes_keep_the_cut() -> None:
             async with planning(tiny, SLOW) as loop:
                 epoch = loop.controller.active.plan.epoch
                 even = 768 * 8 / (610 - 17)  # kbit/s at which both ends take as long
-                for share in (0.99, 1.01, 0.97):
+                for share in (1.03, 1.01, 1.03):
                     loop.measured(even * share * 1e3)
                     await loop.looked()
                     plan = loop.controller.active.plan
                     assert (plan.cut.label, plan.epoch) == ("after resize", epoch)
                     assert plan.bandwidth_bps == even * share * 1e3
-                assert "kept" in loop.controller.active.plan.reason
-                loop.measured(even * 0.9e3)
+                loop.measured(even * 0.97e3)
                 await loop.looked()
                 assert loop.cut == "edge-only"
-                loop.measured(even * 1.02e3)
-                await loop.looked()
-                assert loop.cut == "edge-only", "nor does it return for less"
+                for share in (1.02, 1.04):
+                    loop.measured(even * share * 1e3)
+                    await loop.looked()
+                    assert loop.cut == "edge-only", "it does not return for less"
+                    assert "kept" in loop.controller.active.plan.reason
                 assert loop.controller.switches.count == 2
 
     run(main())

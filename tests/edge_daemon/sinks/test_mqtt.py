@@ -77,8 +77,11 @@ def test_records_are_published_in_order_with_id_and_edge(tmp_path: Path, loop: s
             first = json.loads(payloads[0])
             assert (first["id"], first["edge"]) == (records(0)[0].id, "porch")
             assert {key: first[key] for key in first if key not in ("id", "edge")} == json.loads(line(0))
+            await until(
+                lambda: not sink.outbox.status().spooled_records
+            )  # what was sent is dropped a moment later
             status = sink.outbox.status()
-            assert (status.connected, status.spooled_records, status.last_error) == (True, 0, None)
+            assert (status.connected, status.last_error) == (True, None)
 
     run(main(), loop)
 

@@ -21,6 +21,7 @@ from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
 from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
+from edge_daemon.network_parts import part_ms
 from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
@@ -59,11 +60,6 @@ class Scales:
             if not 0.85 < scale < 1.15
         ]
         return ", ".join(words)
-
-
-def _network_ms(profile: Profile) -> float:
-    """Return what the network and the answer take, without the pre-processing: that depends on the frames' size."""
-    return sum(ms for name, ms in profile.unit_ms.items() if name not in PREPROCESSING_UNITS)
 
 
 class CostModel:
@@ -109,10 +105,10 @@ class CostModel:
         assert self._edge is not None
         assert self._cloud is not None
         before_ms = sum(self._edge.unit_ms[name] for name in cut.edge_units if name in PREPROCESSING_UNITS)
+        head_ms = part_ms(self._edge, head_share, cut.cloud_units)
+        tail_ms = part_ms(self._cloud, tail_share, cut.edge_units)
         self._segments = self._segments.with_cut(
-            cut,
-            None if head_share is None else before_ms + head_share * _network_ms(self._edge),
-            None if tail_share is None else tail_share * _network_ms(self._cloud),
+            cut, None if head_ms is None else before_ms + head_ms, tail_ms
         )
 
     def saw_frame(self, nbytes: int) -> None:

@@ -280,11 +280,11 @@ def test_measured_segments_count_beside_pre_processing_as_profiled() -> None:
         model = complete()
         cut = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
         network = [name for name in GRAPH.names if name not in ("frame", "decode", "resize", "normalize")]
-        model.saw_segments(cut, 0.5, 0.25)
+        model.saw_segments(cut, 0.5, 0.5)
         await model.refresh()
         costs = model.costs(cut)
         assert costs.edge_ms == pytest.approx(4 * 4.0 + 0.5 * 4.0 * len(network))
-        assert costs.cloud_ms == pytest.approx(0.25 * len(network))
+        assert costs.cloud_ms == pytest.approx(0.5 * len(network))
         assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(EDGE.total_ms)
 
     run(main())

@@ -20,9 +20,8 @@ FRAMES = 100
 
 def measure(slowdown: float) -> list[CodecRow]:
     """Return a row for each cut whose crossing tensor ends in a ReLU; the edge encodes `slowdown` times slower."""
-    torch.set_num_threads(
-        1
-    )  # this process has one core, on which a second thread would wait for the first, spinning
+    # This process has one core, on which a second thread would wait for the first, spinning.
+    torch.set_num_threads(1)
     return [_row(cut, slowdown) for cut in cuts() if ends_in_relu(cut)]
 
 

@@ -17,7 +17,7 @@ from common.errors import ModelError, PlanError
 from models.agreement import AGREEMENT
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
-from models.onnx_export import OnnxNetwork, value_name
+from models.onnx_network import OnnxNetwork, OnnxPiece, value_name
 from models.segment import Segment
 from models.tensor_memory import concatenated, dense
 
@@ -86,7 +86,8 @@ class OnnxExecutor:
 
     def _onnx_part(self, piece: Segment, may_use_torch: bool) -> Part:
         try:
-            return OnnxPart(piece, _session(self._network.extract(piece.inputs, piece.outputs), self.threads))
+            network_piece = self._network.extract(piece.inputs, piece.outputs)
+            return OnnxPart(piece, _session(network_piece, self.threads), network_piece)
         except ModelError as error:
             if not may_use_torch:
                 raise
@@ -136,6 +137,8 @@ class OnnxPart:
 
     segment: Segment
     session: Any
+    piece: OnnxPiece
+    """Kept for its weights, which the session may read."""
 
     def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         feed = {value_name(name): tensors[name].contiguous().numpy() for name in self.segment.inputs}
@@ -153,7 +156,7 @@ class OnnxPart:
 Part = TorchPart | OnnxPart
 
 
-def _session(document: bytes, threads: int) -> Any:
+def _session(piece: OnnxPiece, threads: int) -> Any:
     from models.onnxruntime_silent import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -163,7 +166,8 @@ def _session(document: bytes, threads: int) -> Any:
     # A thread that spins between frames takes the core from the event loop, and from the other daemon's work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(document, options, providers=["CPUExecutionProvider"])
+        options.add_external_initializers(list(piece.weights), list(piece.weights.values()))
+        return onnxruntime.InferenceSession(piece.document, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own, of many kinds
         reason = str(error).partition("\n")[0]
         raise ModelError(f"onnxruntime does not take this network: {reason}") from error

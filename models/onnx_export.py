@@ -1,7 +1,4 @@
-"""A model's network as one ONNX document, from which every segment is cut.
-
-Exporting takes seconds and is done once for a model; cutting a segment out takes milliseconds.
-"""
+"""Export a model's network to ONNX: once, for that takes seconds, and then from the file that was saved."""
 
 from __future__ import annotations
 
@@ -9,17 +6,16 @@ import contextlib
 import hashlib
 import io
 import logging
-import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from common.errors import ConfigurationError, ModelError
 from common.files import remove_outdated, write_atomically
 from models.model import Model
+from models.onnx_network import BATCH, OnnxNetwork, value_name
 
 FORMAT = "values are called unit:NAME, batches of any size"
 HOW_TO_INSTALL = "`make setup` or `make install-…` bring it, or pip install onnxruntime onnx onnxscript"
@@ -53,79 +49,6 @@ def versions() -> dict[str, str]:
     from models.onnxruntime_silent import onnxruntime
 
     return {module.__name__: str(module.__version__) for module in (torch, onnx, onnxscript, onnxruntime)}
-
-
-BATCH = "batch"
-"""The name of a leading dimension that is the number of frames."""
-
-
-def value_name(unit: str) -> str:
-    """The name of a unit's tensor in ONNX: one that the exporter does not give, as it does `add_1`."""
-    return f"unit:{unit}"
-
-
-class OnnxNetwork:
-    """All units between pre-processing and answer, as an ONNX graph with a value for each unit (`value_name`)."""
-
-    def __init__(self, document: Any) -> None:
-        import onnx.utils
-
-        try:
-            self._extractor = onnx.utils.Extractor(document)
-        except Exception as error:
-            raise ModelError(f"the ONNX network cannot be read: {type(error).__name__}: {error}") from error
-        self._turn = threading.Lock()
-        self.names = {output.name for output in document.graph.output}
-        entries = {value.name for value in document.graph.input}
-        self._batch_sizes = {
-            node.output[0]
-            for node in document.graph.node
-            if node.op_type == "Shape" and node.input[0] in entries and _is_first_dimension(node)
-        }
-
-    def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-        """Return the ONNX document that leads from the tensors of units `inputs` to those of `outputs`."""
-        names = ([value_name(unit) for unit in units] for units in (inputs, outputs))
-        try:
-            with self._turn:  # nothing says that two may be cut at a time
-                piece = self._extractor.extract_model(*names)
-        except Exception as error:  # ValueError, AssertionError, protobuf's own
-            raise ModelError(f"the ONNX network cannot be cut: {str(error).partition(chr(10))[0]}") from error
-        # A split's node makes all its parts: one that is wanted, and one that is handed in.
-        given = {value.name for value in piece.graph.input}
-        for node in piece.graph.node:
-            for i, output in enumerate(node.output):
-                if output in given:
-                    node.output[i] = f"again:{output}"
-        self._size_by_inputs(piece)
-        document: bytes = piece.SerializeToString()
-        return document
-
-    def _size_by_inputs(self, piece: Any) -> None:
-        """Have `piece` read the batch size off an input of its own, where the whole reads it off the image.
-
-        Where no input tells it, it is one: such a piece computes one frame at a time.
-        """
-        import onnx.helper
-
-        given = [value.name for value in piece.graph.input]
-        telling = [value.name for value in piece.graph.input if _has_any_batch(value)]
-        for node in piece.graph.node:
-            if node.output[0] not in self._batch_sizes or node.input[0] in given:
-                continue
-            if telling:
-                node.input[0] = telling[0]
-            else:
-                node.CopyFrom(onnx.helper.make_node("Constant", [], [node.output[0]], value_ints=[1]))
-
-
-def _is_first_dimension(node: Any) -> bool:
-    return {attribute.name: attribute.i for attribute in node.attribute} == {"start": 0, "end": 1}
-
-
-def _has_any_batch(value: Any) -> bool:
-    dimensions = value.type.tensor_type.shape.dim
-    return bool(dimensions) and dimensions[0].dim_param == BATCH
 
 
 def load_or_export(model: Model, directory: Path, served: Iterable[Model] = ()) -> OnnxNetwork:

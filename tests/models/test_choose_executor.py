@@ -20,7 +20,7 @@ from models.choose_executor import choose_executor
 from models.executor import TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor, OnnxSegment
-from models.onnx_export import OnnxNetwork
+from models.onnx_network import OnnxNetwork, OnnxPiece
 from models.segment import Segment
 from models.zoo import load_model
 
@@ -112,7 +112,7 @@ def test_a_network_that_onnxruntime_refuses_runs_on_torch(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document it cannot read, or an operator it has not, shows when the network is first compiled."""
-    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: b"no document")
+    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: OnnxPiece(b"no document", {}))
     torch_executor = TorchExecutor()
     assert choose_executor("auto", model, torch_executor, tmp_path) is torch_executor
 

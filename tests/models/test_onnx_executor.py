@@ -13,7 +13,8 @@ from common.plan import Cut
 from models.executor import CompiledSegment, Executor, Pace, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
-from models.onnx_export import OnnxNetwork, load_or_export
+from models.onnx_export import load_or_export
+from models.onnx_network import OnnxNetwork, OnnxPiece
 from models.preprocess import as_frame
 from models.verification import deviations
 from models.zoo import load_model
@@ -106,7 +107,7 @@ def test_what_onnxruntime_refuses_runs_on_torch(
     model: Model, onnx: OnnxExecutor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A cut that cannot be made into a session is run all the same, and said; asked to be strict, it is an error."""
-    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: b"no document")
+    monkeypatch.setattr(OnnxNetwork, "extract", lambda *_: OnnxPiece(b"no document", {}))
     frame = {"frame": as_frame(small_frame())}
     segment = model.segment(model.graph.names, (model.graph.sink,))
     mine = onnx.compile(segment).run(frame)[model.graph.sink]

@@ -12,7 +12,7 @@ from common.errors import ConfigurationError, ModelError
 from common.files import DAY_S
 from models import onnx_export
 from models.model import Model
-from models.onnx_export import load_or_export, value_name
+from models.onnx_export import load_or_export
 from models.zoo import load_model
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -73,18 +73,6 @@ def test_networks_that_nobody_needs_are_removed(
     load_or_export(model, tmp_path, [model, served])
     saved = onnx_export._path(tmp_path, model)
     assert {*tmp_path.iterdir()} == {saved, needed, *former, *others}
-
-
-def test_every_unit_of_the_network_can_be_cut_at(model: Model, tmp_path: Path) -> None:
-    """Each unit's tensor is a value of the document, under the unit's name."""
-    import onnx
-
-    network = load_or_export(model, tmp_path)
-    names = model.network_units
-    assert model.graph.sink not in names
-    assert not {"frame", "decode", "resize", "normalize"} & set(names)
-    whole = onnx.load_model_from_string(network.extract(["normalize"], names))
-    assert [value.name for value in whole.graph.output] == [value_name(name) for name in names]
 
 
 def test_a_network_that_cannot_be_exported_is_the_models_error(

@@ -6,6 +6,7 @@ CleaveError
 ├── ModelError              the model cannot be traced, cut or loaded
 ├── PlanError               a cut or a plan that is not legal
 ├── HungError               the machine: a computation that does not end (the daemon ends, for a restart)
+├── RunCancelledError       nobody's: a computation was ended before its time, for nobody waits for it
 ├── FrameError              this frame is at fault (a truncated JPEG); the run goes on
 ├── SourceError             a camera, a stream or a video gives no frames: tried again, or the end of a video
 └── LinkError               the network or the peer
@@ -47,6 +48,10 @@ class PlanError(CleaveError):
 
 class HungError(CleaveError):
     """A computation does not come to its end: a driver, or the machine. Only a new process helps."""
+
+
+class RunCancelledError(CleaveError):
+    """A computation was ended, since nobody wants its result any more."""
 
 
 class FrameError(CleaveError):

@@ -6,7 +6,7 @@
               │ planned?     │ answer counts      │ edge runs them     │ suspected           │
 
 All in s. Asking a second server when the first is late bounds the worst case for little (Dean, Barroso, The Tail at
-Scale, CACM 2013); the edge is that second server, and has all it needs.
+Scale, CACM 2013); the edge is that second server, and has all it needs. It leaves off when the first has answered.
 """
 
 from __future__ import annotations

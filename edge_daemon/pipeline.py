@@ -44,6 +44,7 @@ from edge_daemon.patience import (
 )
 from edge_daemon.results import FrameRecord
 from edge_daemon.uplink import Uplink
+from models.cancel_token import CancelToken
 from models.compute import ComputeThread, Timed
 from models.crossing import frame_tensor, from_wire
 from models.model import Model
@@ -147,8 +148,9 @@ class FramePipeline:
         asked = asyncio.create_task(self._ask_cloud(journey, sent))
         asked.add_done_callback(partial(self._heard_of, journey.active.plan))
         finishing: asyncio.Task[Timed[Tensors]] | None = None
+        token = CancelToken()
         try:
-            finishing = await self._hedged(journey, sent, asked)
+            finishing = await self._hedged(journey, sent, asked, token)
             if finishing is not None:
                 await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
                 if finishing.done() and finishing.exception() is not None:
@@ -164,19 +166,20 @@ class FramePipeline:
                 journey.fallback = "the answer was late, and the edge had its own sooner"
                 self._late.add(asked)  # its answer will still tell of the link
             if finishing is None:
-                finishing = self._finish(journey.active, sent)
+                finishing = self._finish(journey.active, sent, token)
             finished = await finishing
         finally:
             if asked not in self._late:
                 asked.cancel()
             if finishing is not None:
                 finishing.cancel()
+            token.cancel()  # nor do the frames behind wait for what nobody wants
             del asked  # its error knows this frame of ours, and with it the tensors
         journey.finished_locally(finished.run_ms)
         return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
 
     async def _hedged(
-        self, journey: Journey, sent: Sent, asked: asyncio.Task[torch.Tensor]
+        self, journey: Journey, sent: Sent, asked: asyncio.Task[torch.Tensor], token: CancelToken
     ) -> asyncio.Task[Timed[Tensors]] | None:
         """Wait for the cloud's answer; when it is late and the edge would be quicker, return the edge's beginning."""
         plan, wait_s = journey.active.plan, hedge_s(journey.active.plan)
@@ -194,13 +197,13 @@ class FramePipeline:
                 continue
             self._controller.saw_slow(progress)
             if self._compute.idle and is_worth_hedging(plan, progress):
-                return self._finish(journey.active, sent)
+                return self._finish(journey.active, sent, token)
         return None
 
-    def _finish(self, active: ActivePlan, sent: Sent) -> asyncio.Task[Timed[Tensors]]:
-        """Begin to run the rest of a frame on the edge."""
+    def _finish(self, active: ActivePlan, sent: Sent, token: CancelToken) -> asyncio.Task[Timed[Tensors]]:
+        """Begin to run the rest of a frame on the edge, until `token` is cancelled."""
         assert active.parts.rest is not None
-        return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing))
+        return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing, token))
 
     def _heard_of(self, plan: Plan, asked: asyncio.Task[torch.Tensor]) -> None:
         """Take note of how a frame fared in the cloud, also when it has its record by now."""

@@ -20,6 +20,7 @@ from torch import fx
 
 from common.wire.incoming import Allocate, aligned_buffer
 from models import preprocess
+from models.cancel_token import CancelToken
 from models.cuda_device import Cuda, queueing, working
 from models.cuda_graphs import GraphRoom, SegmentGraphs
 from models.executor import TorchExecutor, arguments_of
@@ -142,9 +143,14 @@ class CudaSegment:
         self._forward = forward
         self.graphs = SegmentGraphs(forward, executor.cuda, executor.room, executor.tolerance)
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
-        return self._executor.pace.run(lambda: self._to_host(inputs))
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
+        """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame.
+
+        What the device has been given it does to the end: only the wait of the pacing ends with `token`.
+        """
+        return self._executor.pace.run(lambda: self._to_host(inputs), token)
 
     @torch.inference_mode()
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

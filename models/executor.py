@@ -15,6 +15,7 @@ from torch import fx
 from common.errors import ConfigurationError, PlanError
 from common.wire.incoming import Allocate, aligned_buffer
 from models.agreement import AGREEMENT
+from models.cancel_token import CancelToken, cancellable
 from models.segment import Segment
 from models.tensor_memory import concatenated, dense
 
@@ -27,8 +28,13 @@ class CompiledSegment(Protocol):
     @property
     def segment(self) -> Segment: ...
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run on CPU tensors by name and return CPU tensors without gaps in memory, at the executor's pace."""
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Run on CPU tensors by name and return CPU tensors without gaps in memory, at the executor's pace.
+
+        Raises `RunCancelledError` soon after `token` is cancelled, where the executor can end a run (not on CUDA).
+        """
         ...
 
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -96,18 +102,31 @@ class Pace:
     ) -> None:
         self.slowdown = slowdown
         self._clock = clock
-        self._stopped = threading.Event()
-        self._wait = wait or self._stopped.wait
+        self._waiting: set[threading.Event] = set()
+        self._stopped = False
+        self._wait = wait
 
-    def run(self, work: Callable[[], Result]) -> Result:
+    def run(self, work: Callable[[], Result], token: CancelToken | None = None) -> Result:
+        """Return what `work` does, after the wait, which ends early when `token` is cancelled."""
         started = self._clock()
         result = work()
-        if self.slowdown > 1 and not self._stopped.is_set():
-            self._wait((self.slowdown - 1) * (self._clock() - started))
+        if self.slowdown > 1:
+            self._wait_for((self.slowdown - 1) * (self._clock() - started), token)
         return result
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stopped = True
+        for over in tuple(self._waiting):
+            over.set()
+
+    def _wait_for(self, seconds: float, token: CancelToken | None) -> None:
+        over = threading.Event()
+        self._waiting.add(over)  # before it is asked whether all has stopped
+        if token is not None:
+            token.when_cancelled(over.set)
+        if not self._stopped:
+            (self._wait or over.wait)(seconds)
+        self._waiting.discard(over)
 
 
 class TorchExecutor:
@@ -168,9 +187,12 @@ class TorchSegment:
         self.module = module
         self._executor = executor
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
-        return self._executor.pace.run(lambda: self._to_host(inputs))
+        with cancellable(token):
+            return self._executor.pace.run(lambda: self._to_host(inputs), token)
 
     @torch.inference_mode()
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

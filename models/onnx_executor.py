@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ import torch
 
 from common.errors import ModelError, PlanError
 from models.agreement import AGREEMENT
+from models.cancel_token import CancelToken, cancellable
 from models.executor import CompiledSegment, TorchExecutor
 from models.model import PREPROCESSING_UNITS, Model
 from models.onnx_network import OnnxNetwork, OnnxPiece, value_name
@@ -103,17 +105,24 @@ class OnnxSegment:
         self._parts = parts
         self._executor = executor
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.run`. Raises `PlanError` for a missing input, `FrameError` for a bad frame."""
-        return self._executor.pace.run(lambda: {n: dense(t)[0] for n, t in self.execute(inputs).items()})
+        with cancellable(token):
+            return self._executor.pace.run(
+                lambda: {n: dense(t)[0] for n, t in self.execute(inputs, token).items()}, token
+            )
 
-    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def execute(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         """See `CompiledSegment.execute`."""
         if missing := [name for name in self.segment.inputs if name not in inputs]:
             raise PlanError(f"segment of {len(self.segment.units)} units: input {missing[0]!r} is missing")
         tensors = dict(inputs)
         for part in self._parts:
-            tensors |= part.execute(tensors)
+            tensors |= part.execute(tensors, token)
         return {name: tensors[name] for name in self.segment.outputs}
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
@@ -127,8 +136,10 @@ class TorchPart:
 
     compiled: CompiledSegment
 
-    def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return self.compiled.execute(tensors)
+    def execute(
+        self, tensors: Mapping[str, torch.Tensor], token: CancelToken | None
+    ) -> dict[str, torch.Tensor]:
+        return self.compiled.execute(tensors)  # what is cancellable is so on the whole thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +151,16 @@ class OnnxPart:
     piece: OnnxPiece
     """Kept for its weights, which the session may read."""
 
-    def execute(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def execute(
+        self, tensors: Mapping[str, torch.Tensor], token: CancelToken | None
+    ) -> dict[str, torch.Tensor]:
         feed = {value_name(name): tensors[name].contiguous().numpy() for name in self.segment.inputs}
         try:
-            found = self.session.run([value_name(name) for name in self.segment.outputs], feed)
-        except (
-            Exception
-        ) as error:  # onnxruntime's own: no RuntimeErrors, as torch's are, and handled like these
+            wanted = [value_name(name) for name in self.segment.outputs]
+            found = self.session.run(wanted, feed, _ended_by(token) if token is not None else None)
+        except Exception as error:  # onnxruntime's own: no RuntimeErrors, as torch's are; handled like these
+            if token is not None:
+                token.raise_if_cancelled()
             raise RuntimeError(f"onnxruntime: {error}") from error
         return {
             name: torch.from_numpy(array) for name, array in zip(self.segment.outputs, found, strict=True)
@@ -154,6 +168,15 @@ class OnnxPart:
 
 
 Part = TorchPart | OnnxPart
+
+
+def _ended_by(token: CancelToken) -> Any:
+    """Return options by which a run ends between two operations once `token` is cancelled."""
+    from models.onnxruntime_silent import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    token.when_cancelled(partial(setattr, options, "terminate", True))
+    return options
 
 
 def _session(piece: OnnxPiece, threads: int) -> Any:

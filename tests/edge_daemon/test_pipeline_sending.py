@@ -6,18 +6,19 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
-from common.errors import LinkLostError, RemoteProtocolError
+from common.errors import LinkLostError, RemoteProtocolError, RunCancelledError
 from common.plan import Cut, Mode
 from common.wire.tensors import TensorEntry
 from edge_daemon import active_plan
 from edge_daemon.active_plan import ActivePlan
 from edge_daemon.frames_away import Reply
 from edge_daemon.patience import Progress
+from models.cancel_token import CancelToken
 from models.executor import CompiledSegment
 from models.segment import Segment
 from tests.edge_daemon.bench import bench
@@ -193,11 +194,11 @@ def test_a_link_that_has_become_slow_is_told_of_long_before_the_frame_is_late(
 
 
 def test_an_answer_that_comes_while_the_edge_computes_it_too_counts() -> None:
-    """Whichever is first: the edge's own run is held up until the cloud has answered."""
+    """Whichever is first: the edge's own run lasts until the cloud has answered, and is ended then."""
 
     async def main() -> None:
         with bench() as tiny:
-            begun, answered = threading.Event(), threading.Event()
+            begun = threading.Event()
 
             async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
                 right = tiny.tail(SPLIT, entries, payload)
@@ -206,12 +207,14 @@ def test_an_answer_that_comes_while_the_edge_computes_it_too_counts() -> None:
 
             active = with_edge_only(await tiny.plan(SPLIT), 5.0)
             assert active.parts.rest is not None
-            rest = HeldUp(active.parts.rest, begun, answered)
+            rest = Endless(active.parts.rest, begun)
             line = Line(tiny, replace(active, parts=replace(active.parts, rest=rest)), answer)
             (record,) = await line.give(frames(1))
-            answered.set()
             assert_right(record)
             assert (record.ran, record.fallback) == ("split", None)
+            await until(lambda: tiny.compute.idle)
+            with pytest.raises(RunCancelledError):
+                rest.token.raise_if_cancelled()
 
     run(main())
 
@@ -258,7 +261,9 @@ class Broken:
     def segment(self) -> Segment:
         return self.inner.segment
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         self.begun()
         raise MemoryError("no memory")
 
@@ -270,21 +275,27 @@ class Broken:
 
 
 @dataclass
-class HeldUp:
-    """A segment that says when it has begun, and waits."""
+class Endless:
+    """A segment that says when it has begun, and runs until it is told that nobody wants it."""
 
     inner: CompiledSegment
     begun: threading.Event
-    go_on: threading.Event
+    token: CancelToken = field(default_factory=CancelToken)
 
     @property
     def segment(self) -> Segment:
         return self.inner.segment
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
+        assert token is not None
+        self.token, cancelled = token, threading.Event()
+        token.when_cancelled(cancelled.set)
         self.begun.set()
-        assert self.go_on.wait(10)
-        return self.inner.run(inputs)
+        assert cancelled.wait(10)
+        token.raise_if_cancelled()
+        raise AssertionError("it was told so, and may not go on")
 
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return self.inner.execute(inputs)

@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from common.errors import ConfigurationError, FrameError, PlanError
-from models.executor import CompiledSegment, Executor, Pace, TorchExecutor, describe_cpu
+from common.errors import ConfigurationError, FrameError, PlanError, RunCancelledError
+from models.cancel_token import CancelToken
+from models.executor import CompiledSegment, Executor, Pace, TorchExecutor, TorchSegment, describe_cpu
 from models.model import Model
 from models.preprocess import as_frame
 from models.tensor_memory import dense
@@ -57,6 +58,44 @@ def test_stop_ends_the_wait() -> None:
     waiting.join(30)
     assert not waiting.is_alive()
     executor.pace.run(lambda: time.sleep(0.01))
+
+
+def test_a_cancelled_run_waits_for_nothing() -> None:
+    """A wait of hours ends when its run is wanted no more; other work is paced as before."""
+    pace, token = Pace(1e9), CancelToken()
+    waiting = threading.Thread(target=lambda: pace.run(lambda: time.sleep(0.01), token), daemon=True)
+    waiting.start()
+    token.cancel()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    clock = Clock()
+    Pace(8, clock=clock, wait=clock.wait).run(lambda: clock.work(0.5), token)
+    assert clock.waits == [3.5]
+
+
+def test_a_run_ends_between_two_operations_once_it_is_cancelled(model: Model) -> None:
+    """What comes after is not computed; the same segment runs to its end the next time, with a token or without."""
+    compiled = TorchExecutor().compile(model.segment(model.graph.names, [model.graph.sink]))
+    assert isinstance(compiled, TorchSegment)
+    inputs = {"frame": as_frame(small_frame())}
+    whole = compiled.run(inputs)
+    token, ran = CancelToken(), list[torch.nn.Module]()
+    convolutions = [layer for layer in compiled.module.modules() if isinstance(layer, torch.nn.Conv2d)]
+
+    def after(layer: torch.nn.Module, *_: object) -> None:
+        ran.append(layer)
+        if len(ran) == 2:
+            token.cancel()
+
+    hooks = [layer.register_forward_hook(after) for layer in convolutions]
+    try:
+        with pytest.raises(RunCancelledError):
+            compiled.run(inputs, token)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert ran == convolutions[:2]
+    assert torch.equal(compiled.run(inputs, CancelToken())[model.graph.sink], whole[model.graph.sink])
 
 
 def test_running_is_paced_and_measuring_is_not(model: Model) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.errors import FrameError, ModelError, PlanError
+from common.errors import FrameError, ModelError, PlanError, RunCancelledError
 from common.partition.closed_sets import enumerate_closed_sets
 from common.plan import Cut
+from models.cancel_token import CancelToken
 from models.executor import CompiledSegment, Executor, Pace, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
@@ -115,6 +116,22 @@ def test_what_onnxruntime_refuses_runs_on_torch(
     assert "a cut runs on torch instead" in capsys.readouterr().out
     with pytest.raises(ModelError, match="onnxruntime does not take this network"):
         onnx.compile(segment, may_use_torch=False)
+
+
+def test_a_cancelled_run_is_ended(model: Model, onnx: OnnxExecutor) -> None:
+    """onnxruntime ends it, and that is no failure of the network; with a token that is not used all is as without."""
+    units = model.network_units
+    compiled = onnx.compile(model.segment(units, units[-1:]))
+    (entry,) = compiled.segment.inputs
+    inputs = {entry: torch.ones(1, 3, 64, 64)}
+    assert torch.equal(compiled.run(inputs, CancelToken())[units[-1]], compiled.run(inputs)[units[-1]])
+    token = CancelToken()
+    token.cancel()
+    (part,) = compiled._parts
+    with pytest.raises(RunCancelledError):
+        part.execute(inputs, token)
+    with pytest.raises(RuntimeError, match="onnxruntime: "):
+        part.execute({entry: torch.zeros(1, 3, 7, 7, 7)}, CancelToken())
 
 
 def test_a_run_that_fails_is_the_frames_misfortune_only(model: Model, onnx: OnnxExecutor) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.digits import trained
 from common.errors import ConfigurationError
+from models.cancel_token import CancelToken
 from models.cuda_executor import CudaExecutor
 from models.executor import TorchExecutor
 from models.precision import (
@@ -78,7 +79,9 @@ class SpoiltSegment:
     def __init__(self, segment: Segment, outputs: torch.Tensor | Exception) -> None:
         self.segment, self.outputs = segment, outputs
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         if isinstance(self.outputs, Exception):
             raise self.outputs
         return {self.segment.outputs[0]: self.outputs}

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.errors import FrameError
+from models.cancel_token import CancelToken
 from models.executor import TorchExecutor
 from models.model import Model
 from models.profiler import ProfileRun, profile_model
@@ -70,7 +71,9 @@ class TimetableSegment:
         self.table.now += self.table.cost_s(self.segment.units) * (10 if first else 1)
         return self.inner.execute(inputs)
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
         before = self.table.now
         outputs = self.execute(inputs)
         self.table.now += (self.table.slowdown - 1) * (self.table.now - before)

@@ -34,6 +34,7 @@ from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
+from edge_daemon.off_plan import OffPlan
 from edge_daemon.patience import Progress
 from edge_daemon.plan_log import tell_decision
 from edge_daemon.plan_switcher import PlanSwitcher
@@ -52,9 +53,6 @@ log = structlog.get_logger()
 WITHOUT_CLOUD = Waits(first_s=5.0, longest_s=60.0, forgiven_s=60.0, free=1)
 """How long to do without a cloud that let frames down. Once may be an outage; again and again is a cloud or a link
 that promises more than it holds."""
-
-FAR_OFF = 1.5
-"""A bandwidth this many times higher or lower than planned with is not left for the next interval."""
 
 
 class Controller:
@@ -94,7 +92,7 @@ class Controller:
         self._interval_s = interval_s
         self._changed = changed
         self._wake = asyncio.Event()
-        self._woken_at = 0.0
+        self._off_plan = OffPlan(interval_s)
         self._cost_model = CostModel(model.graph, certifier.fidelity.losses)
         self._plans = PlanSwitcher(model.graph, stages, compute, uplink, standby, epochs, refused, changed)
         self._hold_off = BackOff(WITHOUT_CLOUD)
@@ -159,9 +157,8 @@ class Controller:
         self._look_soon_if_far_off()
 
     def _look_soon_if_far_off(self) -> None:
-        planned, found, now = self.active.plan.bandwidth_bps, self._estimate.bandwidth_bps, time.monotonic()
-        if planned and found and not 1 / FAR_OFF < found / planned < FAR_OFF and now - self._woken_at >= 1.0:
-            self._woken_at = now
+        planned_bps, found_bps = self.active.plan.bandwidth_bps, self._estimate.bandwidth_bps
+        if self._off_plan.found(planned_bps, found_bps, time.monotonic()):
             self._wake.set()
 
     def saw_slow(self, progress: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,17 @@ AGAIN_S = 0.05
 """Between two looks."""
 STANDSTILL_S = 0.2
 """A link on which nothing has moved for so long stands still: the least of TCP's timeouts, after a lost packet."""
+
+
+async def look_twice(
+    asked: asyncio.Future[Any], wait_s: float, progress: Callable[[], Progress | None]
+) -> tuple[Progress | None, Progress | None]:
+    """Return `progress` a moment before `wait_s` has passed, and then. Ends when `asked` is done."""
+    moment_s = min(AGAIN_S, wait_s / 2)
+    await asyncio.wait([asked], timeout=wait_s - moment_s if math.isfinite(wait_s) else None)
+    earlier = progress()
+    await asyncio.wait([asked], timeout=moment_s)
+    return earlier, progress()
 
 
 async def look_early(

@@ -35,6 +35,10 @@ LEAST_LOOK_S = 0.05
 """A link that stands still for less is not looked at."""
 
 
+SOME_BYTES = 4 * 1448
+"""A few packets: TCP confirms every second one at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a frame has come in `waited_s`: what arrived in that time, and what is left up to its last byte.
@@ -56,6 +60,18 @@ class Progress:
         """Return what has come since an earlier look at the same frame."""
         delivered_bytes = self.delivered_bytes - earlier.delivered_bytes
         return Progress(delivered_bytes, self.outstanding_bytes, self.waited_s - earlier.waited_s)
+
+    def has_stopped_since(self, earlier: Progress) -> bool:
+        """Say whether nothing has come since an earlier look, though at the pace until then a few packets would have,
+        or all that was left.
+
+        A packet is lost, say, and TCP waits before it sends it again: that tells nothing of the link's rate.
+        """
+        step = self.since(earlier)
+        due_bytes = (
+            earlier.delivered_bytes / earlier.waited_s * step.waited_s if earlier.waited_s > 0 else 0.0
+        )
+        return not step.delivered_bytes and due_bytes >= min(SOME_BYTES, self.outstanding_bytes)
 
     @property
     def left_s(self) -> float:

@@ -11,7 +11,6 @@ A frame whose answer is late is finished on the edge, too, and the first answer 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +26,7 @@ from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
-from edge_daemon.early_look import look_early
+from edge_daemon.early_look import AGAIN_S, look_early, look_twice
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
 from edge_daemon.frames_away import CloudLateError
@@ -186,16 +185,15 @@ class FramePipeline:
         progress_of = partial(self._uplink.progress, journey.frame.number, plan.epoch)
         began = self._clock()
         if look_s(plan) < wait_s:
-            await look_early(asked, look_s(plan), wait_s, progress_of, self._controller.saw_slow)
+            await look_early(asked, look_s(plan), wait_s - AGAIN_S, progress_of, self._controller.saw_slow)
         looked_s = self._clock() - began
         while not asked.done():
-            timeout = max(wait_s - looked_s, 0.0) if math.isfinite(wait_s) else None
-            await asyncio.wait([asked], timeout=timeout)
+            earlier, progress = await look_twice(asked, max(wait_s - looked_s, 0.0), progress_of)
             looked_s = 0.0
-            progress = progress_of()
             if asked.done() or progress is None:
                 continue
-            self._controller.saw_slow(progress)
+            if earlier is None or not progress.has_stopped_since(earlier):
+                self._controller.saw_slow(progress)
             if self._compute.idle and is_worth_hedging(plan, progress):
                 return self._finish(journey.active, sent, token)
         return None

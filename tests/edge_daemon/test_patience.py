@@ -126,6 +126,19 @@ def test_progress_tells_what_the_link_carries() -> None:
     )
 
 
+def test_a_lost_packet_is_told_from_a_slow_link() -> None:
+    """Nothing came between two looks: by the pace before something was due, unless a packet takes longer."""
+    lost_the_last = Progress(36_000, 1_227, 0.33)
+    assert Progress(36_000, 1_227, 0.38).has_stopped_since(lost_the_last)
+    assert not Progress(37_227, 0, 0.38).has_stopped_since(lost_the_last)
+    assert not Progress(36_001, 1_226, 0.38).has_stopped_since(lost_the_last)
+    assert Progress(90_000, 60_000, 0.38).has_stopped_since(Progress(90_000, 60_000, 0.33)), "13 kB were due"
+    slow = Progress(5_792, 180_000, 0.33)  # 140 kbit/s: 0.9 kB in 50 ms
+    assert not Progress(5_792, 180_000, 0.38).has_stopped_since(slow)
+    assert not Progress(0, 180_000, 0.38).has_stopped_since(Progress(0, 180_000, 0.33)), "dead from the first"
+    assert not Progress(0, 180_000, 0.0).has_stopped_since(Progress(0, 180_000, 0.0))
+
+
 def test_a_frame_that_moves_is_waited_for_until_the_edge_would_have_had_it() -> None:
     """Its patience, and what the edge takes for the rest; no longer than patience where that is not known."""
     times = (10.0, 400.0, 100.0, 520.0)

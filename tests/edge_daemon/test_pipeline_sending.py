@@ -165,6 +165,33 @@ def test_a_frame_whose_bytes_are_nearly_there_is_left_to_the_cloud() -> None:
     run(main())
 
 
+def test_a_late_frame_whose_last_packet_was_lost_tells_nothing_of_the_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All but a packet came at 4 Mbit/s and then nothing: the link is not taken for one of 0.8 Mbit/s, as by then."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            looks: list[Progress] = []
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                await until(lambda: len(looks) >= 6)
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            def look(frame: int, epoch: int) -> Progress:
+                looks.append(Progress(36_000, 1_227, waited_s=0.33 + 0.05 * len(looks)))
+                return looks[-1]
+
+            line = Line(tiny, with_edge_only(await tiny.plan(SPLIT), 60.0), answer)
+            monkeypatch.setattr(line.uplink, "progress", look)
+            (record,) = await line.give(frames(1))
+            assert_right(record)
+            assert (record.ran, record.fallback) == ("split", None)
+            assert line.controller.slow == []
+
+    run(main())
+
+
 def test_a_link_that_has_become_slow_is_told_of_long_before_the_frame_is_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -62,7 +62,10 @@ class Site:
     @property
     def records(self) -> list[dict[str, Any]]:
         path = self.root / "results.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        whole = (
+            path.read_text().rpartition("\n")[0] if path.exists() else ""
+        )  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def status(self) -> dict[str, Any]:

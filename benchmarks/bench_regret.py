@@ -22,7 +22,7 @@ from benchmarks.bench_link import BenchLink, carried_bps
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series
 from benchmarks.bench_settle import probes, settle
 from benchmarks.bench_store import RowFile, Settings
-from benchmarks.bench_visits import Rounds, Visit, of_cut, of_edge, of_worker
+from benchmarks.bench_visits import IDLE_WARM, Rounds, Visit, of_cut, of_edge, of_worker
 from benchmarks.bench_worker import Worker
 from benchmarks.pair import Edge
 from common.partition.decide import Conditions
@@ -59,7 +59,13 @@ class Effort:
         return min(self.rounds, self.slow_rounds) if period > self.slow_ms else self.rounds
 
     def settings(self, pair: Pair, link: BenchLink) -> Settings:
-        return {**asdict(pair), **asdict(self), "frames of a round": "its own", "link": link.kind}
+        return {
+            **asdict(pair),
+            **asdict(self),
+            "frames of a round": "its own",
+            "warm": IDLE_WARM,
+            "link": link.kind,
+        }
 
 
 @dataclass(frozen=True, slots=True)

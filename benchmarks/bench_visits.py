@@ -25,7 +25,10 @@ from benchmarks.bench_worker import Worker
 from benchmarks.pair import Edge
 
 WARM = 1
-"""Frames at the beginning of a visit that are not counted: the other contenders had the caches."""
+"""Frames at the beginning of a visit that are not counted: the other contenders had the caches …"""
+IDLE_WARM = 2
+"""… and of one whose process has done nothing while the others were visited: its second frame, too, takes 4 to 8%
+longer than one of the edge that runs all the static cuts."""
 LONGEST_PROBE_S = 1.7
 """A measurement of the link, by iperf3."""
 NEVER_MS = 1e9
@@ -55,12 +58,13 @@ class Visit:
 class Contender:
     """Somebody who answers frames. `run` has those with these numbers answered, and returns the visit's findings.
 
-    `every`: of how many rounds it takes part in one. `probes`: it measures the link itself, so that its own
-    measurements do not disturb it but belong to what it does.
+    `warm`: how many of the frames are not counted. `every`: of how many rounds it takes part in one. `probes`: it
+    measures the link itself, so that its own measurements do not disturb it but belong to what it does.
     """
 
     name: str
     run: Callable[[range], Awaitable[Visit]]
+    warm: int
     every: int = 1
     probes: bool = False
 
@@ -84,9 +88,9 @@ def latency_ms(record: Record, before: Record | None = None) -> float:
     return max(total, min(whole, (answered_at(record) - answered_at(before)) * 1e3))
 
 
-def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
-    """Make a visit of a daemon's records, without those that warmed up."""
-    counted = records[WARM:]
+def visit_of(name: str, records: Sequence[Record], began: float, warm: int) -> Visit:
+    """Make a visit of a daemon's records, without the first ones, which warmed up."""
+    counted = records[warm:]
 
     def times(stage: str) -> Floats:
         return tuple(record["ms"][stage] or 0.0 for record in counted)
@@ -96,7 +100,7 @@ def visit_of(name: str, records: Sequence[Record], began: float) -> Visit:
         contender=name,
         began=began,
         ended=time.time(),
-        latency_ms=tuple(latency_ms(record, before) for before, record in pairwise(records))[WARM - 1 :],
+        latency_ms=tuple(latency_ms(record, before) for before, record in pairwise(records))[warm - 1 :],
         head_ms=times("head"),
         tail_ms=times("tail"),
         cuts=tuple(record["plan"]["cut"] for record in counted),
@@ -109,9 +113,9 @@ def of_edge(name: str, bed: Bed, edge: Edge, *, probes: bool = False) -> Contend
 
     async def run(numbers: range) -> Visit:
         began = time.time()
-        return visit_of(name, await bed.run(edge, len(numbers), numbers.start), began)
+        return visit_of(name, await bed.run(edge, len(numbers), numbers.start), began, IDLE_WARM)
 
-    return Contender(name, run, probes=probes)
+    return Contender(name, run, IDLE_WARM, probes=probes)
 
 
 def of_cut(label: str, bed: Bed, pinned: PinnedEdge, every: int = 1) -> Contender:
@@ -120,9 +124,9 @@ def of_cut(label: str, bed: Bed, pinned: PinnedEdge, every: int = 1) -> Contende
     async def run(numbers: range) -> Visit:
         await pinned.use(label)
         began = time.time()
-        return visit_of(label, await bed.run(pinned.edge, len(numbers), numbers.start), began)
+        return visit_of(label, await bed.run(pinned.edge, len(numbers), numbers.start), began, WARM)
 
-    return Contender(label, run, every=every)
+    return Contender(label, run, WARM, every=every)
 
 
 def of_worker(
@@ -137,9 +141,10 @@ def of_worker(
             due = time.monotonic() + period_s
             times.append((await worker.ask(str(frames[number % len(frames)])))["ms"])
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-        return Visit(round=0, contender=name, began=began, ended=time.time(), latency_ms=tuple(times[WARM:]))
+        counted = tuple(times[IDLE_WARM:])
+        return Visit(round=0, contender=name, began=began, ended=time.time(), latency_ms=counted)
 
-    return Contender(name, run, every=every)
+    return Contender(name, run, IDLE_WARM, every=every)
 
 
 def order_of(contenders: Sequence[Contender], number: int, seed: str) -> list[Contender]:
@@ -177,8 +182,8 @@ class Rounds:
         await self._repeat_disturbed()
 
     async def _visit(self, number: int, contender: Contender) -> None:
-        first = number * self._frames
-        found = await contender.run(range(first, first + WARM + self._frames))
+        first = number * self._frames + IDLE_WARM
+        found = await contender.run(range(first - contender.warm, first + self._frames))
         self._visits[number, contender.name] = replace(found, round=number)
 
     async def _repeat_disturbed(self) -> None:

@@ -99,14 +99,13 @@ class Sent:
     error: LinkError | None = None
 
 
-def run_head(active: ActivePlan, stages: Stages, frame: torch.Tensor) -> Sent:
-    """Run a frame's head and encode what crosses; with no head the frame itself is what crosses."""
-    graph, head = stages.model.graph, active.parts.head
+def run_head(cut: Cut, head: CompiledSegment | None, stages: Stages, frame: torch.Tensor) -> Sent:
+    """Run a frame's head and encode what crosses `cut`; with no head the frame itself is what crosses."""
+    graph = stages.model.graph
     began = time.perf_counter()
     crossing = head.run({graph.source: frame}) if head is not None else {graph.source: frame}
     between = time.perf_counter()
     head_ms = (between - began) * 1e3 if head is not None else None
-    cut = active.plan.cut
     try:
         if cut.codecs:
             entries, chunks = stages.pace.run(lambda: to_wire(graph, crossing, cut.codec_of))

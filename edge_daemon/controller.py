@@ -33,6 +33,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
+from edge_daemon.length_check import LengthCheck, cut_to_look_at
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.off_plan import OffPlan
 from edge_daemon.patience import Progress
@@ -71,6 +72,7 @@ class Controller:
         prober: Prober,
         certifier: Certifier,
         segments: SegmentMeasurer,
+        lengths: LengthCheck,
         standby: Standby,
         epochs: Iterator[int],
         refused: RefusedStages,
@@ -86,6 +88,7 @@ class Controller:
         self._prober = prober
         self._certifier = certifier
         self._segments = segments
+        self._lengths = lengths
         self._standby = standby
         self._refused = refused
         self._rate_fps = rate_fps
@@ -142,6 +145,10 @@ class Controller:
     def saw_sample(self, ratio: float) -> None:
         """Take note of how many times as long as profiled this device took for something that was no frame."""
         self._cost_model.saw_sample(ratio)
+
+    def saw_answered(self, frame: memoryview) -> None:
+        """Take note of a frame that has been answered."""
+        self._lengths.saw_frame(frame)
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
@@ -300,6 +307,7 @@ class Controller:
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
         present, wished = self.active.plan.cut, self._standby.wished
         self._standby.wish(cut_to_stand_by(frontier, conditions, present, wished))
+        self._lengths.wish(cut_to_look_at(frontier, conditions, present))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""

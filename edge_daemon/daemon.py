@@ -26,6 +26,7 @@ from edge_daemon.fidelity import Fidelity, allowed_losses
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.frame_counts import FrameLedger
 from edge_daemon.identity import identity_of, own_name
+from edge_daemon.length_check import LengthCheck
 from edge_daemon.line import UplinkEvents
 from edge_daemon.link_estimate import LinkEstimate
 from edge_daemon.liveness import frames_seen, source_seen, status_line
@@ -112,6 +113,12 @@ class EdgeDaemon:
             self._uplink,
             lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
         )
+        self._lengths = LengthCheck(
+            stages,
+            self._compute,
+            lambda unit, codec, nbytes: self._controller.saw_sent(unit, codec, nbytes),
+            lambda: self._controller.look_again(),
+        )
         epochs = itertools.count(1)
         refused = RefusedStages()
         self._standby = Standby(model.graph, stages, self._compute, self._uplink, epochs, refused)
@@ -126,6 +133,7 @@ class EdgeDaemon:
             prober=Prober(self._uplink, self._estimate, settings.cloud, settings.replan_interval_s),
             certifier=self._certifier,
             segments=self._segments,
+            lengths=self._lengths,
             standby=self._standby,
             epochs=epochs,
             refused=refused,
@@ -205,6 +213,7 @@ class EdgeDaemon:
                     background.append(tasks.create_task(self._profiling.run()))
                     background.append(tasks.create_task(self._certifier.run()))
                     background.append(tasks.create_task(self._segments.run()))
+                    background.append(tasks.create_task(self._lengths.run()))
                     background.append(tasks.create_task(self._standby.run()))
                 frames = tasks.create_task(self._frames())
                 background.append(tasks.create_task(self._keep_systemd_informed()))

@@ -19,11 +19,15 @@ STANDSTILL_S = 0.2
 async def look_twice(
     asked: asyncio.Future[Any], wait_s: float, progress: Callable[[], Progress | None]
 ) -> tuple[Progress | None, Progress | None]:
-    """Return `progress` a moment before `wait_s` has passed, and then. Ends when `asked` is done."""
-    moment_s = min(AGAIN_S, wait_s / 2)
-    await asyncio.wait([asked], timeout=wait_s - moment_s if math.isfinite(wait_s) else None)
+    """Return `progress` `AGAIN_S` before `wait_s` has passed, and then; neither where `asked` is done before.
+
+    The two lie as far apart however short the wait is.
+    """
+    await asyncio.wait([asked], timeout=max(wait_s - AGAIN_S, 0.0) if math.isfinite(wait_s) else None)
+    if asked.done():
+        return None, None
     earlier = progress()
-    await asyncio.wait([asked], timeout=moment_s)
+    await asyncio.wait([asked], timeout=AGAIN_S)
     return earlier, progress()
 
 

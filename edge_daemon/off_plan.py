@@ -9,7 +9,7 @@ FAR_OFF = 1.5
 OFF_AGAIN = 1.15
 """… and this many times within an interval after one: what was found first was of the link before, too."""
 LEAST_PAUSE_S = 1.0
-"""Between two looks for that reason."""
+"""Between two looks for that reason; one that is far off waits for none that was not."""
 
 
 class OffPlan:
@@ -22,12 +22,18 @@ class OffPlan:
 
     def found(self, planned_bps: float | None, found_bps: float | None, now: float) -> bool:
         """Say whether to look at the plan now, which was made for `planned_bps`."""
-        if not planned_bps or not found_bps or now - self._told_at < LEAST_PAUSE_S:
+        if not planned_bps or not found_bps:
             return False
         off = max(found_bps / planned_bps, planned_bps / found_bps)
         if off >= FAR_OFF:
+            if now - self._far_off_at < LEAST_PAUSE_S:
+                return False
             self._far_off_at = now
-        elif off < OFF_AGAIN or now - self._far_off_at >= self._interval_s:
+        elif (
+            off < OFF_AGAIN
+            or now - self._far_off_at >= self._interval_s
+            or now - self._told_at < LEAST_PAUSE_S
+        ):
             return False
         self._told_at = now
         return True

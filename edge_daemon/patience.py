@@ -28,8 +28,8 @@ LATE = 2.0
 
 HEDGE_SHARE = 0.5
 """Of what the edge takes for the rest. Sooner, its work (the next frame waits for it) is too often in vain."""
-LEAST_HEDGE_S = 0.02
-"""Below, waiting is no matter."""
+LEAST_HEDGE_S = 0.05
+"""Below, waiting is no matter; and two looks at a frame lie as far apart."""
 
 LEAST_LOOK_S = 0.05
 """A link that stands still for less is not looked at."""
@@ -65,7 +65,8 @@ class Progress:
         """Say whether nothing has come since an earlier look, though at the pace until then a few packets would have,
         or all that was left.
 
-        A packet is lost, say, and TCP waits before it sends it again: that tells nothing of the link's rate.
+        A packet is lost, say, and TCP waits before it sends it again: that tells nothing of the link's rate. (A link
+        that has become fifty times slower under this frame may look so for a second, until its average tells.)
         """
         step = self.since(earlier)
         due_bytes = (
@@ -79,6 +80,18 @@ class Progress:
         if self.bps is None:
             return 0.0
         return self.outstanding_bytes * 8.0 / self.bps if self.bps else math.inf
+
+
+def pace_told(earlier: Progress | None, now: Progress) -> Progress | None:
+    """Return what two looks at a late frame tell of the link: what came between them, where that is enough; else all
+    since the frame was handed over; nothing where a packet was lost.
+    """
+    if earlier is None:
+        return now
+    if now.has_stopped_since(earlier):
+        return None
+    step = now.since(earlier)
+    return step if step.delivered_bytes >= limits.MIN_GOODPUT_BYTES else now
 
 
 def patience_s(plan: Plan) -> float:

@@ -39,6 +39,7 @@ from edge_daemon.patience import (
     late_s,
     longest_s,
     look_s,
+    pace_told,
     patience_s,
 )
 from edge_daemon.results import FrameRecord
@@ -134,9 +135,10 @@ class FramePipeline:
             self._controller.saw_stages(active.plan, done.run_ms, None)
             return self._answered(journey, done.result[graph.sink], "edge")
         if active.parts.head is None:  # nothing to compute, nothing to encode: the file's own bytes
-            sent = run_head(active, self._stages, frame)
+            sent = run_head(active.plan.cut, None, self._stages, frame)
         else:
-            ran = await self._compute.run(run_head, active, self._stages, frame)
+            cut, head = active.plan.cut, active.parts.head
+            ran = await self._compute.run(run_head, cut, head, self._stages, frame)
             sent = ran.result
             journey.head_done(sent.head_ms or 0.0, ran.run_ms, self._clock())
         journey.encode_ms = sent.encode_ms
@@ -165,7 +167,7 @@ class FramePipeline:
                 journey.fallback = "the answer was late, and the edge had its own sooner"
                 self._late.add(asked)  # its answer will still tell of the link
             if finishing is None:
-                finishing = self._finish(journey.active, sent, token)
+                finishing = self._finish(journey.active, sent)
             finished = await finishing
         finally:
             if asked not in self._late:
@@ -184,7 +186,7 @@ class FramePipeline:
         plan, wait_s = journey.active.plan, hedge_s(journey.active.plan)
         progress_of = partial(self._uplink.progress, journey.frame.number, plan.epoch)
         began = self._clock()
-        if look_s(plan) < wait_s:
+        if look_s(plan) < wait_s - AGAIN_S:
             await look_early(asked, look_s(plan), wait_s - AGAIN_S, progress_of, self._controller.saw_slow)
         looked_s = self._clock() - began
         while not asked.done():
@@ -192,14 +194,16 @@ class FramePipeline:
             looked_s = 0.0
             if asked.done() or progress is None:
                 continue
-            if earlier is None or not progress.has_stopped_since(earlier):
-                self._controller.saw_slow(progress)
+            if (told := pace_told(earlier, progress)) is not None:
+                self._controller.saw_slow(told)
             if self._compute.idle and is_worth_hedging(plan, progress):
                 return self._finish(journey.active, sent, token)
         return None
 
-    def _finish(self, active: ActivePlan, sent: Sent, token: CancelToken) -> asyncio.Task[Timed[Tensors]]:
-        """Begin to run the rest of a frame on the edge, until `token` is cancelled."""
+    def _finish(
+        self, active: ActivePlan, sent: Sent, token: CancelToken | None = None
+    ) -> asyncio.Task[Timed[Tensors]]:
+        """Begin to run the rest of a frame on the edge, to its end or until `token` is cancelled."""
         assert active.parts.rest is not None
         return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing, token))
 
@@ -260,6 +264,7 @@ class FramePipeline:
         cut = journey.active.plan.cut
         # What the edge finished itself crossed no wire, and lost nothing.
         self._certifier.saw_answer(journey.frame.data, cut if ran == "split" else self._whole, answer)
+        self._controller.saw_answered(journey.frame.data)
         return record
 
 

@@ -53,14 +53,40 @@ class Timed(Generic[Result]):
     run_ms: float
 
 
+class _Job(Generic[Result]):
+    """A call, and the future that is told what comes of it."""
+
+    def __init__(self, function: Callable[..., Result], arguments: tuple[Any, ...]) -> None:
+        self.future: Future[Timed[Result]] = Future()
+        self._function, self._arguments = function, arguments
+        self.asked = time.perf_counter()
+
+    def run(self) -> None:
+        """Make the call, unless the future has been cancelled."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        begun = time.perf_counter()
+        try:
+            result = self._function(*self._arguments)
+        except BaseException as error:
+            self.future.set_exception(error)
+            # The error knows this frame, and with it the future that knows the error: both, and the tensors in the
+            # frames that the error came through, would stay until the collector comes.
+            del self
+        else:
+            ended = time.perf_counter()
+            self.future.set_result(Timed(result, (begun - self.asked) * 1e3, (ended - begun) * 1e3))
+
+
 class ComputeThread:
-    """Runs jobs one after another on a thread of its own. Jobs should be short: they are not interrupted."""
+    """Runs jobs one after another on a thread of its own. Jobs should be short: none is interrupted, unless it looks
+    for a token itself (`cancel_token.py`)."""
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._lock = threading.Lock()
-        self._line: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        self._line: deque[_Job[Any]] = deque()
         """Measuring jobs that wait for the one before them."""
         self._measuring = False
         self._stopped = False
@@ -94,32 +120,18 @@ class ComputeThread:
         self, function: Callable[..., Result], *arguments: Any, patience: Patience = Patience.FRAME
     ) -> Future[Timed[Result]]:
         """Have `function(*arguments)` run on the thread, asked from any other one, or from a job on it."""
-        future: Future[Timed[Result]] = Future()
-        asked = time.perf_counter()
-
-        def job() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            begun = time.perf_counter()
-            try:
-                result = function(*arguments)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                ended = time.perf_counter()
-                future.set_result(Timed(result, (begun - asked) * 1e3, (ended - begun) * 1e3))
-
+        job = _Job(function, arguments)
         if self._stopped:  # a job that asks for the next one while it runs
-            future.cancel()
+            job.future.cancel()
         elif patience is Patience.MEASURE:
             with self._lock:
-                self._line.append((future, job))
+                self._line.append(job)
                 begins, self._measuring = not self._measuring, True
             if begins:
                 self._measure_next()
         else:
-            self._jobs.put((asked + patience, next(self._order), job))
-        return future
+            self._jobs.put((job.asked + patience, next(self._order), job.run))
+        return job.future
 
     def post(self, function: Callable[[], None]) -> None:
         """Have a frame's turn run on the thread. Nobody waits for it, so what it raises is logged."""
@@ -143,18 +155,20 @@ class ComputeThread:
     def _measure_next(self) -> None:
         """Put the next measuring job that somebody still waits for among the others."""
         with self._lock:
-            while self._line and self._line[0][0].cancelled():
+            while self._line and self._line[0].future.cancelled():
                 self._line.popleft()
             if not self._line:
                 self._measuring = False
                 return
-            _, job = self._line.popleft()
+            job = self._line.popleft()
+        self._jobs.put(
+            (time.perf_counter() + Patience.MEASURE, next(self._order), partial(self._measure, job))
+        )
 
-        def measure() -> None:
-            job()
-            self._measure_next()
-
-        self._jobs.put((time.perf_counter() + Patience.MEASURE, next(self._order), measure))
+    def _measure(self, job: _Job[Any]) -> None:
+        job.run()
+        del job  # an error that it ran into knows this frame
+        self._measure_next()
 
     def _work(self) -> None:
         while True:

@@ -33,7 +33,8 @@ class CompiledSegment(Protocol):
     ) -> dict[str, torch.Tensor]:
         """Run on CPU tensors by name and return CPU tensors without gaps in memory, at the executor's pace.
 
-        Raises `RunCancelledError` soon after `token` is cancelled, where the executor can end a run (not on CUDA).
+        Ends soon after `token` is cancelled, where the executor can end a run (not on CUDA): with
+        `RunCancelledError`, or with the outputs where only the pace was waited for.
         """
         ...
 
@@ -124,7 +125,7 @@ class Pace:
         self._waiting.add(over)  # before it is asked whether all has stopped
         if token is not None:
             token.when_cancelled(over.set)
-        if not self._stopped:
+        if not self._stopped and not over.is_set():
             (self._wait or over.wait)(seconds)
         self._waiting.discard(over)
 

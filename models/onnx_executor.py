@@ -32,7 +32,7 @@ class OnnxExecutor:
     name = "onnxruntime"
 
     most_kept = 6
-    """Each session has a copy of its weights."""
+    """Each session has most of its weights again, rearranged."""
     compiles_anywhere = True
     tolerance = AGREEMENT
 

@@ -74,7 +74,9 @@ def load_or_export(model: Model, directory: Path, served: Iterable[Model] = ()) 
         spared = [_path(directory, other) for other in served]
         remove_outdated(path, "network-*.onnx", spared=spared, newest=OTHERS_KEPT)
         remove_outdated(path, ".network-*.onnx.*")  # of a process that was killed while it wrote
-    return OnnxNetwork(onnx.load_model_from_string(document))
+    network = onnx.load_model_from_string(document)
+    del document  # as large as the network: it is taken apart in as little memory as may be
+    return OnnxNetwork(network)
 
 
 def _path(directory: Path, model: Model) -> Path:

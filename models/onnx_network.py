@@ -62,7 +62,7 @@ class OnnxNetwork:
     def extract(self, inputs: Sequence[str], outputs: Sequence[str]) -> OnnxPiece:
         """Return what leads from the tensors of units `inputs` to those of `outputs`.
 
-        Raises `ModelError` where there is no such way.
+        Raises `ModelError` for units that it does not have.
         """
         names = ([value_name(unit) for unit in units] for units in (inputs, outputs))
         try:

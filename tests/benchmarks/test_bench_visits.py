@@ -9,7 +9,17 @@ import pytest
 
 from benchmarks.bench_bed import Record
 from benchmarks.bench_settle import Span
-from benchmarks.bench_visits import NEVER_MS, WARM, Contender, Rounds, Visit, latency_ms, order_of, visit_of
+from benchmarks.bench_visits import (
+    IDLE_WARM,
+    NEVER_MS,
+    WARM,
+    Contender,
+    Rounds,
+    Visit,
+    latency_ms,
+    order_of,
+    visit_of,
+)
 from tests.event_loop import run
 
 AFTER = [f"2026-11-26T01:00:0{second}.000+00:00" for second in range(3)]
@@ -22,12 +32,12 @@ def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
     return {"ms": ms, "plan": {"cut": cut}, "error": None, **answered, **more}
 
 
-def contender(name: str, every: int = 1, probes: bool = False) -> Contender:
+def contender(name: str, every: int = 1, probes: bool = False, warm: int = WARM) -> Contender:
     async def answer(numbers: range) -> Visit:
         now = time.time()
-        return Visit(round=0, contender=name, began=now, ended=now, latency_ms=(1.0,) * (len(numbers) - WARM))
+        return Visit(round=0, contender=name, began=now, ended=now, latency_ms=(1.0,) * (len(numbers) - warm))
 
-    return Contender(name, answer, every, probes)
+    return Contender(name, answer, warm, every, probes)
 
 
 def test_frames_that_warm_up_are_not_counted() -> None:
@@ -36,7 +46,8 @@ def test_frames_that_warm_up_are_not_counted() -> None:
         record(10.0, answered_at=AFTER[1]),
         record(20.0, "edge-only", fallback="gone", answered_at=AFTER[2]),
     )
-    visit = visit_of("a", [record(99.0), second, third], 5.0)
+    visit = visit_of("a", [record(99.0), second, third], 5.0, warm=1)
+    assert visit_of("a", [record(99.0), second, third], 5.0, warm=2).latency_ms == (20.5,)
     assert visit.latency_ms == (10.5, 20.5)
     assert visit.head_ms == (0.0, 0.0)
     assert visit.tail_ms == (1.0, 2.0)
@@ -57,7 +68,7 @@ def test_waiting_for_the_frame_before_it_is_no_latency() -> None:
 def test_a_frame_that_failed_took_for_ever() -> None:
     """Its record says 0 ms: it would make whoever failed the fastest."""
     visit = visit_of(
-        "a", [record(99.0), record(0.0, error="no memory"), record(20.0, answered_at=AFTER[1])], 5.0
+        "a", [record(99.0), record(0.0, error="no memory"), record(20.0, answered_at=AFTER[1])], 5.0, 1
     )
     assert visit.latency_ms == (NEVER_MS, 20.5)
     assert visit.fallbacks == 1
@@ -96,7 +107,7 @@ def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
                 spans.append((time.time() - 1.0, time.time()))
             return await inner.run(numbers)
 
-        return Contender(name, answer, probes=probes)
+        return Contender(name, answer, WARM, probes=probes)
 
     rounds = Rounds([counted("a"), counted("b"), counted("adaptive", probes=True)], 2, lambda: spans)
     run(rounds.run(2, "seed"))
@@ -110,19 +121,21 @@ def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
 
 
 def test_all_are_sent_the_same_frames_in_a_round_and_others_in_the_next() -> None:
-    """Frames differ in size by half: what is compared is so over the same ones, and over all there are."""
+    """Frames differ in size by half: what is compared is so over the same ones, and over all there are. Who was idle
+    has one more before them."""
     sent: dict[str, list[range]] = {"a": [], "b": []}
 
-    def noting(name: str) -> Contender:
-        inner = contender(name)
+    def noting(name: str, warm: int) -> Contender:
+        inner = contender(name, warm=warm)
 
         async def answer(numbers: range) -> Visit:
             sent[name].append(numbers)
             return await inner.run(numbers)
 
-        return Contender(name, answer)
+        return Contender(name, answer, warm)
 
-    run(Rounds([noting("a"), noting("b")], 2, list).run(3, "seed"))
-    assert sent["a"] == sent["b"] == [range(3), range(2, 5), range(4, 7)]
+    run(Rounds([noting("a", WARM), noting("b", IDLE_WARM)], 2, list).run(3, "seed"))
     counted = [number for numbers in sent["a"] for number in numbers[WARM:]]
+    assert counted == [number for numbers in sent["b"] for number in numbers[IDLE_WARM:]]
+    assert {len(numbers) for numbers in sent["b"]} == {IDLE_WARM + 2}
     assert len(counted) == len(set(counted)) == 6

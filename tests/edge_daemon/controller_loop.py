@@ -20,6 +20,7 @@ from edge_daemon.cloud_load import RECENT, AnsweredWait, CloudLoad, ExpectedWait
 from edge_daemon.controller import Controller
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.fixed_plan import FixedPlan
+from edge_daemon.length_check import LengthCheck
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.prober import Prober
 from edge_daemon.refused_stages import RefusedStages
@@ -96,6 +97,12 @@ class Loop:
             cast(Uplink, self.uplink),
             lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
         )
+        self.lengths = LengthCheck(
+            tiny.stages,
+            tiny.compute,
+            lambda unit, codec, nbytes: self.controller.saw_sent(unit, codec, nbytes),
+            lambda: self.controller.look_again(),
+        )
         epochs = itertools.count(1)
         refused = RefusedStages()
         self.standby = Standby(GRAPH, tiny.stages, tiny.compute, cast(Uplink, self.uplink), epochs, refused)
@@ -110,6 +117,7 @@ class Loop:
             prober=cast(Prober, self.prober),
             certifier=self.certifier,
             segments=self.segments,
+            lengths=self.lengths,
             standby=self.standby,
             epochs=epochs,
             refused=refused,
@@ -178,12 +186,14 @@ async def going(
 
 
 @contextlib.asynccontextmanager
-async def planning(tiny: Bench, bps: float = FAST, rate_fps: float | None = 1.0) -> AsyncIterator[Loop]:
+async def planning(
+    tiny: Bench, bps: float = FAST, rate_fps: float | None = 1.0, edge: Profile = EDGE, cloud: Profile = CLOUD
+) -> AsyncIterator[Loop]:
     """A controller with profiles, a connected cloud and a known bandwidth."""
     async with going(tiny, rate_fps=rate_fps) as loop:
         for _ in range(20):
             loop.controller.saw_frame(FRAME_BYTES)
-        loop.controller.set_profiles(EDGE, CLOUD)
+        loop.controller.set_profiles(edge, cloud)
         loop.measured(bps)
         loop.up()
         await loop.looked()

@@ -34,6 +34,7 @@ class FakeController:
     def __init__(self, active: ActivePlan) -> None:
         self.active = active
         self.sizes: list[int] = []
+        self.answered = 0
         self.stages: list[tuple[Plan, float | None, float | None]] = []
         self.sent: list[tuple[str, str, int]] = []
         self.transfers: list[tuple[int, float]] = []
@@ -42,6 +43,9 @@ class FakeController:
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
+
+    def saw_answered(self, frame: memoryview) -> None:
+        self.answered += 1
 
     def saw_stages(self, plan: Plan, head_ms: float | None, tail_ms: float | None) -> None:
         self.stages.append((plan, head_ms, tail_ms))

@@ -26,7 +26,7 @@ def test_every_plan_can_be_finished_without_the_cloud(count: int) -> None:
             parts = active.parts
             assert (parts.head is None) == (count == 1), "the source alone is nothing to compute"
             assert (parts.rest is None) == (count == len(GRAPH))
-            sent = run_head(active, tiny.stages, as_frame(jpeg()))
+            sent = run_head(cut, parts.head, tiny.stages, as_frame(jpeg()))
             tensors = sent.crossing
             assert set(tensors) == set(cut.crossing or (GRAPH.sink,))
             assert (sent.head_ms is None) == (parts.head is None)
@@ -56,7 +56,8 @@ def test_crossing_tensors_are_sent_by_the_codecs_of_the_cut() -> None:
         with bench() as tiny:
             units = ["frame", "decode", "resize", "normalize", "first", "second"]
             cut = Cut.of(GRAPH, units, {"first": "int8", "second": "f16"})
-            sent = run_head(await tiny.plan(cut), tiny.stages, as_frame(jpeg()))
+            parts = (await tiny.plan(cut)).parts
+            sent = run_head(cut, parts.head, tiny.stages, as_frame(jpeg()))
             assert [entry.codec for entry in sent.entries] == ["int8", "f16"]
             assert all(tensor.dtype == torch.float32 for tensor in sent.crossing.values())
             raw = sum(tensor.numel() * 4 for tensor in sent.crossing.values())

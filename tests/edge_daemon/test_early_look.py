@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 
 from common import limits
-from edge_daemon.early_look import AGAIN_S, look_early
+from edge_daemon.early_look import AGAIN_S, look_early, look_twice
 from edge_daemon.patience import Progress
 from tests.event_loop import run
 
@@ -92,6 +93,35 @@ def test_a_frame_whose_bytes_have_arrived_tells_nothing() -> None:
     assert looks([at(0, 0.1), at(ENOUGH * 9, 0.2, left=0)]) == ([], 2)
     assert looks([None]) == ([], 1)
     assert looks([at(0, 0.1), None]) == ([], 2)
+
+
+def looked_twice(wait_s: float, answered: bool) -> tuple[Progress | None, Progress | None]:
+    found: list[tuple[Progress | None, Progress | None]] = []
+
+    async def main() -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if answered:
+            answer.set_result(None)
+        began = time.monotonic()
+        found.append(await look_twice(answer, wait_s, lambda: at(0, time.monotonic() - began)))
+
+    run(main())
+    return found[0]
+
+
+def test_two_looks_lie_far_enough_apart_to_tell_however_short_the_wait_is() -> None:
+    """What a packet takes on a slow link passes between them."""
+    for wait_s in (0.0, AGAIN_S / 2, 3 * AGAIN_S):
+        earlier, now = looked_twice(wait_s, answered=False)
+        assert earlier is not None
+        assert now is not None
+        assert now.since(earlier).waited_s >= 0.9 * AGAIN_S
+        assert earlier.waited_s >= wait_s - 1.1 * AGAIN_S
+
+
+def test_a_frame_that_is_answered_is_not_looked_at() -> None:
+    """However long it might have been waited for."""
+    assert looked_twice(math.inf, answered=True) == (None, None)
 
 
 def test_looking_has_an_end() -> None:

@@ -30,6 +30,15 @@ def test_what_is_found_after_that_counts_sooner() -> None:
     assert not off.found(4.9e6, 3.9e6, 15.9), "the interval is over: it comes by itself"
 
 
+def test_a_collapse_is_seen_at_once_though_the_plan_has_just_been_looked_at() -> None:
+    """For a small reason; for a great one it is not looked at twice in a second."""
+    off = OffPlan(5.0)
+    assert off.found(50e6, 5.7e6, 10.0)
+    assert off.found(5.0e6, 3.9e6, 11.0)
+    assert off.found(3.9e6, 0.8e6, 11.1)
+    assert not off.found(3.9e6, 0.8e6, 11.9)
+
+
 def test_a_link_that_wavers_is_not_looked_at_for_ever() -> None:
     """Only one that is far off begins such an interval."""
     off = OffPlan(5.0)

@@ -16,6 +16,7 @@ from edge_daemon.patience import (
     late_s,
     longest_s,
     look_s,
+    pace_told,
     patience_s,
 )
 from tests.edge_daemon.pipeline_line import GRAPH, SPLIT
@@ -137,6 +138,15 @@ def test_a_lost_packet_is_told_from_a_slow_link() -> None:
     assert not Progress(5_792, 180_000, 0.38).has_stopped_since(slow)
     assert not Progress(0, 180_000, 0.38).has_stopped_since(Progress(0, 180_000, 0.33)), "dead from the first"
     assert not Progress(0, 180_000, 0.0).has_stopped_since(Progress(0, 180_000, 0.0))
+
+
+def test_a_late_frame_tells_what_moves_now() -> None:
+    """What came between two looks, where that is enough to tell; else all, by which a very slow link is known."""
+    first = Progress(60_000, 120_000, 0.30)
+    assert pace_told(first, Progress(85_000, 95_000, 0.425)) == Progress(25_000, 95_000, 0.125)
+    assert pace_told(first, Progress(61_448, 118_552, 0.35)) == Progress(61_448, 118_552, 0.35)
+    assert pace_told(first, Progress(60_000, 120_000, 0.35)) is None
+    assert pace_told(None, first) == first
 
 
 def test_a_frame_that_moves_is_waited_for_until_the_edge_would_have_had_it() -> None:

@@ -37,9 +37,3 @@ def test_only_this_thread_and_this_context_end_by_it() -> None:
         with pytest.raises(RunCancelledError):
             torch.relu(one)
     assert torch.equal(torch.relu(one), elsewhere[0])
-
-
-def test_without_a_token_nothing_is_looked_at() -> None:
-    """Frames that nobody may give up are computed as ever."""
-    with cancellable(None):
-        assert torch.equal(torch.relu(torch.ones(1)), torch.ones(1))

@@ -69,7 +69,7 @@ def test_auto_takes_the_faster_one_and_remembers(
     monkeypatch.setattr(module, "_faster", lambda *of: measured.append(of))
     assert choose_executor("auto", model, TorchExecutor(), tmp_path).name == name
     assert measured == []
-    changes: list[dict[str, Any]] = [{"device": "another"}, {"versions": {}}]
+    changes: list[dict[str, Any]] = [{"device": "another"}, {"versions": {}}, {"measured_as": 1}]
     for number, change in enumerate(changes, start=1):
         path.write_text(json.dumps({**document, **change}))
         choose_executor("auto", model, TorchExecutor(), tmp_path)

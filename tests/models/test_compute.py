@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -103,3 +104,27 @@ def test_a_turn_asked_for_after_the_end_never_runs(compute: Held) -> None:
     compute.stop(timeout_s=5.0)
     compute.post(lambda: compute.order.append("late"))
     assert compute.waiting == 0
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("patience", [Patience.FRAME, Patience.MEASURE])
+def test_an_error_keeps_nothing_of_the_frames_it_came_through(compute: Held, patience: Patience) -> None:
+    """Tensors of a run that failed, or was ended, are gone once nobody has its outcome: no circle keeps them."""
+
+    class Tensor:
+        pass
+
+    seen: list[weakref.ref[Tensor]] = []
+
+    def fail() -> None:
+        tensor = Tensor()
+        seen.append(weakref.ref(tensor))
+        raise RuntimeError("of a run")
+
+    compute.gate.set()
+    failed = compute.submit(fail, patience=patience)
+    assert isinstance(failed.exception(25.0), RuntimeError)
+    compute.submit(int, patience=patience).result(25.0)  # the thread has let go of the job before it
+    assert seen[0]() is not None
+    del failed
+    assert seen[0]() is None

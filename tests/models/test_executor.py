@@ -65,11 +65,16 @@ def test_a_cancelled_run_waits_for_nothing() -> None:
     pace, token = Pace(1e9), CancelToken()
     waiting = threading.Thread(target=lambda: pace.run(lambda: time.sleep(0.01), token), daemon=True)
     waiting.start()
+    while not pace._waiting:
+        time.sleep(0.001)
     token.cancel()
     waiting.join(30)
     assert not waiting.is_alive()
     clock = Clock()
-    Pace(8, clock=clock, wait=clock.wait).run(lambda: clock.work(0.5), token)
+    pace = Pace(8, clock=clock, wait=clock.wait)
+    pace.run(lambda: clock.work(0.5), token)
+    assert clock.waits == [], "it was cancelled before it had to wait"
+    pace.run(lambda: clock.work(0.5), CancelToken())
     assert clock.waits == [3.5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,13 +126,27 @@ def test_a_cancelled_run_is_ended(model: Model, onnx: OnnxExecutor) -> None:
     (entry,) = compiled.segment.inputs
     inputs = {entry: torch.ones(1, 3, 64, 64)}
     assert torch.equal(compiled.run(inputs, CancelToken())[units[-1]], compiled.run(inputs)[units[-1]])
-    token = CancelToken()
-    token.cancel()
     (part,) = compiled._parts
-    with pytest.raises(RunCancelledError):
-        part.execute(inputs, token)
     with pytest.raises(RuntimeError, match="onnxruntime: "):
         part.execute({entry: torch.zeros(1, 3, 7, 7, 7)}, CancelToken())
+
+    token, ended, ran = CancelToken(), list[BaseException](), threading.Event()
+
+    def run_on() -> None:
+        try:
+            while True:
+                part.execute(inputs, token)
+                ran.set()
+        except RunCancelledError as error:
+            ended.append(error)
+
+    running = threading.Thread(target=run_on, daemon=True)
+    running.start()
+    assert ran.wait(30)
+    token.cancel()
+    running.join(30)
+    assert len(ended) == 1
+    assert units[-1] in compiled.run(inputs), "the session is as good as before"
 
 
 def test_a_run_that_fails_is_the_frames_misfortune_only(model: Model, onnx: OnnxExecutor) -> None:

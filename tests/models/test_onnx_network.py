@@ -53,8 +53,9 @@ def test_a_piece_names_its_weights_and_holds_none(model: Model, network: OnnxNet
     assert outside_bytes > 0.95 * in_all > 20 * len(whole.document)
 
 
-def test_there_is_no_piece_against_the_stream(model: Model, network: OnnxNetwork) -> None:
-    """A unit's tensor cannot be had from one that comes after it: the model's error, in a line."""
+def test_a_unit_that_the_network_has_not_cannot_be_cut_at(model: Model, network: OnnxNetwork) -> None:
+    """The model's error, in a line."""
     units = model.network_units
-    with pytest.raises(ModelError, match="the ONNX network cannot be cut: "):
-        network.extract(units[-1:], ["no unit"])
+    for inputs, outputs in ((units[-1:], ["no unit"]), (["no unit"], units[-1:])):
+        with pytest.raises(ModelError, match=r"^the ONNX network cannot be cut: .+$"):
+            network.extract(inputs, outputs)

@@ -1,6 +1,6 @@
 """Contenders that take turns: who is visited in which round, and what a visit found.
 
-    round 1   cut A ─► adaptive ─► HTTP ─► cut B ─► …      each visit: one frame to warm up, then those counted
+    round 1   cut A ─► adaptive ─► HTTP ─► cut B ─► …      each visit: one frame or two to warm up, then those counted
     round 2   cut B ─► cut A ─► adaptive ─► …              another order
 
 A machine's speed wanders by a third within seconds. What is compared runs within seconds of each other, and each

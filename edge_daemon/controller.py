@@ -33,7 +33,7 @@ from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
 from edge_daemon.cost_model import CostModel, Scales
 from edge_daemon.fixed_plan import FixedPlan
-from edge_daemon.length_check import LengthCheck, cut_to_look_at
+from edge_daemon.length_check import LengthCheck, cuts_to_look_at
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
 from edge_daemon.off_plan import OffPlan
 from edge_daemon.patience import Progress
@@ -127,6 +127,7 @@ class Controller:
         self._estimate.forget()
         self._load.forget()
         self._cost_model.forget_link()
+        self._lengths.wish(())
         self.alternatives = ()
         if self.active.uses_cloud:
             self._hold_off.let_down(time.monotonic())
@@ -138,6 +139,10 @@ class Controller:
         self._cost_model.saw_frame(nbytes)
         self._prober.saw_traffic()
 
+    def set_lengths(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
+        """Plan with what a codec made of frames that were coded to see."""
+        self._cost_model.set_lengths(unit, codec, nbytes)
+
     def saw_stages(self, plan: Plan, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what the stages of a frame under `plan` took, codecs included; none where there was none."""
         self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
@@ -148,7 +153,8 @@ class Controller:
 
     def saw_answered(self, frame: memoryview) -> None:
         """Take note of a frame that has been answered."""
-        self._lengths.saw_frame(frame)
+        if self._uplink.available and not self._hold_off.holds(time.monotonic()):
+            self._lengths.saw_frame(frame)
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
@@ -307,7 +313,7 @@ class Controller:
         self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
         present, wished = self.active.plan.cut, self._standby.wished
         self._standby.wish(cut_to_stand_by(frontier, conditions, present, wished))
-        self._lengths.wish(cut_to_look_at(frontier, conditions, present))
+        self._lengths.wish(cuts_to_look_at(frontier, conditions, present, decision.mode))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
         """Return the cuts whose segments are worth measuring, as many as this device can afford."""

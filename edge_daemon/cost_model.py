@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from common import limits
@@ -31,8 +31,8 @@ WIDEST_LINK = 4.0
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
 LENGTHS_STALE_S = 300.0
-"""What a codec made of frames longer ago says nothing of those that come now: then the profile holds again, and a cut
-that was left because the camera saw noise is considered again."""
+"""What a codec made of frames longer ago says nothing of those that come now: then the profile holds again.
+(While the cut comes near, `LengthCheck` looks.)"""
 
 
 @dataclass(slots=True)
@@ -128,6 +128,12 @@ class CostModel:
                 lengths.ratios.clear()
             lengths.ratios.append(nbytes / profiled[0])
             lengths.newest = now
+
+    def set_lengths(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
+        """Plan with these lengths of a unit's tensor by `codec`, and none from before: frames were coded to see."""
+        self._grown.pop((unit, codec), None)
+        for length in nbytes:
+            self.saw_sent(unit, codec, length)
 
     def saw_stages(self, cut: Cut, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what a frame's stages under `cut` took, with codecs; none where there was no such stage."""

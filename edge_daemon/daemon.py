@@ -116,7 +116,7 @@ class EdgeDaemon:
         self._lengths = LengthCheck(
             stages,
             self._compute,
-            lambda unit, codec, nbytes: self._controller.saw_sent(unit, codec, nbytes),
+            lambda unit, codec, nbytes: self._controller.set_lengths(unit, codec, nbytes),
             lambda: self._controller.look_again(),
         )
         epochs = itertools.count(1)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
+import torch
 
 from common.errors import CleaveError
 from common.partition.decide import Conditions
 from common.partition.frontier import Frontier
-from common.plan import Cut, stages_of
+from common.plan import Cut, Mode, stages_of
 from common.wire.codecs import RAW
 from edge_daemon.active_plan import run_head
 from models.compute import ComputeThread, Patience
@@ -29,54 +31,70 @@ from models.stages import Stages
 log = structlog.get_logger()
 
 WITHIN = 1.5
-"""A cut is looked at that is predicted to take this many times as long as the one in force, at most."""
+"""Cuts are looked at that are predicted to take this many times as long as the one in force, at most …"""
+MOST = 4
+"""… the first of them."""
 LOOKS = 5
-"""Frames in a row that are coded at first, then one each …"""
-EVERY_S = 30.0
-FORGOTTEN_S = 240.0
-"""After so long without a look it begins anew; what was found is planned with for a little longer."""
+"""Frames that are coded for a cut before anything is told, in no more than `FIRST_SHARE` of the time …"""
+FIRST_SHARE = 0.1
+EVERY_S, SHARE = 30.0, 0.01
+"""… and then one each so many seconds, and less often where that would be more than this share of the time."""
+RECENT = 20
+"""Lengths that are told: those found last."""
+STALE_S = 240.0
+"""After so long without a look they are begun anew."""
+
+Lengths = dict[tuple[str, str], int]
+"""What a (unit, codec) has become, in bytes."""
 
 
-def cut_to_look_at(frontier: Frontier, conditions: Conditions, present: Cut) -> Cut | None:
-    """Return the best cut, if one comes near, that codes pre-processed frames as `present` does not.
+def cuts_to_look_at(frontier: Frontier, conditions: Conditions, present: Cut, mode: Mode) -> tuple[Cut, ...]:
+    """Return the best cuts, as far as they come near, that code pre-processed frames as `present` does not.
 
-    Behind the network lengths depend on the frame much less, and to find them takes longer.
+    Near in latency, or in what a frame takes at the bottleneck, as the plan of this `mode` is decided. Behind the
+    network lengths depend on the frame much less, and to find them takes longer.
     """
     times = conditions.times(frontier.edge_ms, frontier.payload_bytes, frontier.cloud_ms, frontier.edge_only)
+    for_rate = conditions.rate_fps is None or mode is Mode.OVERLOADED
+    value = times.bottleneck_ms if for_rate else times.latency_ms
     in_force = frontier.find(present)
-    order = np.argsort(times.latency_ms, kind="stable")
-    most_ms = WITHIN * times.latency_ms[order[0] if in_force is None else in_force]
-    for entry in order:
-        if not times.latency_ms[entry] <= most_ms:
-            return None
-        cut = frontier.cut(int(entry))
-        if _coded(cut) - _coded(present) and set(cut.edge_units).issubset(PREPROCESSING_UNITS):
-            return cut
-    return None
+    most_ms = WITHIN * float(value.min() if in_force is None else value[in_force])
+    sets = frontier.sets
+    network = np.array([name not in PREPROCESSING_UNITS for name in sets.graph.names])
+    before_network = ~sets.members[:, network].any(axis=1)
+    near = np.flatnonzero(before_network[frontier.rows] & (value <= most_ms))
+    cuts = (frontier.cut(int(entry)) for entry in near[np.argsort(value[near], kind="stable")])
+    return tuple(cut for cut in cuts if _coded(cut) - _coded(present))[:MOST]
 
 
-def _coded(cut: Cut) -> set[str]:
-    """Return the units whose tensors are coded. Frames tell of one codec; what another makes of them goes with it."""
-    return {unit for unit, codec in cut.codec_of.items() if codec != RAW}
+def _coded(cut: Cut) -> set[tuple[str, str]]:
+    return {(unit, codec) for unit, codec in cut.codec_of.items() if codec != RAW}
 
 
 @dataclass(slots=True)
 class _Looks:
-    """How many frames were coded for a cut, and when the last one was."""
+    """What frames became under a cut; when the last one was coded, and how long to wait after that, in s."""
 
-    count: int = 0
+    found: deque[Lengths] = field(default_factory=lambda: deque(maxlen=RECENT))
     newest: float = -math.inf
+    pause_s: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        return now - self.newest >= self.pause_s
 
 
 class LengthCheck:
-    """Codes frames that have been answered, behind others. `tell` is told each unit's codec and length in bytes;
-    `changed` is called once there are enough to plan with."""
+    """Codes frames that have been answered, behind others.
+
+    `tell` is told what a (unit, codec) makes of frames, in bytes, by the last of them; once there are `LOOKS`, when
+    `changed` is called, too.
+    """
 
     def __init__(
         self,
         stages: Stages,
         compute: ComputeThread,
-        tell: Callable[[str, str, int], None],
+        tell: Callable[[str, str, Sequence[int]], None],
         changed: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,56 +103,79 @@ class LengthCheck:
         self._tell = tell
         self._changed = changed
         self._clock = clock
-        self._wished: Cut | None = None
+        self._wished: dict[Cut, _Looks] = {}
         self._frame: memoryview | None = None
-        self._looks: dict[str, _Looks] = {}
         self._work = asyncio.Event()
 
-    def wish(self, cut: Cut | None) -> None:
-        """Have frames coded as under `cut` from now on; none: as under no other than they are."""
-        self._wished = cut
+    def wish(self, cuts: Sequence[Cut]) -> None:
+        """Have frames coded as under `cuts` from now on, and no others; what was found for others is forgotten.
+
+        A cut that has been in force meanwhile begins anew: its frames have told more than these looks.
+        """
+        self._wished = {cut: self._wished.get(cut) or _Looks() for cut in cuts}
+        if not cuts:
+            self._frame = None
 
     def saw_frame(self, frame: memoryview) -> None:
         """Take note of a frame that has been answered."""
-        if self._wished is not None and self._is_due(self._wished):
+        if self._due() is not None:
             self._frame = frame
             self._work.set()
 
-    def _is_due(self, cut: Cut) -> bool:
-        looks = self._looks.get(cut.label, _Looks())
-        return looks.count < LOOKS or self._clock() - looks.newest >= EVERY_S
+    def _due(self) -> Cut | None:
+        """Return the cut to code the next frame for: of those that are due, the one that least is known of."""
+        now = self._clock()
+        due = [cut for cut, looks in self._wished.items() if looks.is_due(now)]
+        return min(due, key=lambda cut: len(self._wished[cut].found), default=None)
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
             await self._work.wait()
             self._work.clear()
-            cut, frame, self._frame = self._wished, self._frame, None
-            if cut is None or frame is None:
-                continue
-            try:
-                await self._look(cut, frame)
-            except (CleaveError, RuntimeError, MemoryError) as error:  # of the frame, or of the machine
-                log.warning("a frame cannot be coded to see its length", cut=cut.label, reason=str(error))
-            del frame
-            self._count(cut)
+            frame, self._frame = self._frame, None
+            cut = self._due()  # one was coded, and others wished for, since that frame came
+            if cut is not None and frame is not None:
+                await self._look(cut, self._wished[cut], frame)
+            frame = None
 
-    async def _look(self, cut: Cut, frame: memoryview) -> None:
+    async def _look(self, cut: Cut, looks: _Looks, frame: memoryview) -> None:
+        if self._clock() - looks.newest > STALE_S:
+            looks.found.clear()
+        try:
+            lengths, took_s = await self._coded(cut, frame_tensor(frame))
+        except (CleaveError, RuntimeError, MemoryError) as error:  # of the frame, or of the machine
+            log.warning("a frame cannot be coded to see its length", cut=cut.label, reason=str(error))
+            looks.newest, looks.pause_s = self._clock(), EVERY_S
+            return
+        looks.found.append(lengths)
+        known = len(looks.found) >= LOOKS
+        looks.newest, looks.pause_s = (
+            self._clock(),
+            max(EVERY_S, took_s / SHARE) if known else took_s / FIRST_SHARE,
+        )
+        if known and cut in self._wished:
+            for unit, codec in lengths:
+                self._tell(
+                    unit, codec, [found[unit, codec] for found in looks.found if (unit, codec) in found]
+                )
+        if len(looks.found) == LOOKS:
+            self._changed()
+
+    async def _coded(self, cut: Cut, frame: torch.Tensor) -> tuple[Lengths, float]:
+        """Return what became of a frame under `cut`, and how long that took, in s. Raises what the executor does."""
         graph = self._stages.model.graph
         stage = stages_of(cut, graph.sink)[0]
         outputs = tuple(output.unit for output in stage.outputs)
         head = await self._stages.prepare_beside(stage.units, outputs, self._compute, Patience.MEASURE)
-        ran = await self._compute.run(
-            run_head, cut, head, self._stages, frame_tensor(frame), patience=Patience.MEASURE
-        )
-        for entry in ran.result.entries:
-            unit = graph.units[entry.unit].name
-            self._tell(unit, cut.codec_of[unit], entry.nbytes)
-
-    def _count(self, cut: Cut) -> None:
-        now = self._clock()
-        self._looks = {name: one for name, one in self._looks.items() if now - one.newest < FORGOTTEN_S}
-        looks = self._looks.setdefault(cut.label, _Looks())
-        looks.count, looks.newest = looks.count + 1, now
-        if looks.count == LOOKS:
-            self._changed()
+        ran = await self._compute.run(run_head, cut, head, self._stages, frame, patience=Patience.MEASURE)
+        if ran.result.error is not None:
+            raise ran.result.error
+        names = [graph.units[entry.unit].name for entry in ran.result.entries]
+        coded = _coded(cut)
+        lengths = {
+            (name, cut.codec_of[name]): entry.nbytes
+            for name, entry in zip(names, ran.result.entries, strict=True)
+            if (name, cut.codec_of[name]) in coded
+        }
+        return lengths, ran.run_ms / 1e3

@@ -84,11 +84,9 @@ class Progress:
 
 def pace_told(earlier: Progress | None, now: Progress) -> Progress | None:
     """Return what two looks at a late frame tell of the link: what came between them, where that is enough; else all
-    since the frame was handed over; nothing where a packet was lost.
+    since the frame was handed over; nothing where a packet was lost, or where that was only between the two looks.
     """
-    if earlier is None:
-        return now
-    if now.has_stopped_since(earlier):
+    if earlier is None or now.has_stopped_since(earlier):
         return None
     step = now.since(earlier)
     return step if step.delivered_bytes >= limits.MIN_GOODPUT_BYTES else now

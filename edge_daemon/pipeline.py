@@ -175,7 +175,7 @@ class FramePipeline:
             if finishing is not None:
                 finishing.cancel()
             token.cancel()  # nor do the frames behind wait for what nobody wants
-            del asked  # its error knows this frame of ours, and with it the tensors
+            del asked, finishing  # their errors know this frame of ours, and with it the tensors
         journey.finished_locally(finished.run_ms)
         return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
 

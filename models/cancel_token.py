@@ -70,7 +70,7 @@ class _LookBeforeEach(TorchFunctionMode):
 def cancellable(token: CancelToken | None) -> AbstractContextManager[object]:
     """Have what torch does in this context on this thread end between two operations once `token` is cancelled.
 
-    It ends with `RunCancelledError`. Without a token nothing is looked at. With one, torch takes what it has of ways
-    that no operation can be seen in (`nn.MultiheadAttention`'s fast path) for none: the last digits may differ.
+    It ends with `RunCancelledError`. Without a token nothing is looked at. With one torch leaves out its fast path
+    for `nn.MultiheadAttention`, in which no operation can be seen: the last digits may differ.
     """
     return nullcontext() if token is None else _LookBeforeEach(token)

@@ -142,7 +142,7 @@ def _read(path: Path, executor: TorchExecutor) -> str | None:
     """Return the name of the executor that was chosen on this device before, if any."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        valid = all(document[name] == value for name, value in _valid_for(executor).items())
+        valid = all(document.get(name) == value for name, value in _valid_for(executor).items())
         return str(document["executor"]) if valid else None
     except OSError:
         return None

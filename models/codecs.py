@@ -74,7 +74,8 @@ def encode(codec: str, tensor: torch.Tensor) -> Encoded:
     """Encode a CPU tensor; by `raw` without copying it.
 
     What `codec` cannot say is sent `raw` instead: values that are not finite or too large, a type or shape that it
-    is not for, an image that would not get shorter. What packing does not make shorter is sent without it.
+    is not for, an image that would not get shorter, or that the encoder fails at. What packing does not make shorter
+    is sent without it.
     """
     tensor, order = dense(tensor.detach())
     spec = spec_of(tensor)
@@ -90,12 +91,18 @@ def encode(codec: str, tensor: torch.Tensor) -> Encoded:
 def _encoded(codec: str, tensor: torch.Tensor, order: tuple[int, ...]) -> tuple[str, memoryview] | None:
     """Return what `codec` makes of a tensor, with the codec it is by then; none where it is better sent raw."""
     if codecs.is_image_codec(codec):
-        data = _encode_image(codec, tensor)
+        try:
+            data = _encode_image(codec, tensor)
+        except (OSError, ValueError):  # Pillow's, for want of memory among others
+            return None
         return (codec, data) if data.nbytes < tensor.nbytes else None
     values = _encode_values(codec, tensor, order)
     if values is None or not codecs.is_packed(codec):
         return None if values is None else (codec, values)
-    packed = memoryview(_packers.compressor.compress(values))
+    try:
+        packed = memoryview(_packers.compressor.compress(values))
+    except zstandard.ZstdError:
+        return codecs.unpacked(codec), values
     return (codec, packed) if packed.nbytes < values.nbytes else (codecs.unpacked(codec), values)
 
 

@@ -100,7 +100,7 @@ class Loop:
         self.lengths = LengthCheck(
             tiny.stages,
             tiny.compute,
-            lambda unit, codec, nbytes: self.controller.saw_sent(unit, codec, nbytes),
+            lambda unit, codec, nbytes: self.controller.set_lengths(unit, codec, nbytes),
             lambda: self.controller.look_again(),
         )
         epochs = itertools.count(1)

@@ -227,6 +227,21 @@ def test_lengths_of_long_ago_do_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     run(main())
 
 
+def test_lengths_that_were_looked_for_take_the_place_of_those_before() -> None:
+    """A cut that was left for noise has left twenty lengths behind: five new ones count, and not these."""
+
+    async def main() -> None:
+        model = with_codecs()
+        before = model.costs(LOSSLESS).payload_bytes
+        for _ in range(20):
+            model.saw_sent("resize", "webp-lossless", int(1.8 * before))
+        model.set_lengths("resize", "webp-lossless", [int(0.5 * before)] * 5)
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(0.5 * before, rel=0.01)
+
+    run(main())
+
+
 def test_the_cuts_that_were_seen_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many, and what was seen of the others is forgotten as a whole: nothing refers to it any more."""
     monkeypatch.setattr(module, "MOST_SEEN", 1)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
-import torch
 
 from common.partition.closed_sets import enumerate_closed_sets
 from common.partition.codings import Codings
 from common.partition.decide import Conditions, decide
 from common.partition.frontier import Frontier
-from common.plan import Cut
+from common.plan import Cut, Mode
 from common.profile import Coding, Profile
-from edge_daemon.length_check import EVERY_S, LOOKS, LengthCheck, cut_to_look_at
+from edge_daemon.length_check import EVERY_S, LOOKS, STALE_S, LengthCheck, cuts_to_look_at
 from models.codecs import encode
 from models.preprocess import as_frame
 from tests.edge_daemon.bench import Bench, bench
@@ -33,9 +32,12 @@ CODED = Cut.from_label(GRAPH, "after resize as webp-lossless")
 ALONE = Cut.edge_only(GRAPH)
 
 
+def codings_of(edge: Profile) -> Codings:
+    return Codings.of(GRAPH, replace(edge, codings=CODINGS), replace(CLOUD, codings=CODINGS))
+
+
 def frontier(edge: Profile) -> Frontier:
-    codings = Codings.of(GRAPH, replace(edge, codings=CODINGS), replace(CLOUD, codings=CODINGS))
-    return Frontier.build(enumerate_closed_sets(GRAPH), edge.unit_ms, CLOUD.unit_ms, codings)
+    return Frontier.build(enumerate_closed_sets(GRAPH), edge.unit_ms, CLOUD.unit_ms, codings_of(edge))
 
 
 def bandwidth(link_ms: float) -> Conditions:
@@ -43,16 +45,20 @@ def bandwidth(link_ms: float) -> Conditions:
     return Conditions(bandwidth_bps=RAW_BYTES / 2 * 8e3 / link_ms, rate_fps=1.0)
 
 
+def looked_at(edge: Profile, link_ms: float, present: Cut, mode: Mode = Mode.LIGHT) -> tuple[Cut, ...]:
+    return cuts_to_look_at(frontier(edge), bandwidth(link_ms), present, mode)
+
+
 def test_a_cut_that_comes_near_and_codes_frames_is_looked_at() -> None:
     """The edge alone takes 610 ms: the image may take as long and half as long again, and no longer."""
-    assert cut_to_look_at(frontier(EDGE), bandwidth(590.0), ALONE) == CODED
-    assert cut_to_look_at(frontier(EDGE), bandwidth(890.0), ALONE) == CODED
-    assert cut_to_look_at(frontier(EDGE), bandwidth(910.0), ALONE) is None
+    assert looked_at(EDGE, 590.0, ALONE) == (CODED,)
+    assert looked_at(EDGE, 890.0, ALONE) == (CODED,)
+    assert looked_at(EDGE, 910.0, ALONE) == ()
 
 
 def test_what_frames_tell_by_themselves_is_not_looked_at() -> None:
     """Those in force are sent so."""
-    assert cut_to_look_at(frontier(EDGE), bandwidth(590.0), CODED) is None
+    assert looked_at(EDGE, 590.0, CODED) == ()
 
 
 def test_the_network_is_not_run_to_see_what_a_codec_makes_of_it() -> None:
@@ -60,8 +66,18 @@ def test_the_network_is_not_run_to_see_what_a_codec_makes_of_it() -> None:
     late = replace(EDGE, unit_ms={**EDGE.unit_ms, "normalize": 10.0, "third": 590.0})
     behind = Cut.from_label(GRAPH, "after add as zstd")
     assert decide(frontier(late), bandwidth(590.0)).cut == behind
-    assert cut_to_look_at(frontier(late), bandwidth(590.0), ALONE) == CODED
-    assert cut_to_look_at(frontier(late), bandwidth(1200.0), ALONE) is None
+    assert looked_at(late, 590.0, ALONE) == (CODED,)
+    assert looked_at(late, 1200.0, ALONE) == ()
+
+
+def test_where_throughput_counts_the_bottleneck_is_what_comes_near() -> None:
+    """900 ms on the link and the cloud's 7: near the 610 by the link alone, which is what a frame takes there."""
+    slow_cloud = replace(CLOUD, unit_ms=dict.fromkeys(GRAPH.names, 100.0))
+    both = Frontier.build(enumerate_closed_sets(GRAPH), EDGE.unit_ms, slow_cloud.unit_ms, codings_of(EDGE))
+    near = bandwidth(600.0)
+    assert cuts_to_look_at(both, near, ALONE, Mode.LIGHT) == ()
+    assert cuts_to_look_at(both, near, ALONE, Mode.OVERLOADED) == (CODED,)
+    assert cuts_to_look_at(both, replace(near, rate_fps=None), ALONE, Mode.DRAIN) == (CODED,)
 
 
 class Told:
@@ -69,28 +85,33 @@ class Told:
 
     def __init__(self, tiny: Bench) -> None:
         self.now = 1000.0
-        self.lengths: list[tuple[str, str, int]] = []
+        self.lengths: list[tuple[str, str, tuple[int, ...]]] = []
         self.changes = 0
-        self.check = LengthCheck(
-            tiny.stages,
-            tiny.compute,
-            lambda *told: self.lengths.append(told),
-            self._changed,
-            lambda: self.now,
-        )
+        self.compute = tiny.compute
+        self.check = LengthCheck(tiny.stages, tiny.compute, self._tell, self._changed, lambda: self.now)
+
+    def _tell(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
+        self.lengths.append((unit, codec, tuple(nbytes)))
 
     def _changed(self) -> None:
         self.changes += 1
 
-    async def give(self, frame: bytes, looks: int) -> None:
-        """Have a frame answered, and wait until it has been looked at, by when there were so many `looks`."""
-        self.check.saw_frame(memoryview(bytearray(frame)))
-        await until(lambda: len(self.lengths) == looks)
+    async def give(self, *frames: bytes, after_s: float = 10.0) -> int:
+        """Have frames answered, `after_s` from now; return how many were coded by the time that all is done."""
+        self.now += after_s
+        before = sum(len(looks.found) for looks in self.check._wished.values())
+        for frame in frames:
+            self.check.saw_frame(memoryview(bytearray(frame)))
+            for _ in range(20):  # what can begin does, on the loop, on the thread, and on the one beside it
+                await asyncio.sleep(0)
+                await self.compute.run(int)
+        return sum(len(looks.found) for looks in self.check._wished.values()) - before
 
 
 @contextlib.asynccontextmanager
 async def checking() -> AsyncIterator[Told]:
     with bench() as tiny:
+        tiny.stages.prepare(["frame", "decode", "resize"], ["resize"])  # so that no look waits for it
         told = Told(tiny)
         working = asyncio.create_task(told.check.run())
         try:
@@ -106,38 +127,91 @@ def length_of(frame: bytes) -> int:
 
 
 def test_the_first_frames_are_coded_each_and_then_one_now_and_then() -> None:
-    """Each tells what the codec makes of it; once there are enough it is said; no frame is coded for nobody."""
+    """What the codec made of them is told once there are enough, and then by the last ones."""
 
     async def main() -> None:
         async with checking() as told:
-            frame = jpeg()
-            told.check.saw_frame(memoryview(bytearray(frame)))
-            told.check.wish(CODED)
-            for look in range(1, LOOKS + 1):
-                assert told.changes == 0
-                await told.give(frame, look)
-            await until(lambda: told.changes == 1)
-            await told.give(frame, LOOKS)
-            told.now += EVERY_S
-            await told.give(frame, LOOKS + 1)
-            told.check.wish(None)
-            told.now += EVERY_S
-            await told.give(frame, LOOKS + 1)
-            assert told.lengths == [("resize", "webp-lossless", length_of(frame))] * (LOOKS + 1)
+            frame, length = jpeg(), length_of(jpeg())
+            assert await told.give(frame) == 0, "nobody wishes for it"
+            told.check.wish([CODED])
+            for _ in range(LOOKS):
+                assert (told.lengths, told.changes) == ([], 0)
+                assert await told.give(frame) == 1
+            assert told.lengths == [("resize", "webp-lossless", (length,) * LOOKS)]
+            assert told.changes == 1
+            assert await told.give(frame, frame) == 0
+            assert await told.give(frame, frame, after_s=EVERY_S) == 1
+            assert told.lengths[1:] == [("resize", "webp-lossless", (length,) * (LOOKS + 1))]
+            told.check.wish([])
+            assert await told.give(frame, after_s=EVERY_S) == 0
             assert told.changes == 1
 
     run(main())
 
 
-def test_a_frame_that_cannot_be_coded_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
-    """It has been answered, or has failed, by itself; the next ones are coded."""
+def test_a_cut_that_was_in_force_meanwhile_begins_anew() -> None:
+    """Its frames have told more than the few of before; so does one that nobody has looked at for minutes."""
 
     async def main() -> None:
         async with checking() as told:
-            told.check.wish(CODED)
-            told.check.saw_frame(memoryview(bytearray(b"no image")))
-            await until(lambda: "cannot be coded" in capsys.readouterr().out)
-            await told.give(jpeg(), 1)
+            told.check.wish([CODED])
+            for _ in range(LOOKS):
+                await told.give(jpeg())
+            told.check.wish([])
+            told.check.wish([CODED])
+            for _ in range(LOOKS):
+                assert len(told.lengths) == 1
+                await told.give(jpeg())
+            assert len(told.lengths) == 2
+            await told.give(jpeg(), after_s=STALE_S + 1.0)
+            assert len(told.lengths) == 2
+
+    run(main())
+
+
+def test_the_cut_of_which_least_is_known_is_next() -> None:
+    """Two that come near are looked at in turn."""
+    other = Cut.from_label(GRAPH, "after normalize as zstd")
+
+    async def main() -> None:
+        async with checking() as told:
+            told.check.wish([CODED, other])
+            for _ in range(2 * LOOKS + 1):
+                await told.give(jpeg())
+            assert {(unit, codec) for unit, codec, _ in told.lengths} >= {("resize", "webp-lossless")}
+            counts = [len(looks.found) for looks in told.check._wished.values()]
+            assert min(counts) >= LOOKS
+
+    run(main())
+
+
+def test_a_frame_that_cannot_be_coded_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has been answered, or has failed, by itself; a later one is coded, and not at once."""
+
+    async def main() -> None:
+        async with checking() as told:
+            told.check.wish([CODED])
+            assert await told.give(b"no image") == 0
+            assert "cannot be coded" in capsys.readouterr().out
+            assert await told.give(jpeg()) == 0
+            assert await told.give(jpeg(), after_s=EVERY_S) == 1
+
+    run(main())
+
+
+def test_a_frame_is_let_go_of_though_nobody_wishes_for_it_any_more() -> None:
+    """One that came while another was coded is not kept until the next wish, which may be never."""
+
+    async def main() -> None:
+        async with checking() as told:
+            told.check.wish([CODED])
+            data = bytearray(jpeg())
+            told.check.saw_frame(memoryview(data))
+            told.check.wish([])
+            for _ in range(20):
+                await asyncio.sleep(0)
+                await told.compute.run(int)
+            data.append(0)  # which memory that is looked at does not allow
 
     run(main())
 
@@ -167,10 +241,19 @@ def test_an_edge_learns_that_its_frames_are_shorter_than_the_profiled_one() -> N
     run(main())
 
 
-def test_lengths_are_those_of_the_real_codec() -> None:
-    """The coded image is the image: what is told is what would be sent."""
-    with bench() as tiny:
-        head = tiny.stages.prepare(["frame", "decode", "resize"], ["resize"])
-        image = head.run({GRAPH.source: as_frame(jpeg())})["resize"]
-    assert image.dtype == torch.uint8
-    assert 0 < length_of(jpeg()) < image.numel() + 100
+def test_without_a_cloud_no_frame_is_coded() -> None:
+    """Nothing could be sent, however short."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            edge, cloud = replace(EDGE, codings=CODINGS), replace(CLOUD, codings=CODINGS)
+            async with planning(tiny, RAW_BYTES / 2 * 8e3 / 700.0, edge=edge, cloud=cloud) as loop:
+                assert list(loop.lengths._wished) == [CODED]
+                loop.controller.saw_answered(memoryview(bytearray(jpeg())))
+                assert loop.lengths._frame is not None
+                loop.down()
+                assert loop.lengths._frame is None
+                loop.controller.saw_answered(memoryview(bytearray(jpeg())))
+                assert loop.lengths._frame is None
+
+    run(main())

@@ -69,9 +69,14 @@ def test_auto_takes_the_faster_one_and_remembers(
     monkeypatch.setattr(module, "_faster", lambda *of: measured.append(of))
     assert choose_executor("auto", model, TorchExecutor(), tmp_path).name == name
     assert measured == []
-    changes: list[dict[str, Any]] = [{"device": "another"}, {"versions": {}}, {"measured_as": 1}]
+    changes: list[dict[str, Any]] = [
+        {"device": "another"},
+        {"versions": {}},
+        {"measured_as": 1},
+        {"measured_as": None},
+    ]
     for number, change in enumerate(changes, start=1):
-        path.write_text(json.dumps({**document, **change}))
+        path.write_text(json.dumps({k: v for k, v in {**document, **change}.items() if v is not None}))
         choose_executor("auto", model, TorchExecutor(), tmp_path)
         assert len(measured) == number
 

@@ -61,8 +61,8 @@ def cuts_to_look_at(frontier: Frontier, conditions: Conditions, present: Cut, mo
     most_ms = WITHIN * float(value.min() if in_force is None else value[in_force])
     sets = frontier.sets
     network = np.array([name not in PREPROCESSING_UNITS for name in sets.graph.names])
-    before_network = ~sets.members[:, network].any(axis=1)
-    near = np.flatnonzero(before_network[frontier.rows] & (value <= most_ms))
+    uses_network = np.asarray(sets.members[:, network].any(axis=1))
+    near = np.flatnonzero(~uses_network[frontier.rows] & (value <= most_ms))
     cuts = (frontier.cut(int(entry)) for entry in near[np.argsort(value[near], kind="stable")])
     return tuple(cut for cut in cuts if _coded(cut) - _coded(present))[:MOST]
 

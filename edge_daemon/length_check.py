@@ -7,6 +7,7 @@ by a half and more. Planned with the one, a good cut is never tried, or tried an
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from common.errors import CleaveError
 from common.partition.decide import Conditions
 from common.partition.frontier import Frontier
 from common.plan import Cut, Mode, stages_of
-from common.wire.codecs import RAW
+from common.wire.codecs import RAW, Loss, loss_of
 from edge_daemon.active_plan import run_head
 from models.compute import ComputeThread, Patience
 from models.crossing import frame_tensor
@@ -32,13 +33,14 @@ log = structlog.get_logger()
 
 WITHIN = 1.5
 """Cuts are looked at that are predicted to take this many times as long as the one in force, at most …"""
-MOST = 4
-"""… the first of them."""
+MOST = 2
+"""… the first of them, one after the other."""
 LOOKS = 5
 """Frames that are coded for a cut before anything is told, in no more than `FIRST_SHARE` of the time …"""
 FIRST_SHARE = 0.1
 EVERY_S, SHARE = 30.0, 0.01
-"""… and then one each so many seconds, and less often where that would be more than this share of the time."""
+"""… and then one each so many seconds, for whichever cut; less often where that would be more than this share of the
+time. A frame that comes meanwhile waits for it."""
 RECENT = 20
 """Lengths that are told: those found last."""
 STALE_S = 240.0
@@ -64,7 +66,10 @@ def cuts_to_look_at(frontier: Frontier, conditions: Conditions, present: Cut, mo
     uses_network = np.asarray(sets.members[:, network].any(axis=1))
     near = np.flatnonzero(~uses_network[frontier.rows] & (value <= most_ms))
     cuts = (frontier.cut(int(entry)) for entry in near[np.argsort(value[near], kind="stable")])
-    return tuple(cut for cut in cuts if _coded(cut) - _coded(present))[:MOST]
+    # What one lossless codec makes of frames tells enough of what another would.
+    told = {unit for unit, codec in _coded(present) if loss_of(codec) is Loss.NONE}
+    tell = (cut for cut in cuts if {unit for unit, _ in _coded(cut) - _coded(present)} - told)
+    return tuple(itertools.islice(tell, MOST))
 
 
 def _coded(cut: Cut) -> set[tuple[str, str]]:
@@ -73,14 +78,10 @@ def _coded(cut: Cut) -> set[tuple[str, str]]:
 
 @dataclass(slots=True)
 class _Looks:
-    """What frames became under a cut; when the last one was coded, and how long to wait after that, in s."""
+    """What frames became under a cut, and when the last one was coded."""
 
     found: deque[Lengths] = field(default_factory=lambda: deque(maxlen=RECENT))
     newest: float = -math.inf
-    pause_s: float = 0.0
-
-    def is_due(self, now: float) -> bool:
-        return now - self.newest >= self.pause_s
 
 
 class LengthCheck:
@@ -104,6 +105,7 @@ class LengthCheck:
         self._changed = changed
         self._clock = clock
         self._wished: dict[Cut, _Looks] = {}
+        self._next_at = -math.inf
         self._frame: memoryview | None = None
         self._work = asyncio.Event()
 
@@ -123,10 +125,12 @@ class LengthCheck:
             self._work.set()
 
     def _due(self) -> Cut | None:
-        """Return the cut to code the next frame for: of those that are due, the one that least is known of."""
-        now = self._clock()
-        due = [cut for cut, looks in self._wished.items() if looks.is_due(now)]
-        return min(due, key=lambda cut: len(self._wished[cut].found), default=None)
+        """Return the cut to code the next frame for: the first that too little is known of, or that was looked at
+        longest ago; none while it is not yet time."""
+        if self._clock() < self._next_at:
+            return None
+        begun = (cut for cut, looks in self._wished.items() if len(looks.found) < LOOKS)
+        return next(begun, None) or min(self._wished, key=lambda cut: self._wished[cut].newest, default=None)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -146,15 +150,13 @@ class LengthCheck:
             lengths, took_s = await self._coded(cut, frame_tensor(frame))
         except (CleaveError, RuntimeError, MemoryError) as error:  # of the frame, or of the machine
             log.warning("a frame cannot be coded to see its length", cut=cut.label, reason=str(error))
-            looks.newest, looks.pause_s = self._clock(), EVERY_S
+            self._next_at = self._clock() + EVERY_S
             return
         looks.found.append(lengths)
-        known = len(looks.found) >= LOOKS
-        looks.newest, looks.pause_s = (
-            self._clock(),
-            max(EVERY_S, took_s / SHARE) if known else took_s / FIRST_SHARE,
-        )
-        if known and cut in self._wished:
+        looks.newest = self._clock()
+        all_known = all(len(one.found) >= LOOKS for one in self._wished.values())
+        self._next_at = looks.newest + (max(EVERY_S, took_s / SHARE) if all_known else took_s / FIRST_SHARE)
+        if len(looks.found) >= LOOKS and cut in self._wished:
             for unit, codec in lengths:
                 self._tell(
                     unit, codec, [found[unit, codec] for found in looks.found if (unit, codec) in found]

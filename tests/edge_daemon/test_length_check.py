@@ -57,8 +57,10 @@ def test_a_cut_that_comes_near_and_codes_frames_is_looked_at() -> None:
 
 
 def test_what_frames_tell_by_themselves_is_not_looked_at() -> None:
-    """Those in force are sent so."""
+    """Those in force are sent so; of what another codec without loss would make of them that says enough."""
     assert looked_at(EDGE, 590.0, CODED) == ()
+    assert looked_at(EDGE, 590.0, Cut.from_label(GRAPH, "after resize as zstd")) == ()
+    assert looked_at(EDGE, 590.0, Cut.from_label(GRAPH, "after resize as jpeg75")) == (CODED,)
 
 
 def test_the_network_is_not_run_to_see_what_a_codec_makes_of_it() -> None:
@@ -159,7 +161,11 @@ def test_a_cut_that_was_in_force_meanwhile_begins_anew() -> None:
                 await told.give(jpeg())
             told.check.wish([])
             told.check.wish([CODED])
-            for _ in range(LOOKS):
+            assert await told.give(jpeg()) == 0, (
+                "one that comes near now and then is not looked at all the time"
+            )
+            assert await told.give(jpeg(), after_s=EVERY_S) == 1
+            for _ in range(LOOKS - 1):
                 assert len(told.lengths) == 1
                 await told.give(jpeg())
             assert len(told.lengths) == 2
@@ -169,18 +175,24 @@ def test_a_cut_that_was_in_force_meanwhile_begins_anew() -> None:
     run(main())
 
 
-def test_the_cut_of_which_least_is_known_is_next() -> None:
-    """Two that come near are looked at in turn."""
+def test_two_cuts_are_looked_at_one_after_the_other_and_then_in_turn() -> None:
+    """Together no more often than one would be."""
     other = Cut.from_label(GRAPH, "after normalize as zstd")
 
     async def main() -> None:
         async with checking() as told:
             told.check.wish([CODED, other])
-            for _ in range(2 * LOOKS + 1):
-                await told.give(jpeg())
-            assert {(unit, codec) for unit, codec, _ in told.lengths} >= {("resize", "webp-lossless")}
-            counts = [len(looks.found) for looks in told.check._wished.values()]
-            assert min(counts) >= LOOKS
+            looks = told.check._wished
+            for _ in range(LOOKS):
+                assert await told.give(jpeg()) == 1
+            assert [len(looks[cut].found) for cut in (CODED, other)] == [LOOKS, 0]
+            for _ in range(LOOKS):
+                assert await told.give(jpeg()) == 1
+            assert [len(looks[cut].found) for cut in (CODED, other)] == [LOOKS, LOOKS]
+            assert await told.give(jpeg()) == 0
+            for _ in range(2):
+                assert await told.give(jpeg(), jpeg(), after_s=EVERY_S) == 1
+            assert [len(looks[cut].found) for cut in (CODED, other)] == [LOOKS + 1, LOOKS + 1]
 
     run(main())
 

@@ -27,8 +27,8 @@ from benchmarks.pair import Edge
 WARM = 1
 """Frames at the beginning of a visit that are not counted: the other contenders had the caches …"""
 IDLE_WARM = 2
-"""… and of one whose process has done nothing while the others were visited: its second frame, too, takes 2% longer than
-one of the edge that runs all the static cuts (7 to 8% the first)."""
+"""… and of one whose process has done nothing while the others were visited: its second frame, too, takes 2% longer
+than one of the edge that runs all the static cuts (the first 7%)."""
 LONGEST_PROBE_S = 1.7
 """A measurement of the link, by iperf3."""
 NEVER_MS = 1e9

@@ -23,10 +23,6 @@ class CancelToken:
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled
-
     def cancel(self) -> None:
         """Say that the run is wanted no more. Again, or after its end, that changes nothing."""
         with self._lock:

@@ -15,7 +15,7 @@ from benchmarks.pair import Daemon, Process
 KINDS: Mapping[str, str] = {"edge_daemon": "edge", "cloud_daemon": "cloud"}
 MOST_DESCRIPTORS = 1_024
 
-_by_command = Daemon.spawn
+by_command = Daemon.spawn
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.forks"])
 
@@ -52,7 +52,7 @@ class Fork:
 async def fork(prefix: Sequence[str], module: str, environment: Mapping[str, str], log: BinaryIO) -> Process:
     """Start a daemon as `Daemon.spawn` does; as a fork, unless another command is to start it."""
     if prefix or module not in KINDS:
-        return await _by_command(prefix, module, environment, log)
+        return await by_command(prefix, module, environment, log)
     process = _context.Process(
         target=_be, args=(KINDS[module], dict(environment), Path(log.name), Path.cwd()), daemon=True
     )

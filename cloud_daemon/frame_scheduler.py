@@ -13,7 +13,7 @@ fewer (longest queue drop).
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -111,9 +111,8 @@ class _Running(Generic[Scheduled]):
     began: float
     others_s: dict[str, float]
     """For each edge in the batch: how long others held up its first frame in line."""
-
-    def of(self, edge: str) -> int:
-        return sum(waiting.frame.edge == edge for waiting in self.batch)
+    frames: Counter[str]
+    """How many each edge has in the batch."""
 
 
 def shares(run_s: float, alone_s: Sequence[float]) -> list[float]:
@@ -157,7 +156,7 @@ class FrameScheduler(Generic[Scheduled]):
             if len(longest.waiting) <= len(edge.waiting) + 1:
                 return Offer(False)
             displaced = longest.waiting.pop().frame
-        if not edge.waiting and not (self._running and self._running.of(frame.edge)):
+        if not edge.waiting and not (self._running and self._running.frames[frame.edge]):
             edge.served_s = max(edge.served_s, self._level_s)
         edge.waiting.append(_Waiting(frame, now, self._others_s(frame.edge, now)))
         edge.last_key, edge.last_at = frame.key, now
@@ -192,7 +191,7 @@ class FrameScheduler(Generic[Scheduled]):
             name = waiting.frame.edge
             since_s = max(waiting.others_s, self._edges[name].others_at_last_s)
             others_s[name] = max(self._others_s(name, now) - since_s, 0.0)
-        self._running = _Running(batch, now, others_s)
+        self._running = _Running(batch, now, others_s, Counter(waiting.frame.edge for waiting in batch))
         return Turn(tuple(waiting.frame for waiting in batch), late)
 
     def done(self, now: float, alone_s: Sequence[float]) -> list[float]:
@@ -207,7 +206,7 @@ class FrameScheduler(Generic[Scheduled]):
         count, run_s = len(running.batch), max(now - running.began, 0.0)
         held_s: list[float] = []
         for waiting, alone in zip(running.batch, alone_s, strict=True):
-            own = running.of(waiting.frame.edge)
+            own = running.frames[waiting.frame.edge]
             added_s = max(run_s - alone, 0.0) * (count - own) / max(count - 1, 1)
             held_s.append((running.others_s[waiting.frame.edge] + added_s) / own)
         self.busy_s += run_s
@@ -218,7 +217,7 @@ class FrameScheduler(Generic[Scheduled]):
             edge = self._edges.get(name)
             if edge is None:
                 continue
-            own = running.of(name)
+            own = running.frames[name]
             frame_s = share_s / own
             most_s = MOST_TIMES_USUAL * (edge.frame_s or self._frame_s())
             if most_s and frame_s > most_s and now - edge.forgiven_at >= FORGIVEN_EVERY_S:
@@ -254,7 +253,7 @@ class FrameScheduler(Generic[Scheduled]):
         """Others' share of what the running batch will still take, by what its frames took before."""
         if self._running is None:
             return 0.0
-        count, own = len(self._running.batch), self._running.of(edge)
+        count, own = len(self._running.batch), self._running.frames[edge]
         edges = (self._edges.get(waiting.frame.edge) for waiting in self._running.batch)
         whole_s = sum(one.frame_s for one in edges if one is not None)
         return max(whole_s - (now - self._running.began), 0.0) * (count - own) / count
@@ -269,7 +268,7 @@ class FrameScheduler(Generic[Scheduled]):
         others_s = self.busy_s - (own.busy_s if own is not None else 0.0)
         if self._running is not None:
             count = len(self._running.batch)
-            others_s += (now - self._running.began) * (count - self._running.of(edge)) / count
+            others_s += (now - self._running.began) * (count - self._running.frames[edge]) / count
         return others_s
 
     # --- batches ----------------------------------------------------------------------------------------

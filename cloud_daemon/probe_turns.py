@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from common import limits
+from common.child_process import end_child
 from common.errors import ProbeError
 
 log = structlog.get_logger()
@@ -50,10 +51,7 @@ class ProbeTurns:
             try:
                 yield server
             finally:
-                if server.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        server.kill()
-                await server.wait()
+                await end_child(server)
         finally:
             self._free.release()
 
@@ -74,9 +72,7 @@ class ProbeTurns:
                     await server.wait()
                     raise ProbeError(await self._why(server))
         except BaseException as error:
-            if server.returncode is None:
-                server.kill()
-            await server.wait()
+            await end_child(server)
             if isinstance(error, TimeoutError):
                 raise ProbeError(f"the iperf3 server did not listen within {LISTEN_TIMEOUT_S:g} s") from None
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from common.errors import PlanError, RemoteProtocolError
 from common.graph import ModelGraph
 from common.plan import Stage
 from common.profile import Profile
+from common.wire.codecs import RAW
 from common.wire.tensors import TensorEntry, payload_bytes
 from models.batch import BatchSegment
 from models.compute import Patience
@@ -102,6 +103,31 @@ class Tail:
             )
 
 
+def reader(
+    graph: ModelGraph, batches: BatchSegment, entries: Sequence[TensorEntry], payload: memoryview
+) -> Callable[[], Mapping[str, torch.Tensor]]:
+    """Return what gives a frame's tensors to the compute thread.
+
+    Those sent as they are only have to be looked at, so they are on their way to where they are computed at once;
+    others are decoded when it is called.
+    """
+    if any(entry.codec != RAW or entry.dtype == "bool" for entry in entries):
+        return lambda: from_wire(graph, entries, payload)
+    here = from_wire(graph, entries, payload)
+    return _Fetched(here, batches.fetched(here))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fetched:
+    """A frame's tensors on their way, and where they are copied from, which must live as long."""
+
+    here: Mapping[str, torch.Tensor]
+    there: Mapping[str, torch.Tensor]
+
+    def __call__(self) -> Mapping[str, torch.Tensor]:
+        return self.there
+
+
 class TailPool:
     """Runs one model's tails, prepares and measures. All pools of a daemon share its frames' queue and thread."""
 
@@ -156,9 +182,8 @@ class TailPool:
         self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
     ) -> asyncio.Future[Ran]:
         """Queue a frame's tail; see `FrameRunner.offer`, also for what this and the future raise."""
-        return self.frames.offer(
-            edge, tail.compiled, lambda: from_wire(tail.graph, entries, payload), deadline
-        )
+        read = reader(tail.graph, tail.compiled, entries, payload)
+        return self.frames.offer(edge, tail.compiled, read, deadline)
 
     async def measure(self, stage: Stage) -> tuple[float, float]:
         """Return what a stage takes as a whole, and the network with the answer in turn with it, in ms.

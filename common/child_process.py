@@ -1,7 +1,9 @@
-"""What a child process does first, so that it never outlives the daemon that started it."""
+"""Child processes: what one does first, so that it never outlives its daemon; and how the daemon ends one."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -19,3 +21,14 @@ def end_with_parent(parent: int, most_s: int | None) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched
         sys.exit(1)
+
+
+async def end_child(child: asyncio.subprocess.Process) -> None:
+    """Kill a child unless it has ended, and wait until nothing of it is left, its pipes to us included.
+
+    Nobody else may read them. (`wait` returns before they are closed: a loop that ends then leaves them open.)
+    """
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+    await child.communicate()

@@ -119,6 +119,8 @@ async def capturing(job: CaptureJob) -> AsyncIterator[CaptureProcess]:
     finally:
         try:
             await child.end()
+            # It ends with the pipe, unless somebody whom a library has started holds that.
+            await asyncio.wait([listening], timeout=limits.CAPTURE_ENDING_S)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
 import os
 import sys
 
 from common import limits
+from common.child_process import end_child
 from common.errors import ProbeError
 
 
@@ -32,10 +32,7 @@ async def measure_bandwidth(host: str, port: int, timeout_s: float = limits.PROB
     except TimeoutError:
         raise ProbeError(f"iperf3 gave no result within {timeout_s:g} s") from None
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await end_child(child)
     return parse_result(out, err)
 
 

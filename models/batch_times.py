@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
+from collections.abc import Sequence
 
 RECENT = 5
 """Runs of a size that its time is the median of: a size that has become slow is left after three."""
@@ -26,7 +27,10 @@ class BatchTimes:
 
     def __init__(self) -> None:
         self._recent: dict[int, deque[tuple[float, float]]] = {}
+        self._ms: dict[int, float] = {}
+        """Their medians, which each turn asks for several times."""
         self._before: deque[float] = deque(maxlen=RECENT)
+        self._before_ms = 0.0
         self._most = 2**30
 
     def add(self, size: int, ms: float, now: float) -> None:
@@ -35,10 +39,12 @@ class BatchTimes:
         while recent and recent[0][0] <= now - STALE_S:
             recent.popleft()
         recent.append((now, ms))
+        self._ms[size] = statistics.median(took for _, took in recent)
 
-    def add_before(self, ms: float) -> None:
-        """Take note of what a frame took before the batch, by itself: decoding, pre-processing."""
-        self._before.append(ms)
+    def add_before(self, ms: Sequence[float]) -> None:
+        """Take note of what frames took before their batch, each by itself: decoding, pre-processing."""
+        self._before.extend(ms)
+        self._before_ms = statistics.median(self._before) if self._before else 0.0
 
     def refuse(self, size: int) -> None:
         """Never run so many frames again: it has failed (no memory, say) where fewer did not."""
@@ -46,8 +52,7 @@ class BatchTimes:
 
     def ms(self, size: int) -> float | None:
         """What `size` frames take at once; none if that was never measured."""
-        recent = self._recent.get(size)
-        return statistics.median(ms for _, ms in recent) if recent else None
+        return self._ms.get(size)
 
     def best(self, available: int, now: float) -> int:
         """Return how many of `available` frames to run at once: the measured size of least time per frame.
@@ -76,8 +81,7 @@ class BatchTimes:
         return size == 1 or (half_ms is not None and self._is_short(size, half_ms * size / half))
 
     def _is_short(self, size: int, ms: float) -> bool:
-        before_ms = statistics.median(self._before) if self._before else 0.0
-        return ms + size * before_ms <= LONGEST_MS
+        return ms + size * self._before_ms <= LONGEST_MS
 
     def alone_share(self, size: int) -> float:
         """Return which share of the time of `size` frames one of them would have taken alone."""

@@ -1,10 +1,12 @@
 """The few calls of torch.cuda that executors make, in one place: what runs on a GPU is asked for here.
 
     one stream for work  ──copy in──forward──copy out──►│ synchronized: the caller goes on
+    one to fetch on      ──copy in──copy in──►            of frames that wait, beside all that is computed
     one to capture on    ──warm-up──warm-up──[capture]──►  only while a CUDA graph is made
 
-Once a daemon serves only its compute thread calls it. Others may free tensors meanwhile, which torch allows, so
-captures forbid unsafe calls to their own thread alone (`thread_local`).
+Once a daemon serves only its compute thread calls it, but for `fetch`, which is the event loop's as frames come; and
+others may free tensors. Torch allows both at any time, so captures forbid unsafe calls to their own thread alone
+(`thread_local`).
 """
 
 from __future__ import annotations
@@ -72,6 +74,18 @@ class Cuda(Protocol):
         """Allocate host memory uint8[nbytes] that the device copies from by itself."""
         ...
 
+    def is_pinned(self, tensor: torch.Tensor) -> bool:
+        """Say whether a tensor lies in such memory."""
+        ...
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Queue a copy to the device beside the own stream, from any thread; it is there after `await_fetched`."""
+        ...
+
+    def await_fetched(self) -> None:
+        """Have what is queued on the own stream from now on wait for all that has been fetched so far."""
+        ...
+
 
 @contextmanager
 def queueing(cuda: Cuda) -> Iterator[None]:
@@ -110,6 +124,7 @@ class CudaDevice:
         torch.backends.cuda.matmul.fp32_precision = "ieee"
         self.name = name
         self._stream = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
+        self._fetching = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
         self._capturing = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
 
     @property
@@ -146,6 +161,16 @@ class CudaDevice:
 
     def pinned(self, nbytes: int) -> torch.Tensor:
         return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+
+    def is_pinned(self, tensor: torch.Tensor) -> bool:
+        return tensor.is_pinned()
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        with torch.cuda.stream(self._fetching):
+            return tensor.to(self.name, non_blocking=True)
+
+    def await_fetched(self) -> None:
+        self._stream.wait_stream(self._fetching)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,10 +1,11 @@
 """Execute segments on a GPU: the network there, on a stream of its own; pre-processing on the CPU.
 
     pinned memory, filled by the socket ──copy──► network: eager, or one CUDA graph ──copy──► pinned memory
-    └────────────────────────────── one stream, one wait at its end ─────────────────────────────────────┘
+                  as soon as it is full ──┘       └─────── one stream, one wait at its end ───────────────┘
 
-Copies from pinned memory go on by themselves, so nothing waits between them and the kernels. A segment returns when
-its stream has ended all of it, also when it fails: then nobody reads its inputs any more.
+Copies from pinned memory go on by themselves: a frame's while the frames before it are computed, and nothing waits
+between them and the kernels. A segment returns when its stream has ended all of it, also when it fails: then nobody
+reads its inputs any more.
 """
 
 from __future__ import annotations
@@ -72,11 +73,25 @@ class CudaExecutor(TorchExecutor):
 
     @torch.inference_mode()
     def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """See `Executor.join`: each frame's tensor is copied to the device from where it was received."""
-        if len(tensors) == 1:
-            return tensors[0]
+        """See `Executor.join`: each frame's tensor is on the device, or copied there from where it was received."""
         with queueing(self.cuda):
+            self.cuda.await_fetched()
+            if len(tensors) == 1:
+                return tensors[0]
             return torch.cat([self.moved(tensor) for tensor in tensors])
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """See `Executor.fetch`: what lies in pinned memory, so that no copy holds the caller up.
+
+        There is no more of it than of that memory, nor for longer.
+        """
+        if not self.cuda.is_pinned(tensor):
+            return tensor
+        try:
+            return self.cuda.fetch(tensor)
+        except RuntimeError as error:  # no memory there: perhaps when its turn comes
+            log.debug("a frame's tensor waits on the host", reason=str(error)[:300])
+            return tensor
 
     def receive_buffers(self) -> Allocate:
         """See `TorchExecutor.receive_buffers`: pinned memory, as long as there is some."""

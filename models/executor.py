@@ -80,8 +80,15 @@ class Executor(Protocol):
     def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """Join several frames' tensors along the first dimension, where the segments will read them.
 
-        On return the joined tensor may still be in the making. `tensors` must live until a segment that was
-        given it has returned.
+        On return the joined tensor may still be in the making. `tensors`, and what they were fetched from, must
+        live until a segment that was given it has returned.
+        """
+        ...
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Begin to bring a frame's tensor to where `join` needs it, where that goes on beside all else.
+
+        On any thread. Returns what to give to `join` in its place.
         """
         ...
 
@@ -166,6 +173,10 @@ class TorchExecutor:
     def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """See `Executor.join`."""
         return concatenated(tensors)
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """See `Executor.fetch`: it is there."""
+        return tensor
 
     def receive_buffers(self) -> Allocate:
         """Return what allocates the memory that crossing tensors are received into, for its segments to read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -12,7 +13,7 @@ from common.wire.tensors import ROW_MAJOR
 
 _TORCH: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_BYTES}
 _NAMES: Mapping[torch.dtype, str] = {dtype: name for name, dtype in _TORCH.items()}
-_NUMPYS_OWN = (torch.float32, torch.uint8)
+_NUMPYS_OWN = (torch.float32, torch.float64, torch.uint8)
 _CHANNELS_LAST = (0, 2, 3, 1)
 """What executors make of most networks' tensors: known without looking at the strides, for each frame."""
 
@@ -27,7 +28,12 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
     """Return a tensor's type and shape. Raises `PlanError` for types that cannot cross."""
-    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+    return _spec(tensor.dtype, tuple(tensor.shape))
+
+
+@lru_cache(maxsize=256)
+def _spec(dtype: torch.dtype, shape: tuple[int, ...]) -> TensorSpec:
+    return TensorSpec(dtype_name(dtype), shape)
 
 
 def dense(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:

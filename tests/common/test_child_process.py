@@ -1,13 +1,19 @@
-"""Facts about child processes: none outlives the daemon that started it."""
+"""Facts about child processes: none outlives the daemon that started it, none is left half-ended."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 
 import psutil
+import pytest
+
+from common.child_process import end_child
+from tests.event_loop import LOOPS, run
 
 CHILD = """
 import os, signal, sys, time
@@ -43,3 +49,25 @@ def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
     other = str(os.getppid())
     ended = subprocess.run([sys.executable, "-c", CHILD, other], capture_output=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("code", ["import time; time.sleep(600)", "print('over')"])
+def test_nothing_is_left_of_a_child_that_was_ended(loop: str, code: str) -> None:
+    """Not its pipes either, which are closed later than it ends: here by one that it has started, which has them."""
+    started = (
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(0.3)']); "
+    )
+
+    async def main() -> None:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", started + "print('ready', flush=True); " + code, stdout=PIPE, stderr=PIPE
+        )
+        assert child.stdout is not None
+        assert await child.stdout.readline() == b"ready\n"
+        if "over" in code:
+            await child.wait()
+        await end_child(child)
+        assert child.returncode == (0 if "over" in code else -9)
+
+    run(main(), loop)  # which fails if anything is open at its end

@@ -51,6 +51,11 @@ class FakeCuda:
     within: int = 0
     queued: bool = False
     graphs: list[FakeGraph] = field(default_factory=list)
+    blocks: list[torch.Tensor] = field(default_factory=list)
+    """Pinned memory."""
+    is_full: bool = False
+    """Whether nothing more can be fetched."""
+    fetching: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
 
     def clock(self) -> float:
         return self.now
@@ -78,4 +83,22 @@ class FakeCuda:
         return Memory(self.free, self.total)
 
     def pinned(self, nbytes: int) -> torch.Tensor:
-        return torch.empty(nbytes, dtype=torch.uint8)
+        self.blocks.append(torch.empty(nbytes, dtype=torch.uint8))
+        return self.blocks[-1]
+
+    def is_pinned(self, tensor: torch.Tensor) -> bool:
+        starts = [(block.data_ptr(), block.nbytes) for block in self.blocks]
+        return any(0 <= tensor.data_ptr() - start < nbytes for start, nbytes in starts)
+
+    def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """On its way: nothing is there, and what is copied is read when it is waited for, not before."""
+        if self.is_full:
+            raise RuntimeError("CUDA out of memory")
+        self.fetching.append((tensor, torch.full_like(tensor, 77)))
+        return self.fetching[-1][1]
+
+    def await_fetched(self) -> None:
+        assert self.within, "it is the own stream that waits"
+        while self.fetching:
+            tensor, there = self.fetching.pop()
+            there.copy_(tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
@@ -83,6 +83,19 @@ def test_a_batch_gives_what_its_frames_give_alone(model: Model, executor: Execut
             assert set(other[0, :, 0].tolist()) == set(one[0, :, 0].tolist())
 
 
+def sizes_run(together: BatchSegment, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that is told how many frames each run of the network has."""
+    assert together._together is not None
+    network, ran = together._together.run, []
+
+    def counted(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        ran.append(next(iter(inputs.values())).shape[0])
+        return network(inputs)
+
+    monkeypatch.setattr(together._together, "run", counted)
+    return ran
+
+
 def test_batches_are_verified_before_they_are_used(
     model: Model, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,13 +120,7 @@ def test_what_is_too_slow_for_two_at_once_is_not_tried_with_two(
     monkeypatch.setattr(batch, "LONGEST_MS", 0.0)
     model = tiny_model()
     together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]))
-    network, ran = together._network, []
-
-    def counted(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-        ran.append(len(frames))
-        return network(frames)
-
-    monkeypatch.setattr(together, "_network", counted)
+    ran = sizes_run(together, monkeypatch)
     list(together.learn())
     assert ran == [1]
     assert together.best(4, time.perf_counter()) == 1
@@ -126,13 +133,7 @@ def test_each_step_of_learning_runs_the_network_once(
     """A frame that comes meanwhile waits for no more than that."""
     monkeypatch.setattr(batch, "LONGEST_MS", float("inf"))
     together = tail(model, executor, cuts(model)[4])
-    network, ran = together._network, []
-
-    def counted(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-        ran.append(len(frames))
-        return network(frames)
-
-    monkeypatch.setattr(together, "_network", counted)
+    ran = sizes_run(together, monkeypatch)
     before = 0
     for _ in together.learn():
         assert len(ran) - before <= 1

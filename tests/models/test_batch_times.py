@@ -99,7 +99,7 @@ def test_a_size_that_would_take_too_long_is_not_tried() -> None:
     times = measured(_2=LONGEST_MS + 1)
     times.add(1, 10.0, later)
     assert times.best(2, later) == 2
-    times.add_before(LONGEST_MS)
+    times.add_before([LONGEST_MS])
     assert times.best(2, later) == 1
     times = measured(_2=90.0)
     times.add(1, 10.0, later)
@@ -122,9 +122,9 @@ def test_what_frames_take_before_the_batch_counts_in_its_length() -> None:
     for size in (1, 2, 4, 8):
         times.add(size, 10.0 * size**0.5, NOW)
     assert times.best(8, NOW) == 8
-    times.add_before(100.0)
+    times.add_before([100.0] * 8)
     assert times.best(8, NOW) == 2
     times = BatchTimes()
     times.add(1, 10.0, NOW)
-    times.add_before(1000.0)
+    times.add_before([1000.0])
     assert times.best(8, NOW) == 1, "one is always possible"

@@ -18,6 +18,7 @@ from models.executor import CompiledSegment, Executor, TorchExecutor
 from models.model import Model
 from models.precision import Precision, tolerance_of, torch_dtype
 from models.preprocess import as_frame
+from models.tensor_memory import tensor_of
 from models.zoo import load_model
 from tests.models.classifiers import assert_close, small_frame
 from tests.models.fake_cuda import FakeCuda
@@ -121,6 +122,42 @@ def test_frames_are_joined_on_the_device_without_waiting() -> None:
     with pytest.raises(RuntimeError):
         executor.join([tensors[0], torch.randn(1, 4, 4, 4)])
     assert not cuda.queued, "the copies read memory that whoever failed frees"
+
+
+def test_frames_that_wait_are_fetched_from_pinned_memory() -> None:
+    """Beside all else, and joining waits for them; what lies elsewhere, or has no room, is copied in its turn."""
+    cuda = FakeCuda()
+    executor = CudaExecutor(cuda)
+    block = cuda.pinned(4 * 48).view(torch.float32).view(4, 1, 3, 2, 2)
+    block.copy_(torch.randn(4, 1, 3, 2, 2))
+    pinned = [block[number] for number in range(4)]
+    fetched = [executor.fetch(tensor) for tensor in pinned[:2]]
+    assert not cuda.queued, "nothing of the own stream's"
+    assert all(there is not here for there, here in zip(fetched, pinned, strict=False))
+    assert not torch.equal(fetched[0], pinned[0]), "on its way"
+    cuda.is_full = True
+    plain = torch.randn(1, 3, 2, 2)
+    assert executor.fetch(plain) is plain
+    assert executor.fetch(pinned[2]) is pinned[2]
+    assert torch.equal(executor.join([*fetched, pinned[2], plain]), torch.cat([*pinned[:3], plain]))
+    cuda.is_full = False
+    assert torch.equal(executor.join([executor.fetch(pinned[3])]), pinned[3])
+    assert TorchExecutor().fetch(plain) is plain
+
+
+def test_only_what_the_network_reads_is_fetched(model: Model) -> None:
+    """Not the image that is normalised on the CPU first."""
+    executor = CudaExecutor(FakeCuda())
+    for units, name in ((3, "resize"), (4, "normalize")):
+        cut = Cut.of(model.graph, model.graph.names[:units])
+        assert cut.crossing == (name,)
+        segment = model.segment(cut.cloud_units, (model.graph.sink,))
+        batches = BatchSegment(model, executor, segment, 1)
+        spec = model.graph[name].output
+        assert spec is not None
+        here = executor.cuda.pinned(spec.nbytes)
+        tensor = tensor_of(here.numpy().data, spec, ())
+        assert (batches.fetched({name: tensor})[name] is tensor) == (name == "resize")
 
 
 def test_warm_shapes_run_as_graphs(model: Model, graphs_gain: None) -> None:

@@ -5,6 +5,7 @@ pytest -m gpu
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -200,6 +201,43 @@ def test_frames_joined_from_pinned_memory(model: Model, executor: CudaExecutor) 
     (found,) = compiled.run({"normalize": joined}).values()
     (expected,) = exact.run({"normalize": torch.cat(frames)}).values()
     assert_close(found, expected, "joined")
+
+
+def test_frames_fetched_while_graphs_are_made(
+    model: Model, executor: CudaExecutor, graphs_gain: None
+) -> None:
+    """As the cloud has it: one thread fetches frames as they come, another captures, replays and runs eagerly."""
+    compiled = network(model, executor)
+    exact = TorchExecutor().compile(compiled.segment)
+    spec = TensorSpec("float32", tuple(inputs(model, 1)["normalize"].shape))
+    allocate = PinnedPool(executor.cuda.pinned(64 * (spec.nbytes + 64))).allocate
+    wanted = [next(iter(exact.run(inputs(model, 1, seed)).values())) for seed in range(4)]
+    values = [inputs(model, 1, seed)["normalize"] for seed in range(4)]
+    come: queue.Queue[tuple[list[torch.Tensor], list[torch.Tensor]]] = queue.Queue(maxsize=3)
+    sizes = [1, 3, 4, 2, 4, 1, 3, 4] * 8
+
+    def receive() -> None:
+        for size in sizes:
+            here = [tensor_of(allocate(spec.nbytes), spec, ()) for _ in range(size)]
+            for seed, tensor in enumerate(here):
+                tensor.copy_(values[seed])
+            come.put((here, [executor.fetch(tensor) for tensor in here]))
+
+    edge = threading.Thread(target=receive)
+    edge.start()
+    for turn, size in enumerate(sizes):
+        if turn % 16 == 8:
+            compiled.warm(inputs(model, 1 + turn // 16))
+        here, there = come.get(timeout=60)
+        assert all(tensor.is_cuda for tensor in there)
+        (found,) = compiled.run({"normalize": executor.join(there)}).values()
+        for tensor in here:
+            tensor.fill_(float("nan"))
+        assert_close(found, torch.cat(wanted[:size]), f"turn {turn}")
+    edge.join()
+    assert executor.room.why_none() is None, "no capture has failed"
+    for size in (1, 2, 3, 4):
+        assert compiled.graphs.find([inputs(model, size)["normalize"].cuda()]) is not None
 
 
 def test_a_batch_segment_learns_and_answers(

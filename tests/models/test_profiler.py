@@ -39,7 +39,7 @@ class Timetable:
         self.inner = TorchExecutor()
         self.pace = self.inner.pace
         self.tolerance = self.inner.tolerance
-        self.join = self.inner.join
+        self.join, self.fetch = self.inner.join, self.inner.fetch
         self.now = self.waited = 0.0
         self.order: list[tuple[str, ...]] = []
         """What has run."""

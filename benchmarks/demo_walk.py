@@ -26,8 +26,9 @@ from benchmarks.pair import Cloud, Edge, free_port
 
 ROUND = 6
 """Frames a contender answers before the next has its turn: two seconds, so that links stay known."""
-LINK_HOST = "127.0.0.2"
-"""The link listens on another loopback address than the cloud, so that both use the same ports."""
+LINK_HOST, OTHERS_LINK_HOST = "127.0.0.2", "127.0.0.3"
+"""Links listen on other loopback addresses than the cloud, so that all use the same ports. Those that Cleave is
+compared with have one of their own: it measures its link in their turns, too, and would find their frames there."""
 REPLAN_INTERVAL_S = 2
 CLOUD, CLEAVE, EDGE_ONLY, CLOUD_ONLY = DAEMONS = ("cloud", "results", "edge-only", "cloud-only")
 """The daemons' names, after which their logs, records and state are called."""
@@ -87,7 +88,7 @@ class Contenders(NamedTuple):
 
 
 class Walk:
-    """One run of the demo: a cloud daemon, a link, and three edge daemons that take turns."""
+    """One run of the demo: a cloud daemon, two links alike, and three edge daemons that take turns."""
 
     def __init__(self, setting: Setting, frames: list[Path], console: Console) -> None:
         self._setting = setting
@@ -98,7 +99,8 @@ class Walk:
 
     async def run(self) -> list[PhaseResult]:
         async with (
-            self._link() as link,
+            self._link(LINK_HOST) as link,
+            self._link(OTHERS_LINK_HOST) as others_link,
             self._cloud() as cloud,
             self._contender(EDGE_ONLY, CLEAVE_EDGE_PLAN="edge-only") as edge_only,
             self._contender(CLOUD_ONLY, CLEAVE_EDGE_PLAN="cloud-only") as cloud_only,
@@ -108,30 +110,33 @@ class Walk:
             await self._connected(cloud_only)
             for other in (edge_only, cloud_only):
                 await other.answer(self._warm_up)
-            async with self._contender(CLEAVE, CLEAVE_EDGE_REPLAN_INTERVAL_S=REPLAN_INTERVAL_S) as cleave:
+            async with self._contender(
+                CLEAVE, LINK_HOST, CLEAVE_EDGE_REPLAN_INTERVAL_S=REPLAN_INTERVAL_S
+            ) as cleave:
                 self._console.print("Both sides measure the model (frames are served meanwhile) …")
                 await cleave.answer(self._warm_up)
                 await cleave.edge.planned(timeout_s=90)
-                return await self._walk(link, Contenders(cleave, edge_only, cloud_only))
+                return await self._walk((link, others_link), Contenders(cleave, edge_only, cloud_only))
 
-    async def _walk(self, link: EmulatedLink, contenders: Contenders) -> list[PhaseResult]:
+    async def _walk(self, links: Sequence[EmulatedLink], contenders: Contenders) -> list[PhaseResult]:
         results: list[PhaseResult] = []
         done = 0
         for phase in self._setting.walk:
             frames = self._frames[done : done + phase.frames]
             done += phase.frames
-            results.append(await self._phase(phase, frames, link, contenders))
+            results.append(await self._phase(phase, frames, links, contenders))
         return results
 
     async def _phase(
-        self, phase: Phase, frames: list[Path], link: EmulatedLink, contenders: Contenders
+        self, phase: Phase, frames: list[Path], links: Sequence[EmulatedLink], contenders: Contenders
     ) -> PhaseResult:
         cleave, edge_only, cloud_only = contenders
         self._console.print(f"\n[bold]{phase.label}[/bold]")
         self._shown_cut = ""
         for contender in contenders:
             contender.begin_phase()
-        link.set_rate(phase.mbit * 1e6)
+        for link in links:
+            link.set_rate(phase.mbit * 1e6)
         began = time.time()
         for first in range(0, len(frames), ROUND):
             round_of_frames = frames[first : first + ROUND]
@@ -175,9 +180,9 @@ class Walk:
 
     # --- the pieces -------------------------------------------------------------------------------------
     @contextlib.asynccontextmanager
-    async def _link(self) -> AsyncIterator[EmulatedLink]:
+    async def _link(self, host: str) -> AsyncIterator[EmulatedLink]:
         forwards = [
-            Forward(listen=(LINK_HOST, port), target=("127.0.0.1", port))
+            Forward(listen=(host, port), target=("127.0.0.1", port))
             for port in (self._port, self._iperf_port)
         ]
         shape = LinkShape(rate_bps=self._setting.walk[0].mbit * 1e6, delay_ms=self._setting.delay_ms)
@@ -198,11 +203,13 @@ class Walk:
         )
 
     @contextlib.asynccontextmanager
-    async def _contender(self, name: str, **settings: Any) -> AsyncIterator[Contender]:
+    async def _contender(
+        self, name: str, link_host: str = OTHERS_LINK_HOST, **settings: Any
+    ) -> AsyncIterator[Contender]:
         edge = Edge(
             self._setting.directory,
             name=name,
-            cloud=(LINK_HOST, self._port),
+            cloud=(link_host, self._port),
             CLEAVE_MODEL=self._setting.model,
             CLEAVE_WEIGHTS=self._setting.weights,
             CLEAVE_EDGE_SLOWDOWN=self._setting.slowdown,

@@ -108,10 +108,10 @@ def reader(
 ) -> Callable[[], Mapping[str, torch.Tensor]]:
     """Return what gives a frame's tensors to the compute thread.
 
-    Those sent as they are only have to be looked at, so they are on their way to where they are computed at once;
-    others are decoded when it is called.
+    Where a device fetches by itself, what is sent as it is goes on its way to it at once. The rest is decoded when it
+    is called, and so is all where nothing is fetched: the event loop has enough to do.
     """
-    if any(entry.codec != RAW or entry.dtype == "bool" for entry in entries):
+    if not batches.fetches or any(entry.codec != RAW or entry.dtype == "bool" for entry in entries):
         return lambda: from_wire(graph, entries, payload)
     here = from_wire(graph, entries, payload)
     return _Fetched(here, batches.fetched(here))

@@ -62,8 +62,9 @@ class BatchSegment:
             self._together = executor.compile(model.segment(together, [*outputs, *self._watched(together)]))
         by_network = self._together.segment.inputs if self._together is not None else ()
         by_single = self._single.segment.inputs if self._single is not None else ()
-        self._fetched = frozenset(by_network) - frozenset(by_single)
-        """What the network reads as it was sent."""
+        sent = frozenset(segment.inputs) - frozenset(by_single)
+        self._fetched = sent & frozenset(by_network) if executor.fetches else frozenset()
+        """What the network reads as it was sent, where that can be fetched."""
 
     def _watched(self, together: Sequence[str]) -> list[str]:
         """Return the logits: they can be compared, where two answers differ by the order of equal classes."""
@@ -127,6 +128,11 @@ class BatchSegment:
         if not any(isinstance(outcome, CleaveError) for outcome in alone):
             self.times.refuse(len(frames))  # it is their number that fails, and none of them
         return alone
+
+    @property
+    def fetches(self) -> bool:
+        """Whether `fetched` does anything."""
+        return bool(self._fetched)
 
     def fetched(self, frame: Tensors) -> Tensors:
         """Begin to bring a frame's tensors to where the network reads them, on any thread; return what to run.

@@ -41,6 +41,7 @@ class CudaExecutor(TorchExecutor):
 
     compiles_anywhere = False
     """While a graph is captured nothing else may be asked of the device."""
+    fetches = True
 
     def __init__(
         self, cuda: Cuda, threads: int = 0, slowdown: float = 1.0, precision: Precision = "float32"

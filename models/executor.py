@@ -85,6 +85,11 @@ class Executor(Protocol):
         """
         ...
 
+    @property
+    def fetches(self) -> bool:
+        """Whether `fetch` does anything."""
+        ...
+
     def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Begin to bring a frame's tensor to where `join` needs it, where that goes on beside all else.
 
@@ -148,6 +153,7 @@ class TorchExecutor:
     most_kept = 16
     """They share the model's weights, so one costs little."""
     compiles_anywhere = True
+    fetches = False
     tolerance = AGREEMENT
 
     def __init__(self, device: str = "cpu", threads: int = 0, slowdown: float = 1.0) -> None:

@@ -158,6 +158,8 @@ def test_only_what_the_network_reads_is_fetched(model: Model) -> None:
         here = executor.cuda.pinned(spec.nbytes)
         tensor = tensor_of(here.numpy().data, spec, ())
         assert (batches.fetched({name: tensor})[name] is tensor) == (name == "resize")
+        assert batches.fetches == (name != "resize")
+        assert not BatchSegment(model, TorchExecutor(), segment, 1).fetches
 
 
 def test_warm_shapes_run_as_graphs(model: Model, graphs_gain: None) -> None:

@@ -28,15 +28,10 @@ from models.preprocess import as_frame
 from models.profiler import profile_model
 from models.tensor_memory import tensor_of
 from models.zoo import load_model
+from tests.gpu import NEEDS_GPU
 from tests.models.classifiers import assert_close, small_frame
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not torch.cuda.is_available(), reason=f"needs a CUDA device; torch {torch.__version__} finds none"
-    ),
-    pytest.mark.timeout(600),
-]
+pytestmark = [*NEEDS_GPU, pytest.mark.timeout(600)]
 SIZES = (1, 2, 4, 8, 16, 32)
 
 

@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks.pair import Cloud, Daemon, Edge, free_port
 from tests.fork_server import by_command
+from tests.gpu import NEEDS_GPU
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not torch.cuda.is_available(), reason=f"needs a CUDA device; torch {torch.__version__} finds none"
-    ),
-    pytest.mark.timeout(300),
-]
+pytestmark = [*NEEDS_GPU, pytest.mark.timeout(300)]
 MODEL = "resnet18"
 PLANS = {"edge": "edge-only", "whole": "cloud-only", "early": "after maxpool", "late": "after add_3"}
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import structlog
 import torch
 
-from cloud_daemon.frame_scheduler import FrameScheduler, Wait
+from cloud_daemon.frame_lines import Wait
+from cloud_daemon.frame_scheduler import FrameScheduler
 from cloud_daemon.profiles import MeasuringLine
 from common import limits
 from common.errors import CleaveError, LinkError

@@ -12,11 +12,13 @@ fewer (longest queue drop).
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Generic
+
+from cloud_daemon.frame_lines import BatchKey, EdgeLine, Offer, Running, Scheduled, Turn, Wait, Waiting
 
 EXPECTED_S = 1.0
 """A batch is waited for only while another edge has sent a frame that fits it within this time."""
@@ -31,88 +33,6 @@ The next such frame of the edge is charged in full: who sends dear frames among 
 
 UNKNOWN_S = 0.001
 """What a frame is taken to cost before any has run: something, so that edges take turns from the first batch on."""
-
-
-class BatchKey(Protocol):
-    """What frames that may run together share: compared by identity."""
-
-    def best(self, available: int, now: float) -> int:
-        """How many of `available` frames to run at once."""
-        ...
-
-
-class Frame(Protocol):
-    """What is scheduled. Times are of any one monotonic clock, in seconds."""
-
-    @property
-    def edge(self) -> str: ...
-    @property
-    def key(self) -> BatchKey: ...
-    @property
-    def deadline(self) -> float: ...
-
-
-Scheduled = TypeVar("Scheduled", bound=Frame)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn(Generic[Scheduled]):
-    """What to do now: run `batch`; tell `late` that their deadline has passed; or look again at `again_at`."""
-
-    batch: tuple[Scheduled, ...] = ()
-    late: tuple[Scheduled, ...] = ()
-    again_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Offer(Generic[Scheduled]):
-    """Whether a frame was taken, and which one had to make room for it."""
-
-    taken: bool
-    displaced: Scheduled | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """How long other edges' frames would hold up a frame, in s: one that comes now, and each of an endless line."""
-
-    now_s: float
-    in_line_s: float
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting(Generic[Scheduled]):
-    frame: Scheduled
-    at: float
-    others_s: float
-    """Other edges' time on the thread, by then."""
-
-
-@dataclass(slots=True, eq=False)
-class _Edge(Generic[Scheduled]):
-    waiting: deque[_Waiting[Scheduled]] = field(default_factory=deque)
-    served_s: float = 0.0
-    """Time this edge was served, moved up to the others' level after a pause: whose is least goes first."""
-    busy_s: float = 0.0
-    """Time this edge was served, as it is."""
-    frame_s: float = 0.0
-    """What a frame of it costs, lately."""
-    others_at_last_s: float = 0.0
-    """Other edges' time on the thread when its last frame was done."""
-    forgiven_at: float = -math.inf
-    """When a frame of it was charged less than it took."""
-    last_key: BatchKey | None = None
-    last_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Running(Generic[Scheduled]):
-    batch: tuple[_Waiting[Scheduled], ...]
-    began: float
-    others_s: dict[str, float]
-    """For each edge in the batch: how long others held up its first frame in line."""
-    frames: Counter[str]
-    """How many each edge has in the batch."""
 
 
 def shares(run_s: float, alone_s: Sequence[float]) -> list[float]:
@@ -130,8 +50,12 @@ class FrameScheduler(Generic[Scheduled]):
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._places = places
-        self._edges: dict[str, _Edge[Scheduled]] = {}
-        self._running: _Running[Scheduled] | None = None
+        self._edges: dict[str, EdgeLine[Scheduled]] = {}
+        self._running: Running[Scheduled] | None = None
+        self.waiting = 0
+        """Frames that wait: counted, since each frame that comes asks."""
+        self._none_late_before = math.inf
+        """No waiting frame's deadline is earlier."""
         self.busy_s = 0.0
         """Time for which batches have run so far."""
         self._level_s = 0.0
@@ -139,32 +63,32 @@ class FrameScheduler(Generic[Scheduled]):
 
     # --- coming and going -------------------------------------------------------------------------------
     @property
-    def waiting(self) -> int:
-        return sum(len(edge.waiting) for edge in self._edges.values())
-
-    @property
     def held(self) -> int:
         """Frames here: waiting, or running."""
         return self.waiting + (len(self._running.batch) if self._running else 0)
 
     def offer(self, frame: Scheduled, now: float) -> Offer[Scheduled]:
         """Take a frame in, if there is a place for it or one can be made."""
-        edge = self._edges.setdefault(frame.edge, _Edge())
+        edge = self._edges.setdefault(frame.edge, EdgeLine())
         displaced = None
         if self.held >= self._places:
             longest = max(self._edges.values(), key=lambda other: len(other.waiting))
             if len(longest.waiting) <= len(edge.waiting) + 1:
                 return Offer(False)
             displaced = longest.waiting.pop().frame
+            self.waiting -= 1
         if not edge.waiting and not (self._running and self._running.frames[frame.edge]):
             edge.served_s = max(edge.served_s, self._level_s)
-        edge.waiting.append(_Waiting(frame, now, self._others_s(frame.edge, now)))
+        edge.waiting.append(Waiting(frame, now, self._others_s(frame.edge, now)))
+        self.waiting += 1
+        self._none_late_before = min(self._none_late_before, frame.deadline)
         edge.last_key, edge.last_at = frame.key, now
         return Offer(True, displaced)
 
     def gone(self, edge: str) -> None:
         """Forget an edge and its frames."""
-        self._edges.pop(edge, None)
+        gone = self._edges.pop(edge, None)
+        self.waiting -= len(gone.waiting) if gone is not None else 0
 
     # --- turns ------------------------------------------------------------------------------------------
     def next(self, now: float) -> Turn[Scheduled]:
@@ -180,18 +104,24 @@ class FrameScheduler(Generic[Scheduled]):
             return Turn(late=late)
         head = first.waiting[0]
         key = head.frame.key
-        fitting = sum(w.frame.key is key for edge in self._edges.values() for w in edge.waiting)
+        fitting = {
+            name: [waiting for waiting in edge.waiting if waiting.frame.key is key]
+            for name, edge in self._edges.items()
+            if edge.waiting
+        }
+        available = sum(map(len, fitting.values()))
         again_at = head.at + self._batch_wait_s
-        if now < again_at and self._more_expected(key, fitting, now):
+        if now < again_at and self._more_expected(key, available, now):
             return Turn(late=late, again_at=again_at)
         self._level_s = first.served_s
-        batch = self._fill(key, min(key.best(min(fitting, self._batch_max), now), fitting), head)
+        size = min(key.best(min(available, self._batch_max), now), available)
+        batch = self._take(fitting, None if size == available else size)
         others_s = {}
         for waiting in reversed(batch):  # the first of an edge comes last, and stays
             name = waiting.frame.edge
             since_s = max(waiting.others_s, self._edges[name].others_at_last_s)
             others_s[name] = max(self._others_s(name, now) - since_s, 0.0)
-        self._running = _Running(batch, now, others_s, Counter(waiting.frame.edge for waiting in batch))
+        self._running = Running(batch, now, others_s, Counter(waiting.frame.edge for waiting in batch))
         return Turn(tuple(waiting.frame for waiting in batch), late)
 
     def done(self, now: float, alone_s: Sequence[float]) -> list[float]:
@@ -273,11 +203,15 @@ class FrameScheduler(Generic[Scheduled]):
 
     # --- batches ----------------------------------------------------------------------------------------
     def _take_late(self, now: float) -> tuple[Scheduled, ...]:
+        if now <= self._none_late_before:
+            return ()
         late: list[Scheduled] = []
         for edge in self._edges.values():
-            if any(waiting.frame.deadline < now for waiting in edge.waiting):
-                late += [waiting.frame for waiting in edge.waiting if waiting.frame.deadline < now]
-                edge.waiting = deque(w for w in edge.waiting if w.frame.deadline >= now)
+            late += [waiting.frame for waiting in edge.waiting if waiting.frame.deadline < now]
+            edge.waiting = deque(w for w in edge.waiting if w.frame.deadline >= now)
+        self.waiting -= len(late)
+        left = (waiting.frame.deadline for edge in self._edges.values() for waiting in edge.waiting)
+        self._none_late_before = min(left, default=math.inf)
         return tuple(late)
 
     def _more_expected(self, key: BatchKey, fitting: int, now: float) -> bool:
@@ -289,23 +223,41 @@ class FrameScheduler(Generic[Scheduled]):
             for edge in self._edges.values()
         )
 
-    def _fill(self, key: BatchKey, size: int, head: _Waiting[Scheduled]) -> tuple[_Waiting[Scheduled], ...]:
-        """Take `size` frames of one key off the queues, `head` first, then of the edges served least so far."""
-        served_s = {name: edge.served_s for name, edge in self._edges.items()}
-        fitting = {
-            name: deque(waiting for waiting in edge.waiting if waiting.frame.key is key)
-            for name, edge in self._edges.items()
-        }
-        batch: list[_Waiting[Scheduled]] = []
-        taken: _Waiting[Scheduled] | None = head
-        while taken is not None:
-            name = taken.frame.edge
-            batch.append(taken)
-            fitting[name].remove(taken)
-            self._edges[name].waiting.remove(taken)
-            served_s[name] += self._edges[name].frame_s or self._frame_s() or UNKNOWN_S
-            if len(batch) == size:
-                break
-            heads = [queue[0] for queue in fitting.values() if queue]
-            taken = min(heads, key=lambda w: (served_s[w.frame.edge], w.at), default=None)
+    def _take(
+        self, fitting: Mapping[str, Sequence[Waiting[Scheduled]]], size: int | None
+    ) -> tuple[Waiting[Scheduled], ...]:
+        """Take `size` frames of these, each edge's in its order, off the queues: of the edges served least so far.
+
+        The first is the one whose turn it is. Without a size all are taken: there is nothing to choose then.
+        """
+        if size is None:
+            batch = [waiting for line in fitting.values() for waiting in line]
+        else:
+            batch = self._chosen(fitting, size)
+        for taken in batch:
+            self._edges[taken.frame.edge].waiting.remove(taken)
+        self.waiting -= len(batch)
         return tuple(batch)
+
+    def _chosen(
+        self, fitting: Mapping[str, Sequence[Waiting[Scheduled]]], size: int
+    ) -> list[Waiting[Scheduled]]:
+        usual_s = self._frame_s() or UNKNOWN_S
+        heads = [
+            (self._edges[name].served_s, line[0].at, order, 0, name)
+            for order, (name, line) in enumerate(fitting.items())
+            if line
+        ]
+        heapq.heapify(heads)
+        batch: list[Waiting[Scheduled]] = []
+        while len(batch) < size:
+            served_s, _, order, place, name = heads[0]
+            line = fitting[name]
+            batch.append(line[place])
+            place += 1
+            if place == len(line):
+                heapq.heappop(heads)
+                continue
+            served_s += self._edges[name].frame_s or usual_s
+            heapq.heapreplace(heads, (served_s, line[place].at, order, place, name))
+        return batch

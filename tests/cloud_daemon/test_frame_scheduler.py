@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 
-from cloud_daemon.frame_scheduler import EXPECTED_S, FORGIVEN_EVERY_S, FrameScheduler, Wait, shares
+from cloud_daemon.frame_lines import Wait
+from cloud_daemon.frame_scheduler import EXPECTED_S, FORGIVEN_EVERY_S, FrameScheduler, shares
 from common import limits
 
 FRAME_S = 0.010
@@ -411,3 +413,35 @@ def test_an_edge_with_long_frames_waits_longer_for_its_next() -> None:
         rack.turn(4 * FRAME_S if first == "long" else FRAME_S)
     assert rack.queue.wait("long", rack.now).in_line_s == pytest.approx(8 * FRAME_S)
     assert sum(rack.held_s["long"][-10:]) / 10 == pytest.approx(8 * FRAME_S, rel=0.2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_counted_is_what_waits_whatever_comes_and_goes(seed: int) -> None:
+    """Frames come, are displaced, late, run, and go with their edges: none is lost, none is run late or twice."""
+    choose = random.Random(seed)
+    keys = [Key(1), Key(3), Key(8)]
+    queue: FrameScheduler[Frame] = scheduler(places=12)
+    waiting: list[Frame] = []
+    now = 100.0
+    for number in range(2_000):
+        now += choose.random()
+        what = choose.random()
+        if what < 0.7:
+            frame = Frame(choose.choice("abcde"), choose.choice(keys), now + 20 * choose.random(), number)
+            offer = queue.offer(frame, now)
+            waiting += [frame] if offer.taken else []
+            if offer.displaced is not None:
+                waiting.remove(offer.displaced)
+        elif what < 0.97:
+            turn = queue.next(now)
+            assert {f.number for f in turn.late} == {f.number for f in waiting if f.deadline < now}
+            for frame in turn.late + turn.batch:
+                waiting.remove(frame)
+            assert len({frame.key for frame in turn.batch}) <= 1
+            if turn.batch:
+                queue.done(now, [FRAME_S] * len(turn.batch))
+        else:
+            edge = choose.choice("abcde")
+            queue.gone(edge)
+            waiting = [frame for frame in waiting if frame.edge != edge]
+        assert queue.waiting == queue.held == len(waiting)

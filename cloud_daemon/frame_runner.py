@@ -19,6 +19,7 @@ from common import limits
 from common.errors import CleaveError, LinkError
 from models.batch import BatchRun, BatchSegment, failed
 from models.compute import ComputeThread
+from models.crossing import Wired
 
 log = structlog.get_logger()
 
@@ -39,12 +40,12 @@ class NoPlaceError(CleaveError):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A frame's outputs, and how it fared, in ms.
+    """A frame's outputs as they are sent, and how it fared, in ms.
 
     `run_ms` is what it would have taken alone, `queue_ms` all the rest: waiting, and for the frames of its batch.
     """
 
-    outputs: dict[str, torch.Tensor]
+    outputs: Wired
     queue_ms: float
     run_ms: float
     others_ms: float

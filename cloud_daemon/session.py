@@ -43,7 +43,6 @@ from common.wire.messages import (
 )
 from common.wire.receive_ledger import ReceiveLedger
 from common.wire.transport import Channel
-from models.crossing import to_wire
 
 log = structlog.get_logger()
 
@@ -257,7 +256,7 @@ class Session:
             del result  # its error knows this frame of ours, and with it the payload
 
     def _answer(self, infer: Infer, event: Received, done: Ran) -> None:
-        entries, chunks = to_wire(self._pool.model.graph, done.outputs)
+        entries, chunks = done.outputs
         self._say(
             Answer(
                 frame=infer.frame,

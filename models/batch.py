@@ -20,9 +20,11 @@ import torch
 from common.errors import CleaveError, without_frames
 from models.agreement import difference
 from models.batch_times import LONGEST_MS, BatchTimes, batch_sizes
+from models.crossing import Wired, parts_to_wire, to_wire
 from models.executor import CompiledSegment, Executor
 from models.model import PREPROCESSING_UNITS, Model
 from models.segment import Segment
+from models.tensor_memory import divided
 
 log = structlog.get_logger()
 
@@ -32,11 +34,15 @@ ROUNDS = 3
 """Runs of each batch size before the best one is chosen; the first of each warms up what it needs."""
 
 
+Outcome = Wired | CleaveError
+"""What became of a frame: its outputs, as they are sent, or why there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchRun:
     """What became of each frame, in order, and what each would have taken alone, in ms."""
 
-    outcomes: list[dict[str, torch.Tensor] | CleaveError]
+    outcomes: list[Outcome]
     alone_ms: list[float]
 
 
@@ -100,7 +106,7 @@ class BatchSegment:
         began = time.perf_counter()
         found = iter(self._separately_if_need_be(good))
         network_ms = (time.perf_counter() - began) * 1e3 * self.times.alone_share(len(good))
-        outcomes: list[dict[str, torch.Tensor] | CleaveError] = []
+        outcomes: list[Outcome] = []
         for i, one in enumerate(prepared):
             if isinstance(one, CleaveError):
                 outcomes.append(one)
@@ -109,16 +115,14 @@ class BatchSegment:
                 alone_ms[i] += network_ms
         return BatchRun(outcomes, alone_ms)
 
-    def _separately_if_need_be(
-        self, frames: Sequence[Tensors]
-    ) -> list[dict[str, torch.Tensor] | CleaveError]:
+    def _separately_if_need_be(self, frames: Sequence[Tensors]) -> list[Outcome]:
         if not frames:
             return []
         try:
             began = time.perf_counter()
-            found = self._network(frames)
+            outputs = self._network(frames)
             self._note(len(frames), began)
-            return [{name: one[name] for name in self.segment.outputs} for one in found]
+            return [*self._to_wire(frames, outputs)]
         except Exception as error:  # as above
             if len(frames) == 1:
                 return [failed(error)]
@@ -128,6 +132,17 @@ class BatchSegment:
         if not any(isinstance(outcome, CleaveError) for outcome in alone):
             self.times.refuse(len(frames))  # it is their number that fails, and none of them
         return alone
+
+    def _to_wire(self, frames: Sequence[Tensors], outputs: Tensors) -> list[Wired]:
+        """Return each frame's outputs: its part of the network's, and those of its pre-processing."""
+        graph, wanted = self._model.graph, self.segment.outputs
+        if all(name in outputs for name in wanted):
+            return parts_to_wire(graph, {name: outputs[name] for name in wanted}, len(frames))
+        parts = {name: divided(outputs[name], len(frames)) for name in wanted if name in outputs}
+        return [
+            to_wire(graph, {name: parts[name][i] if name in parts else frame[name] for name in wanted})
+            for i, frame in enumerate(frames)
+        ]
 
     @property
     def fetches(self) -> bool:
@@ -144,12 +159,9 @@ class BatchSegment:
     def _preprocessed(self, frame: Tensors) -> Tensors:
         return frame if self._single is None else {**frame, **self._single.run(frame)}
 
-    def _network(self, frames: Sequence[Tensors]) -> list[dict[str, torch.Tensor]]:
-        if self._together is None:
-            return [dict(frame) for frame in frames]
-        outputs = self._together.run(self._joined(self._together, frames))
-        parts = {name: divided(tensor, len(frames)) for name, tensor in outputs.items()}
-        return [{**frame, **{n: part[i] for n, part in parts.items()}} for i, frame in enumerate(frames)]
+    def _network(self, frames: Sequence[Tensors]) -> dict[str, torch.Tensor]:
+        """Run the network on all frames at once; its outputs are theirs, one behind the other."""
+        return self._together.run(self._joined(self._together, frames)) if self._together is not None else {}
 
     def _joined(self, together: CompiledSegment, frames: Sequence[Tensors]) -> dict[str, torch.Tensor]:
         names = together.segment.inputs
@@ -222,17 +234,18 @@ class BatchSegment:
         compared = [name for name in self._together.segment.outputs if name != self._model.graph.sink]
         examples = self._examples(2)
         try:
-            batch = self._network(examples)
+            together = self._network(examples)
+            batch = {name: divided(together[name], len(examples)) for name in compared}
             yield
             alone = []
             for one in examples:
-                alone += self._network([one])
+                alone.append(self._network([one]))
                 yield
         except Exception as error:  # as above
             log.info("no batches of this segment", units=len(self.segment.units), reason=str(error)[:300])
             return float("inf")
         return max(
-            (difference(a[name], b[name]) for a, b in zip(alone, batch, strict=True) for name in compared),
+            (difference(one[name], batch[name][i]) for i, one in enumerate(alone) for name in compared),
             default=0.0,
         )
 
@@ -254,15 +267,6 @@ class BatchSegment:
                 values.to(dtype) if dtype.is_floating_point else torch.zeros(spec.shape, dtype=dtype)
             )
         return example
-
-
-def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
-    """Divide a tensor into equal parts along the first dimension. Raises `RuntimeError` where that cannot be."""
-    if count == 1:
-        return (tensor,)
-    if tensor.dim() == 0 or tensor.shape[0] % count:
-        raise RuntimeError(f"an output of shape {list(tensor.shape)} does not divide into {count} frames")
-    return tensor.chunk(count)
 
 
 def failed(error: Exception) -> CleaveError:

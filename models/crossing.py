@@ -9,13 +9,17 @@ import torch
 from common.errors import PlanError
 from common.graph import ModelGraph
 from common.wire.codecs import RAW
-from common.wire.tensors import TensorEntry, join, split
+from common.wire.tensors import ROW_MAJOR, TensorEntry, entry_of, join, split
 from models.codecs import decode, encode
+from models.tensor_memory import dense, in_memory_order, spec_of_part
+
+Wired = tuple[tuple[TensorEntry, ...], list[memoryview | bytes]]
+"""Tensors as a message says and holds them: their entries, and the payload's buffers."""
 
 
 def to_wire(
     graph: ModelGraph, tensors: Mapping[str, torch.Tensor], codecs: Mapping[str, str] | None = None
-) -> tuple[tuple[TensorEntry, ...], list[memoryview | bytes]]:
+) -> Wired:
     """Describe CPU tensors by unit name, and return the payload's buffers.
 
     `codecs` names a unit's codec where that is not `raw`. A raw tensor's buffer is its own memory.
@@ -26,6 +30,27 @@ def to_wire(
         entries.append(encoded.entry(graph.index[name]))
         views.append(encoded.data)
     return tuple(entries), join(views)
+
+
+def parts_to_wire(graph: ModelGraph, tensors: Mapping[str, torch.Tensor], count: int) -> list[Wired]:
+    """As `to_wire`, raw, for each of `count` frames whose tensors lie one behind the other in these.
+
+    Along the first dimension, that is. What is the same of all frames is found once, and the tensors stay whole.
+    Raises `RuntimeError` for a tensor that does not divide into so many parts.
+    """
+    if count == 1:
+        return [to_wire(graph, tensors)]
+    entries: list[TensorEntry] = []
+    views: list[list[memoryview]] = []
+    for name, tensor in tensors.items():
+        spec = spec_of_part(tensor, count)
+        whole, order = dense(tensor.detach())
+        if order and order[0] != 0:  # the frames do not lie behind each other in memory
+            whole, order = whole.contiguous(), ROW_MAJOR
+        data = in_memory_order(whole, order)
+        entries.append(entry_of(graph.index[name], spec.dtype, spec.shape, spec.nbytes, RAW, order))
+        views.append([data[i * spec.nbytes : (i + 1) * spec.nbytes] for i in range(count)])
+    return [(tuple(entries), join([view[i] for view in views])) for i in range(count)]
 
 
 def from_wire(

@@ -74,3 +74,22 @@ def tensor_of(data: memoryview | bytearray, spec: TensorSpec, order: tuple[int, 
 def concatenated(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """Join tensors along the first dimension; channels-last ones stay so, and a single one is not copied."""
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+
+
+def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:
+    """Divide a tensor into equal parts along the first dimension. Raises `RuntimeError` where that cannot be."""
+    if count == 1:
+        return (tensor,)
+    _check_division(tensor, count)
+    return tensor.chunk(count)
+
+
+def spec_of_part(tensor: torch.Tensor, count: int) -> TensorSpec:
+    """Return the type and shape of one of so many equal parts; raises as `divided` and `spec_of`."""
+    _check_division(tensor, count)
+    return _spec(tensor.dtype, (tensor.shape[0] // count, *tensor.shape[1:]))
+
+
+def _check_division(tensor: torch.Tensor, count: int) -> None:
+    if tensor.dim() == 0 or tensor.shape[0] % count:
+        raise RuntimeError(f"an output of shape {list(tensor.shape)} does not divide into {count} frames")

@@ -12,16 +12,17 @@ from common.errors import CleaveError, FrameError
 from common.plan import Cut
 from models import batch
 from models.agreement import difference
-from models.batch import BatchRun, BatchSegment, divided
+from models.batch import BatchRun, BatchSegment
 from models.batch_times import RECENT, BatchTimes
 from models.executor import Executor, TorchExecutor
 from models.model import Model
 from models.onnx_executor import OnnxExecutor
 from models.onnx_export import load_or_export
 from models.preprocess import as_frame
-from models.tensor_memory import concatenated
+from models.tensor_memory import concatenated, divided
 from models.zoo import load_model
 from tests.models.classifiers import small_frame
+from tests.models.wired import answered
 from tests.tiny_model import jpeg, tiny_model
 
 
@@ -61,11 +62,10 @@ def crossing(model: Model, cut: Cut, frames: Sequence[bytes]) -> list[dict[str, 
     return [head.run(source) for source in sources]
 
 
-def answers(run: BatchRun) -> list[torch.Tensor]:
+def answers(model: Model, run: BatchRun) -> list[torch.Tensor]:
     found = []
     for outcome in run.outcomes:
-        assert not isinstance(outcome, BaseException), outcome
-        (answer,) = outcome.values()
+        (answer,) = answered(model.graph, outcome).values()
         found.append(answer)
     return found
 
@@ -76,8 +76,8 @@ def test_a_batch_gives_what_its_frames_give_alone(model: Model, executor: Execut
     for cut in cuts(model):
         together = tail(model, executor, cut)
         inputs = crossing(model, cut, frames)
-        alone = [answers(together.run([one]))[0] for one in inputs]
-        for one, other in zip(alone, answers(together.run(inputs)), strict=True):
+        alone = [answers(model, together.run([one]))[0] for one in inputs]
+        for one, other in zip(alone, answers(model, together.run(inputs)), strict=True):
             assert other.shape == (1, 5, 2)
             torch.testing.assert_close(other[..., 1], one[..., 1], rtol=1e-4, atol=1e-7, msg=cut.label)
             assert set(other[0, :, 0].tolist()) == set(one[0, :, 0].tolist())
@@ -149,11 +149,8 @@ def test_what_computes_something_else_together_runs_one_by_one(
     together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]))
     network = together._network
 
-    def mixed(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-        found = network(frames)
-        return [
-            {name: tensor * (1 + 0.01 * (len(frames) - 1)) for name, tensor in one.items()} for one in found
-        ]
+    def mixed(frames: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {name: tensor * (1 + 0.01 * (len(frames) - 1)) for name, tensor in network(frames).items()}
 
     monkeypatch.setattr(together, "_network", mixed)
     list(together.learn())
@@ -167,7 +164,7 @@ def test_what_takes_no_batch_runs_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]))
     network = together._network
 
-    def single(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+    def single(frames: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         if len(frames) > 1:
             raise RuntimeError("shape '[1, 64]' is invalid for input of size 128")
         return network(frames)
@@ -187,10 +184,10 @@ def test_a_damaged_frame_fails_alone() -> None:
     bad = crossing(model, cut, damaged)
     run = together.run([good[0], bad[0], good[1], bad[1]])
     kinds = [type(outcome) for outcome in run.outcomes]
-    assert kinds == [dict, FrameError, dict, FrameError]
+    assert kinds == [tuple, FrameError, tuple, FrameError]
     for outcome, one in ((run.outcomes[0], good[0]), (run.outcomes[2], good[1])):
-        assert isinstance(outcome, dict)
-        torch.testing.assert_close(outcome[model.graph.sink], answers(together.run([one]))[0])
+        found = answered(model.graph, outcome)[model.graph.sink]
+        torch.testing.assert_close(found, answers(model, together.run([one]))[0])
     assert all(isinstance(outcome, FrameError) for outcome in together.run(bad).outcomes)
 
 
@@ -206,10 +203,10 @@ def test_a_batch_that_fails_by_one_frame_is_run_frame_by_frame(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
 ) -> None:
     """Whatever is raised, that frame alone fails; its number of frames is not at fault, and is run again."""
-    together, inputs, expected = three_frames()
+    model, together, inputs, expected = three_frames()
     network = together._network
 
-    def failing(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+    def failing(frames: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         if any(frame is inputs[1] for frame in frames):
             raise error
         return network(frames)
@@ -217,11 +214,10 @@ def test_a_batch_that_fails_by_one_frame_is_run_frame_by_frame(
     monkeypatch.setattr(together, "_network", failing)
     run = together.run(inputs)
     assert "its frames run one by one" in capsys.readouterr().out
-    assert [type(outcome) for outcome in run.outcomes] == [dict, CleaveError, dict]
+    assert [type(outcome) for outcome in run.outcomes] == [tuple, CleaveError, tuple]
     assert str(run.outcomes[1]) == said
     for outcome, wanted in ((run.outcomes[0], expected[0]), (run.outcomes[2], expected[2])):
-        assert isinstance(outcome, dict)
-        torch.testing.assert_close(outcome["answer"], wanted)
+        torch.testing.assert_close(answered(model.graph, outcome)["answer"], wanted)
     assert together.best(3, time.perf_counter()) == 3
 
 
@@ -229,32 +225,32 @@ def test_a_batch_that_fails_by_the_number_of_its_frames_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Out of memory with three may do with one: all of them are answered, and so many are not tried again."""
-    together, inputs, expected = three_frames()
+    model, together, inputs, expected = three_frames()
     network = together._network
 
-    def failing(frames: Sequence[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+    def failing(frames: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         if len(frames) > 1:
             raise RuntimeError("out of memory")
         return network(frames)
 
     monkeypatch.setattr(together, "_network", failing)
-    for found, wanted in zip(answers(together.run(inputs)), expected, strict=True):
+    for found, wanted in zip(answers(model, together.run(inputs)), expected, strict=True):
         torch.testing.assert_close(found, wanted)
     assert together.best(3, time.perf_counter()) == 2
 
 
-def three_frames() -> tuple[BatchSegment, list[dict[str, torch.Tensor]], list[torch.Tensor]]:
+def three_frames() -> tuple[Model, BatchSegment, list[dict[str, torch.Tensor]], list[torch.Tensor]]:
     """A tail for which larger batches are better, three frames' tensors, and their answers."""
     model = tiny_model()
     cut = Cut.of(model.graph, model.graph.names[:5])
     together = tail(model, TorchExecutor(), cut)
     inputs = crossing(model, cut, [jpeg(n) for n in range(3)])
-    expected = [answers(together.run([one]))[0] for one in inputs]
+    expected = [answers(model, together.run([one]))[0] for one in inputs]
     together.times = BatchTimes()
     for _ in range(RECENT):
         for size, ms in ((1, 1.0), (2, 1e-6), (3, 1e-6)):  # single ones are run in truth, too
             together.times.add(size, ms, time.perf_counter())
-    return together, inputs, expected
+    return model, together, inputs, expected
 
 
 def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +269,7 @@ def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: p
     monkeypatch.setattr(together, "_preprocessed", failing)
     outcomes = together.run(inputs).outcomes
     assert str(outcomes[0]) == "the tail failed: IndexError: too many indices"
-    assert isinstance(outcomes[1], dict)
+    assert answered(model.graph, outcomes[1])
 
 
 def test_channels_last_stays_channels_last() -> None:

@@ -9,17 +9,16 @@ import torch
 
 from common.errors import PlanError
 from common.graph import ModelGraph
-from models.crossing import from_wire, to_wire
-from models.tensor_memory import dense
+from models.crossing import from_wire, parts_to_wire, to_wire
+from models.tensor_memory import dense, divided
+from tests.models.wired import received
 
 GRAPH = ModelGraph.from_links({"frame": 1, "a": 1, "b": 1}, [("frame", "a"), ("a", "b")])
 
 
 def crossed(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Send tensors through the wire's bytes and back."""
-    entries, chunks = to_wire(GRAPH, dict(zip(GRAPH.names, tensors, strict=False)))
-    payload = memoryview(bytearray(b"".join(chunks)))
-    return tuple(from_wire(GRAPH, entries, payload).values())
+    return tuple(received(GRAPH, to_wire(GRAPH, dict(zip(GRAPH.names, tensors, strict=False)))).values())
 
 
 def counted(*shape: int) -> torch.Tensor:
@@ -77,3 +76,34 @@ def test_a_tensor_of_a_unit_beyond_the_graph_is_refused() -> None:
     smaller = ModelGraph.from_links({"frame": 1, "a": 1}, [("frame", "a")])
     with pytest.raises(PlanError, match="tensor of unit 2: the graph has 2 units"):
         from_wire(smaller, entries, memoryview(bytearray(b"".join(chunks))))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_the_frames_of_a_batch_are_sent_as_each_by_itself(order: tuple[int, ...]) -> None:
+    """Whatever the order in memory; and beside another tensor, with gaps, of which each has its rows, too."""
+    whole = counted(4, 3, 4, 8).permute(order)
+    count = whole.shape[0]
+    gaps = counted(3 * count, 10)[:, :7]
+    sent = parts_to_wire(GRAPH, {"a": whole, "b": gaps}, count)
+    assert len(sent) == count
+    for part, rows, wired in zip(divided(whole, count), divided(gaps, count), sent, strict=True):
+        arrived = received(GRAPH, wired)
+        assert torch.equal(arrived["a"], part)
+        assert torch.equal(arrived["b"], rows)
+
+
+def test_the_frames_of_a_batch_are_not_copied_where_they_lie_behind_each_other() -> None:
+    """Row-major or channels last: each payload is that frame's part of the batch's own memory."""
+    for layout in (torch.contiguous_format, torch.channels_last):
+        whole = counted(2, 3, 4, 5).contiguous(memory_format=layout)
+        (_, (first,)), (_, (second,)) = parts_to_wire(GRAPH, {"a": whole}, 2)
+        whole[1] += 1000
+        assert (
+            max(memoryview(first).cast("B").cast("f")) < 1000 <= min(memoryview(second).cast("B").cast("f"))
+        )
+
+
+def test_a_batch_that_does_not_divide_is_not_sent() -> None:
+    """Three rows are not two frames'."""
+    with pytest.raises(RuntimeError, match="does not divide into 2 frames"):
+        parts_to_wire(GRAPH, {"a": torch.zeros(3, 2)}, 2)

@@ -80,6 +80,7 @@ class CloudView:
         return self._metrics.registry
 
     def metrics(self, status: Mapping[str, Any]) -> CollectorRegistry:
+        self._metrics.count()
         return registry_of(READINGS, status)
 
     def first(self) -> dict[str, Any]:

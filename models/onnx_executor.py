@@ -67,8 +67,8 @@ class OnnxExecutor:
         return OnnxSegment(segment, parts, self)
 
     def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """See `Executor.join`."""
-        return concatenated(tensors)
+        """See `Executor.join`: in row-major memory at once, as its parts work on it."""
+        return concatenated(tensors, torch.contiguous_format)
 
     def fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """See `Executor.fetch`: it is there."""

@@ -65,15 +65,32 @@ def tensor_of(data: memoryview | bytearray, spec: TensorSpec, order: tuple[int, 
     dtype = _TORCH[spec.dtype]
     flat = torch.frombuffer(data, dtype=dtype) if spec.nbytes else torch.empty(0, dtype=dtype)
     if not order:
-        return flat.reshape(spec.shape)
-    in_memory = flat.reshape([spec.shape[dimension] for dimension in order])
+        return flat.view(spec.shape)
+    in_memory, back = _turned(spec.shape, order)
+    return flat.view(in_memory).permute(back)
+
+
+@lru_cache(maxsize=256)
+def _turned(shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of dimensions as they lie in memory, and where each dimension is found there."""
     back = sorted(range(len(order)), key=lambda dimension: order[dimension])
-    return in_memory.permute(back)
+    return tuple(shape[dimension] for dimension in order), tuple(back)
 
 
-def concatenated(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Join tensors along the first dimension; channels-last ones stay so, and a single one is not copied."""
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+def concatenated(
+    tensors: Sequence[torch.Tensor], layout: torch.memory_format = torch.preserve_format
+) -> torch.Tensor:
+    """Join tensors along the first dimension, in the memory order that is asked for; a single one is not copied.
+
+    Without one channels-last tensors stay so.
+    """
+    if len(tensors) == 1:
+        return tensors[0]
+    if layout is torch.preserve_format:
+        return torch.cat(list(tensors))
+    first, rows = tensors[0], sum(tensor.shape[0] for tensor in tensors)
+    joined = torch.empty((rows, *first.shape[1:]), dtype=first.dtype, memory_format=layout)
+    return torch.cat(list(tensors), out=joined)
 
 
 def divided(tensor: torch.Tensor, count: int) -> tuple[torch.Tensor, ...]:

@@ -273,11 +273,14 @@ def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: p
 
 
 def test_channels_last_stays_channels_last() -> None:
-    """A batch of frames that came channels last needs no rearranging; a single frame is not copied."""
+    """A batch of frames that came channels last needs no rearranging, if not asked for; a single one is not copied."""
     frames = [torch.randn(1, 8, 5, 5).contiguous(memory_format=torch.channels_last) for _ in range(3)]
     joined = concatenated(frames)
     assert joined.is_contiguous(memory_format=torch.channels_last)
     assert concatenated(frames[:1]) is frames[0]
+    turned = concatenated(frames, torch.contiguous_format)
+    assert turned.is_contiguous()
+    assert torch.equal(turned, joined)
     for part, frame in zip(divided(joined, 3), frames, strict=True):
         assert torch.equal(part, frame)
         assert part.is_contiguous(memory_format=torch.channels_last)

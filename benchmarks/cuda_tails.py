@@ -105,17 +105,25 @@ class Tails:
         self, received: Sequence[tuple[tuple[TensorEntry, ...], memoryview]]
     ) -> tuple[float, list[Ran]]:
         """Queue frames while the thread is held, release it with the last; return how long all answers take then."""
-        graph, began = self._model.graph, 0.0
+        graph, began, left = self._model.graph, 0.0, len(received)
+        waiting: list[asyncio.Future[Ran]] = []
+        ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+        def answered(_: asyncio.Future[Ran]) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                ended.set_result(time.perf_counter())
+
         with self._held() as release:
-            waiting = []
             for number, (entries, payload) in enumerate(received):
                 began = time.perf_counter()
                 read = reader(graph, self._daemons, entries, payload)
                 edge = f"edge {number // FRAMES_OF_AN_EDGE}"
                 waiting.append(self._frames.offer(edge, self._daemons, read, began + PATIENCE_S))
+                waiting[-1].add_done_callback(answered)
             release.set()
-            ran = await asyncio.gather(*waiting)
-            return time.perf_counter() - began, ran
+            return await ended - began, [frame.result() for frame in waiting]
 
     @contextmanager
     def _held(self) -> Iterator[threading.Event]:

@@ -126,6 +126,8 @@ class CudaDevice:
         self._stream = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
         self._fetching = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
         self._capturing = torch.cuda.Stream(device=name)  # type: ignore[no-untyped-call]
+        self._fetched = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        """Recorded anew for each batch: whoever waits for it already waits for what it was then."""
 
     @property
     def description(self) -> str:
@@ -170,7 +172,8 @@ class CudaDevice:
             return tensor.to(self.name, non_blocking=True)
 
     def await_fetched(self) -> None:
-        self._stream.wait_stream(self._fetching)
+        self._fetched.record(self._fetching)
+        self._stream.wait_event(self._fetched)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -273,7 +273,7 @@ def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: p
 
 
 def test_channels_last_stays_channels_last() -> None:
-    """A batch of frames that came channels last needs no rearranging, if not asked for; a single one is not copied."""
+    """A batch of frames that came channels last needs no rearranging, if not asked for; one is not copied."""
     frames = [torch.randn(1, 8, 5, 5).contiguous(memory_format=torch.channels_last) for _ in range(3)]
     joined = concatenated(frames)
     assert joined.is_contiguous(memory_format=torch.channels_last)

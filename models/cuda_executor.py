@@ -72,7 +72,6 @@ class CudaExecutor(TorchExecutor):
         host, device = make_module(split.host, {}), make_module(split.device, weights)
         return CudaSegment(segment, split, host, device, self)
 
-    @torch.inference_mode()
     def join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """See `Executor.join`: each frame's tensor is on the device, or copied there from where it was received."""
         with queueing(self.cuda):

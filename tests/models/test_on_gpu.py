@@ -116,9 +116,10 @@ def test_work_is_on_a_stream_of_its_own(model: Model, executor: CudaExecutor) ->
     for _ in range(3):  # whatever is allocated is there then: allocating waits for the device
         compiled.run(inputs(model, 1))
     torch.cuda.synchronize()
-    torch.cuda._sleep(4_000_000_000)  # type: ignore[no-untyped-call]  # cycles: seconds
     busy = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    busy.record()
+    with torch.cuda.stream(torch.cuda.default_stream()):
+        torch.cuda._sleep(4_000_000_000)  # type: ignore[no-untyped-call]  # cycles: seconds
+        busy.record()
     compiled.run(inputs(model, 1))
     still_busy = not busy.query()  # type: ignore[no-untyped-call]
     assert still_busy, "it waited for the whole device"

@@ -98,6 +98,11 @@ class Sent:
     encode_ms: float
     error: LinkError | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Length of the payload."""
+        return sum(memoryview(chunk).nbytes for chunk in self.chunks)
+
 
 def run_head(cut: Cut, head: CompiledSegment | None, stages: Stages, frame: torch.Tensor) -> Sent:
     """Run a frame's head and encode what crosses `cut`; with no head the frame itself is what crosses."""

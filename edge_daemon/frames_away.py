@@ -38,6 +38,14 @@ class CloudLateError(LinkError):
         self.progress = progress
 
 
+class BetterNotSentError(CloudLateError):
+    """The frame was not sent: the edge, which can begin it in `edge_wait_s`, has its answer sooner."""
+
+    def __init__(self, reason: str, edge_wait_s: float) -> None:
+        super().__init__(reason)
+        self.edge_wait_s = edge_wait_s
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A frame's answer, its payload, and its round trip from handing over to arriving, in ms.

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from common import limits
-from common.plan import Mode, Plan
+from common.plan import Mode, Plan, Prediction
 
 PATIENCE = 4.0
 """A frame waits for the cloud this many times the predicted time, then the line is suspected …"""
@@ -130,8 +130,34 @@ def is_worth_sending(plan: Plan, nbytes: int, ahead: Progress | None, edge_wait_
     if bps <= 0.0:
         return not math.isfinite(rest_ms)
     on_link_ms = (ahead.outstanding_bytes + nbytes) * 8e3 / bps
-    beyond_ms = prediction.latency_ms - prediction.edge_ms - prediction.link_ms
-    return on_link_ms + max(beyond_ms, 0.0) <= edge_wait_s * 1e3 + rest_ms
+    return on_link_ms + _beyond_ms(prediction) <= edge_wait_s * 1e3 + rest_ms
+
+
+def is_worth_sending_after_all(
+    plan: Plan, nbytes: int, outstanding_bytes: int, pace: Progress, edge_left_s: float
+) -> bool:
+    """Say whether a frame of `nbytes`, not sent at first, is answered sooner by the cloud if it is sent now, behind
+    `outstanding_bytes`, than by an edge that has it ready in `edge_left_s`.
+
+    `pace`: what had arrived since then, when bytes were last left on the line. Where it tells too little, a free line
+    is taken to carry what was planned with, and on a full one nothing is risked. Only under light load, as with
+    `is_worth_sending`.
+    """
+    prediction = plan.prediction
+    if plan.mode is not Mode.LIGHT or prediction is None or not math.isfinite(edge_left_s):
+        return False
+    bps = plan.bandwidth_bps if not outstanding_bytes else None
+    if pace.delivered_bytes >= limits.MIN_GOODPUT_BYTES:
+        bps = pace.delivered_bytes * 8.0 / pace.waited_s
+    if not bps:
+        return False
+    on_link_ms = (outstanding_bytes + nbytes) * 8e3 / bps
+    return on_link_ms + _beyond_ms(prediction) <= edge_left_s * 1e3
+
+
+def edge_ready_in_s(plan: Plan, wait_s: float) -> float:
+    """Return after how long an edge that begins the rest of a frame in `wait_s` has it; infinite if nobody knows."""
+    return wait_s + _rest_ms(plan) / 1e3
 
 
 def edge_free_in_s(plan: Plan, busy_s: float, waiting: int) -> float:
@@ -191,3 +217,8 @@ def _rest_ms(plan: Plan) -> float:
     if plan.prediction is None or plan.edge_only_ms is None:
         return math.inf
     return max(plan.edge_only_ms - plan.prediction.edge_ms, 0.0)
+
+
+def _beyond_ms(prediction: Prediction) -> float:
+    """Return what a frame takes behind the link."""
+    return max(prediction.latency_ms - prediction.edge_ms - prediction.link_ms, 0.0)

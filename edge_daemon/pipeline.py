@@ -13,35 +13,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 import torch
 
-from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolError
+from common.errors import CleaveError, FrameError, LinkError, RemoteProtocolError, without_frames
 from common.graph import ModelGraph
 from common.plan import Cut, Plan
 from common.wire.tensors import TensorEntry
 from edge_daemon.active_plan import ActivePlan, Sent, run_head
 from edge_daemon.certifier import Certifier
 from edge_daemon.controller import Controller
-from edge_daemon.early_look import AGAIN_S, look_early, look_twice
 from edge_daemon.frame import Frame, FrameQueue
 from edge_daemon.frame_counts import FrameEvent, FrameLedger
-from edge_daemon.frames_away import CloudLateError
+from edge_daemon.frames_away import BetterNotSentError, CloudLateError
+from edge_daemon.hedging import Hedging
 from edge_daemon.journey import Journey
-from edge_daemon.patience import (
-    edge_free_in_s,
-    hedge_s,
-    is_worth_hedging,
-    is_worth_sending,
-    late_s,
-    longest_s,
-    look_s,
-    pace_told,
-    patience_s,
-)
+from edge_daemon.patience import longest_s, patience_s
 from edge_daemon.results import FrameRecord
 from edge_daemon.uplink import Uplink
 from models.cancel_token import CancelToken
@@ -80,6 +71,7 @@ class FramePipeline:
         self._stages = stages
         self._uplink = uplink
         self._record = record
+        self._hedging = Hedging(compute, uplink, controller.saw_slow)
         self._clock = time.perf_counter
         self._whole = Cut.edge_only(model.graph)
         self._late: set[asyncio.Task[torch.Tensor]] = set()
@@ -146,28 +138,26 @@ class FramePipeline:
 
     async def _beyond_the_edge(self, journey: Journey, sent: Sent) -> FrameRecord:
         """Have a frame finished by the cloud; by the edge as well when the cloud is late, or lets it down."""
-        asked = asyncio.create_task(self._ask_cloud(journey, sent))
-        asked.add_done_callback(partial(self._heard_of, journey.active.plan))
+        active, frame = journey.active, journey.frame.number
+        asked = self._task(active.plan, self._ask_cloud(journey, sent))
         finishing: asyncio.Task[Timed[Tensors]] | None = None
         token = CancelToken()
         try:
-            finishing = await self._hedged(journey, sent, asked, token)
-            if finishing is not None:
-                await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
-                if finishing.done() and finishing.exception() is not None:
-                    await asyncio.wait([asked])  # the cloud may have what the edge cannot do
-            if asked.done():
-                try:
-                    return self._from_cloud(journey, asked.result())
-                except LinkError as error:
-                    journey.fallback = str(error)
-                    self.let_down[error.kind] += 1
-            else:
-                self.let_down[CloudLateError.kind] += 1
-                journey.fallback = "the answer was late, and the edge had its own sooner"
-                self._late.add(asked)  # its answer will still tell of the link
+            if await self._hedging.is_late(frame, active.plan, asked):
+                finishing = self._finish(active, sent, token)
+            outcome = await self._first(journey, asked, finishing)
+            if isinstance(outcome, BetterNotSentError):
+                finishing = self._finish(active, sent, token)
+                wait_s = outcome.edge_wait_s
+                if await self._hedging.is_free_after_all(active.plan, sent.nbytes, finishing, wait_s):
+                    asked = self._task(active.plan, self._answer_of_cloud(journey, sent))
+                    outcome = await self._first(journey, asked, finishing)
+            if isinstance(outcome, FrameRecord):
+                return outcome
+            journey.fallback = str(outcome)
+            self.let_down[outcome.kind] += 1
             if finishing is None:
-                finishing = self._finish(journey.active, sent)
+                finishing = self._finish(active, sent)
             finished = await finishing
         finally:
             if asked not in self._late:
@@ -179,26 +169,24 @@ class FramePipeline:
         journey.finished_locally(finished.run_ms)
         return self._answered(journey, finished.result[self._model.graph.sink], "edge after cloud")
 
-    async def _hedged(
-        self, journey: Journey, sent: Sent, asked: asyncio.Task[torch.Tensor], token: CancelToken
-    ) -> asyncio.Task[Timed[Tensors]] | None:
-        """Wait for the cloud's answer; when it is late and the edge would be quicker, return the edge's beginning."""
-        plan, wait_s = journey.active.plan, hedge_s(journey.active.plan)
-        progress_of = partial(self._uplink.progress, journey.frame.number, plan.epoch)
-        began = self._clock()
-        if look_s(plan) < wait_s - AGAIN_S:
-            await look_early(asked, look_s(plan), wait_s - AGAIN_S, progress_of, self._controller.saw_slow)
-        looked_s = self._clock() - began
-        while not asked.done():
-            earlier, progress = await look_twice(asked, max(wait_s - looked_s, 0.0), progress_of)
-            looked_s = 0.0
-            if asked.done() or progress is None:
-                continue
-            if (told := pace_told(earlier, progress)) is not None:
-                self._controller.saw_slow(told)
-            if self._compute.idle and is_worth_hedging(plan, progress):
-                return self._finish(journey.active, sent, token)
-        return None
+    async def _first(
+        self,
+        journey: Journey,
+        asked: asyncio.Task[torch.Tensor],
+        finishing: asyncio.Task[Timed[Tensors]] | None,
+    ) -> FrameRecord | LinkError:
+        """Wait for the cloud's answer or for the edge's own; return the record, or why it is to be the edge's."""
+        if finishing is not None:
+            await asyncio.wait([asked, finishing], return_when=asyncio.FIRST_COMPLETED)
+            if finishing.done() and finishing.exception() is not None:
+                await asyncio.wait([asked])  # the cloud may have what the edge cannot do
+        if not asked.done():
+            self._late.add(asked)  # its answer will still tell of the link
+            return CloudLateError("the answer was late, and the edge had its own sooner")
+        try:
+            return self._from_cloud(journey, asked.result())
+        except LinkError as error:
+            return without_frames(error)
 
     def _finish(
         self, active: ActivePlan, sent: Sent, token: CancelToken | None = None
@@ -207,6 +195,11 @@ class FramePipeline:
         assert active.parts.rest is not None
         return asyncio.create_task(self._compute.run(active.parts.rest.run, sent.crossing, token))
 
+    def _task(self, plan: Plan, asking: Coroutine[Any, Any, torch.Tensor]) -> asyncio.Task[torch.Tensor]:
+        asked = asyncio.create_task(asking)
+        asked.add_done_callback(partial(self._heard_of, plan))
+        return asked
+
     def _heard_of(self, plan: Plan, asked: asyncio.Task[torch.Tensor]) -> None:
         """Take note of how a frame fared in the cloud, also when it has its record by now."""
         self._late.discard(asked)
@@ -214,13 +207,16 @@ class FramePipeline:
             self._controller.saw_late(plan, error.progress)
 
     async def _ask_cloud(self, journey: Journey, sent: Sent) -> torch.Tensor:
-        """Return the cloud's answer, and take note of what it tells of link and devices."""
+        """See `_answer_of_cloud`. Raises `BetterNotSentError` instead where the edge has the frame sooner."""
         if sent.error is not None:
             raise sent.error
+        self._hedging.raise_if_better_not_sent(journey.active.plan, sent.nbytes)
+        return await self._answer_of_cloud(journey, sent)
+
+    async def _answer_of_cloud(self, journey: Journey, sent: Sent) -> torch.Tensor:
+        """Return the cloud's answer, and take note of what it tells of link and devices."""
         plan, graph = journey.active.plan, self._model.graph
-        nbytes = sum(memoryview(chunk).nbytes for chunk in sent.chunks)
-        self._raise_if_better_not_sent(plan, nbytes)
-        journey.bytes_up = nbytes
+        journey.bytes_up = sent.nbytes
         for entry in sent.entries:
             unit = graph.units[entry.unit].name
             self._controller.saw_sent(unit, plan.cut.codec_of[unit], entry.nbytes)  # as it was planned
@@ -241,16 +237,6 @@ class FramePipeline:
         edge_ms = sent.head_ms + sent.encode_ms if sent.head_ms is not None else None
         self._controller.saw_stages(plan, edge_ms, answer.tail_ms)
         return from_wire(graph, check_answer(graph, answer.tensors), reply.payload)[graph.sink]
-
-    def _raise_if_better_not_sent(self, plan: Plan, nbytes: int) -> None:
-        """Raise `CloudLateError` where the edge has a frame of `nbytes` ready before the cloud would."""
-        if self._compute.idle and self._uplink.longest_wait_s > late_s(plan):
-            raise CloudLateError(f"a frame has waited {self._uplink.longest_wait_s:.2f} s for its answer")
-        ahead = self._uplink.ahead()
-        wait_s = edge_free_in_s(plan, self._compute.busy_s, self._compute.waiting)
-        if not is_worth_sending(plan, nbytes, ahead, wait_s):
-            assert ahead is not None
-            raise CloudLateError(f"{ahead.outstanding_bytes} bytes are on the link before this frame's")
 
     def _from_cloud(self, journey: Journey, answer: torch.Tensor) -> FrameRecord:
         ran = "cloud" if journey.active.parts.head is None else "split"

@@ -83,6 +83,16 @@ class Uplink:
         return self._line.frames.ahead() if self._line is not None else None
 
     @property
+    def arrived_bytes(self) -> int:
+        """Bytes that the cloud's kernel has confirmed, since the present connection was made."""
+        return self._line.channel.confirmed_bytes if self._line is not None else 0
+
+    @property
+    def outstanding_bytes(self) -> int:
+        """Bytes on the line that it has not."""
+        return self._line.channel.outstanding_bytes if self._line is not None else 0
+
+    @property
     def cloud(self) -> Welcome | None:
         """The cloud's greeting, while connected."""
         return self._line.welcome if self._line is not None else None

@@ -73,6 +73,12 @@ class FakeUplink:
         self.longest_wait_s = 0.0
         self.has_come = Progress(delivered_bytes=0, outstanding_bytes=1000, waited_s=0.1)
         self.on_the_line: Progress | None = None
+        self.available = True
+        self.arrived_bytes = 0
+
+    @property
+    def outstanding_bytes(self) -> int:
+        return self.on_the_line.outstanding_bytes if self.on_the_line is not None else 0
 
     def progress(self, frame: int, epoch: int) -> Progress | None:
         return self.has_come

@@ -116,6 +116,43 @@ def test_a_frame_is_not_sent_behind_bytes_that_take_longer_than_the_edge() -> No
     run(main())
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_frame_that_the_edge_has_begun_is_sent_once_the_link_is_free(answers: bool) -> None:
+    """The cloud's answer counts if it comes first; if none comes, the edge goes on to its own."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            begun, gone = threading.Event(), threading.Event()
+
+            async def answer(frame: int, epoch: int, entries: Sequence[TensorEntry], payload: bytes) -> Reply:
+                assert line.uplink.on_the_line is None, "it is not sent before"
+                if not answers:
+                    gone.set()
+                    raise LinkLostError("the cable is out")
+                return tiny.reply(frame, epoch, tiny.tail(SPLIT, entries, payload))
+
+            active = with_edge_only(await tiny.plan(SPLIT), 60_000.0)
+            assert active.parts.rest is not None
+            exact = active.parts.rest
+            rest = Endless(exact, begun) if answers else Held(exact, begun, gone)
+            active = replace(active, parts=replace(active.parts, rest=rest))
+            line = Line(tiny, replace(active, plan=replace(active.plan, bandwidth_bps=1e6)), answer)
+            line.uplink.on_the_line = Progress(delivered_bytes=0, outstanding_bytes=10**8, waited_s=0.0)
+            running = asyncio.create_task(line.give(frames(1)))
+            assert await asyncio.to_thread(begun.wait, 10)
+            line.uplink.on_the_line = None
+            (record,) = await running
+            assert_right(record)
+            if answers:
+                assert (record.ran, record.fallback) == ("split", None)
+                assert not line.pipeline.let_down
+            else:
+                assert (record.ran, record.fallback) == ("edge after cloud", "the cable is out")
+                assert line.pipeline.let_down == {LinkLostError.kind: 1}
+
+    run(main())
+
+
 def test_a_late_frame_is_finished_on_the_edge_too_and_its_answer_still_tells_of_the_link() -> None:
     """The cloud answers only after the record is there: what the edge found counts, and the link is learnt from."""
 
@@ -293,6 +330,32 @@ class Broken:
     ) -> dict[str, torch.Tensor]:
         self.begun()
         raise MemoryError("no memory")
+
+    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.inner.execute(inputs)
+
+    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        self.inner.warm(inputs)
+
+
+@dataclass
+class Held:
+    """A segment that says when it has begun, and runs once it may."""
+
+    inner: CompiledSegment
+    begun: threading.Event
+    may_go_on: threading.Event
+
+    @property
+    def segment(self) -> Segment:
+        return self.inner.segment
+
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
+        self.begun.set()
+        assert self.may_go_on.wait(10)
+        return self.inner.run(inputs, token)
 
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return self.inner.execute(inputs)

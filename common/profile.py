@@ -77,14 +77,18 @@ class Profile:
     """Measured time of each unit in ms, and of sending its output by the codecs that are for it, for one key.
 
     Unit times are rescaled so that their sum over the pre-processing and over the network equals the
-    measured times of these segments run as wholes.
+    measured times of these segments run as wholes. `frame_bytes` is the size of the measured frame's file, where that
+    was noted: what codecs make of other frames goes with theirs.
     """
 
     key: ProfileKey
     unit_ms: Mapping[str, float]
     codings: Mapping[str, tuple[Coding, ...]] = field(default_factory=dict)
+    frame_bytes: int | None = None
 
     def __post_init__(self) -> None:
+        if self.frame_bytes is not None and not 0 < self.frame_bytes <= MOST:
+            raise ValueError(f"profile: a frame of {self.frame_bytes!r:.40} bytes")
         for name, ms in self.unit_ms.items():
             if not (math.isfinite(ms) and ms >= 0):
                 raise ValueError(f"profile: time of unit {name!r:.80} is {ms!r} ms, not a finite number ≥ 0")
@@ -110,6 +114,7 @@ class Profile:
             "key": asdict(self.key),
             "unit_ms": dict(self.unit_ms),
             "codings": codings,  # bytes, ms to encode, ms to decode
+            "frame_bytes": self.frame_bytes,
         }
         return json.dumps(document, indent=1)
 
@@ -127,7 +132,10 @@ class Profile:
                 str(unit): tuple(Coding(str(codec), *map(float, row)) for codec, row in rows.items())
                 for unit, rows in document["codings"].items()
             }
-            return cls(ProfileKey(**key), unit_ms, codings)
+            frame_bytes = document.get("frame_bytes")
+            if frame_bytes is not None:
+                frame_bytes = int(frame_bytes)
+            return cls(ProfileKey(**key), unit_ms, codings, frame_bytes)
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"profile: not a profile document ({type(error).__name__}: {error})") from None
 

@@ -19,6 +19,7 @@ from common.partition.segment_times import SegmentTimes
 from common.plan import Cut
 from common.profile import Profile
 from common.wire.codecs import Loss, loss_of
+from edge_daemon.coded_lengths import CodedLengths
 from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
 from edge_daemon.network_parts import part_ms
@@ -30,17 +31,6 @@ WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
-LENGTHS_STALE_S = 300.0
-"""What a codec made of frames longer ago says nothing of those that come now: then the profile holds again.
-(While the cut comes near, `LengthCheck` looks.)"""
-
-
-@dataclass(slots=True)
-class _Lengths:
-    """How many times longer than profiled a codec made a unit's tensor lately, and when it last did."""
-
-    ratios: deque[float]
-    newest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +71,7 @@ class CostModel:
         self._frame_at = -math.inf
         self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
-        self._grown: dict[tuple[str, str], _Lengths] = {}
+        self._lengths = CodedLengths()
         self._segments = SegmentTimes()
         self._built: Frontiers | None = None
 
@@ -93,7 +83,7 @@ class CostModel:
             self._edge_drift.forget()
             self._edge_samples.forget()
             self._samples_off = 1.0
-            self._grown.clear()
+            self._lengths.clear()
             self._segments = SegmentTimes()
         if cloud is not None:
             self._cloud = cloud
@@ -118,22 +108,13 @@ class CostModel:
 
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         """Take note of how long a unit's tensor has become by `codec`: it depends on what the camera sees."""
-        if self._edge is None:
-            return
-        profiled = [c.payload_bytes for c in self._edge.codings.get(unit, ()) if c.codec == codec]
-        if profiled and profiled[0]:
-            now = time.monotonic()
-            lengths = self._grown.setdefault((unit, codec), _Lengths(deque(maxlen=FRAME_SIZES), now))
-            if now - lengths.newest > LENGTHS_STALE_S:
-                lengths.ratios.clear()
-            lengths.ratios.append(nbytes / profiled[0])
-            lengths.newest = now
+        if self._edge is not None:
+            self._lengths.saw(self._edge, unit, codec, nbytes, time.monotonic())
 
     def set_lengths(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
         """Plan with these lengths of a unit's tensor by `codec`, and none from before: frames were coded to see."""
-        self._grown.pop((unit, codec), None)
-        for length in nbytes:
-            self.saw_sent(unit, codec, length)
+        if self._edge is not None:
+            self._lengths.replace(self._edge, unit, codec, nbytes, time.monotonic())
 
     def saw_stages(self, cut: Cut, edge_ms: float | None, cloud_ms: float | None) -> None:
         """Take note of what a frame's stages under `cut` took, with codecs; none where there was no such stage."""
@@ -292,11 +273,6 @@ class CostModel:
         assert self._edge is not None
         assert self._cloud is not None
         usual = self._graph[self._graph.source].output_bytes
-        size = statistics.median(self._frame_sizes) if self._frame_sizes else usual
-        now = time.monotonic()
-        grown = {
-            key: statistics.median(lengths.ratios)
-            for key, lengths in self._grown.items()
-            if now - lengths.newest <= LENGTHS_STALE_S
-        }
-        return Basis(self._edge, self._cloud, self._segments, int(size), grown)
+        size = statistics.median(self._frame_sizes) if self._frame_sizes else None
+        grown = self._lengths.grown(self._edge, size, time.monotonic())
+        return Basis(self._edge, self._cloud, self._segments, int(size or usual), grown)

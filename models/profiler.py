@@ -102,7 +102,7 @@ class ProfileRun:
             scale = statistics.median(whole_s[1:]) / total_s if total_s else 0.0
             for name, seconds in medians.items():
                 unit_ms[name] = seconds * scale * self._executor.slowdown * 1000
-        return Profile(self.key, unit_ms, self._codings.codings)
+        return Profile(self.key, unit_ms, self._codings.codings, self._frame.numel())
 
     def _steps(self) -> Iterator[None]:
         for _ in range(_ROUNDS):

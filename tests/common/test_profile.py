@@ -20,7 +20,7 @@ from common.profile import MOST_KEPT, Coding, ModelFingerprint, Profile, Profile
 FINGERPRINT = ModelFingerprint("a" * 64, "b" * 64, "c" * 64)
 KEY = ProfileKey(FINGERPRINT, "a CPU", "torch", 2, 1.0, "1280x720")
 PROFILE = Profile(
-    KEY, {"frame": 0.0, "conv": 12.5, "answer": 0.1}, {"conv": (Coding("zstd", 100, 0.5, 0.25),)}
+    KEY, {"frame": 0.0, "conv": 12.5, "answer": 0.1}, {"conv": (Coding("zstd", 100, 0.5, 0.25),)}, 123_456
 )
 
 
@@ -185,6 +185,16 @@ def test_a_time_that_is_none_is_refused(ms: float) -> None:
     """A measured time is finite and not negative; the unit is named."""
     with pytest.raises(ValueError, match="'conv'"):
         Profile(KEY, {"conv": ms})
+
+
+def test_a_profile_of_before_is_read_without_its_frames_size() -> None:
+    """It was not noted always; a size that is none is refused."""
+    document = json.loads(PROFILE.to_json())
+    del document["frame_bytes"]
+    assert Profile.from_json(json.dumps(document)) == replace(PROFILE, frame_bytes=None)
+    for wrong in (0, -1, 1e300, "many", [1]):
+        with pytest.raises(ValueError, match=r"profile|int"):
+            Profile.from_json(json.dumps({**document, "frame_bytes": wrong}))
 
 
 def test_the_total_is_the_sum_of_the_units() -> None:

@@ -10,7 +10,8 @@ from common.plan import Cut
 from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon import cost_model as module
-from edge_daemon.cost_model import LENGTHS_STALE_S, WIDEST_LINK, CostModel, Scales
+from edge_daemon.coded_lengths import STALE_S as LENGTHS_STALE_S
+from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
 from edge_daemon.drift import FEWEST, STALE_S
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
@@ -153,9 +154,9 @@ def coded(encode_ms: float, decode_ms: float) -> dict[str, tuple[Coding, ...]]:
     }
 
 
-def with_codecs(losses: frozenset[Loss] = frozenset()) -> CostModel:
+def with_codecs(losses: frozenset[Loss] = frozenset(), frame_bytes: int | None = None) -> CostModel:
     model = CostModel(GRAPH, losses)
-    model.set_profiles(Profile(KEY, EDGE.unit_ms, coded(2.0, 9.0)), None)
+    model.set_profiles(Profile(KEY, EDGE.unit_ms, coded(2.0, 9.0), frame_bytes), None)
     model.set_profiles(None, Profile(KEY, CLOUD.unit_ms, coded(9.0, 0.5)))
     return model
 
@@ -200,6 +201,23 @@ def test_lengths_follow_what_the_codecs_make_of_frames() -> None:
             model.saw_sent("resize", "webp-lossless", int(1.5 * before))
         await model.refresh()
         assert model.costs(LOSSLESS).payload_bytes == pytest.approx(1.5 * before, rel=0.01)
+
+    run(main())
+
+
+def test_lengths_go_with_the_frames_files_where_none_were_seen() -> None:
+    """Frames of half the profiled one's size pack to half its length; what a codec made of them says more."""
+
+    async def main() -> None:
+        model = with_codecs(frame_bytes=100_000)
+        before = model.costs(LOSSLESS).payload_bytes
+        for _ in range(20):
+            model.saw_frame(50_000)
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(0.5 * before)
+        model.saw_sent("resize", "webp-lossless", int(0.8 * before))
+        await model.refresh()
+        assert model.costs(LOSSLESS).payload_bytes == pytest.approx(0.8 * before, rel=0.01)
 
     run(main())
 

@@ -55,7 +55,7 @@ def test_certificates_are_renewed_and_edges_sent_away_without_a_restart(
         ) as cloud:
             await cloud.listening()
             assert cloud.logged("listening for edges")[0]["channel"] == "TLS 1.3 as rack, for 1 edges by name"
-            assert cloud.logged("certificate ends soon, issue a new one")
+            await cloud.until("warning", lambda: cloud.logged("certificate ends soon, issue a new one"), 20)
             async with Edge(
                 tmp_path,
                 cloud=cloud.address,

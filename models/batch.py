@@ -235,7 +235,7 @@ class BatchSegment:
         examples = self._examples(2)
         try:
             together = self._network(examples)
-            batch = {name: divided(together[name], len(examples)) for name in compared}
+            batch = {name: divided(tensor, len(examples)) for name, tensor in together.items()}
             yield
             alone = []
             for one in examples:

@@ -315,21 +315,14 @@ def test_an_edge_that_cannot_finish_a_late_frame_leaves_it_to_the_cloud(answers:
 
 
 @dataclass
-class Broken:
-    """A segment that cannot run, and says when it was asked to."""
+class Around:
+    """A segment that measures and warms as the inner one; what it does with a frame is for each kind to say."""
 
     inner: CompiledSegment
-    begun: Callable[[], object]
 
     @property
     def segment(self) -> Segment:
         return self.inner.segment
-
-    def run(
-        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
-    ) -> dict[str, torch.Tensor]:
-        self.begun()
-        raise MemoryError("no memory")
 
     def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return self.inner.execute(inputs)
@@ -339,16 +332,24 @@ class Broken:
 
 
 @dataclass
-class Held:
+class Broken(Around):
+    """A segment that cannot run, and says when it was asked to."""
+
+    begun: Callable[[], object]
+
+    def run(
+        self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
+    ) -> dict[str, torch.Tensor]:
+        self.begun()
+        raise MemoryError("no memory")
+
+
+@dataclass
+class Held(Around):
     """A segment that says when it has begun, and runs once it may."""
 
-    inner: CompiledSegment
     begun: threading.Event
     may_go_on: threading.Event
-
-    @property
-    def segment(self) -> Segment:
-        return self.inner.segment
 
     def run(
         self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
@@ -357,24 +358,13 @@ class Held:
         assert self.may_go_on.wait(10)
         return self.inner.run(inputs, token)
 
-    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return self.inner.execute(inputs)
-
-    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
-        self.inner.warm(inputs)
-
 
 @dataclass
-class Endless:
+class Endless(Around):
     """A segment that says when it has begun, and runs until it is told that nobody wants it."""
 
-    inner: CompiledSegment
     begun: threading.Event
     token: CancelToken = field(default_factory=CancelToken)
-
-    @property
-    def segment(self) -> Segment:
-        return self.inner.segment
 
     def run(
         self, inputs: Mapping[str, torch.Tensor], token: CancelToken | None = None
@@ -386,9 +376,3 @@ class Endless:
         assert cancelled.wait(10)
         token.raise_if_cancelled()
         raise AssertionError("it was told so, and may not go on")
-
-    def execute(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return self.inner.execute(inputs)
-
-    def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
-        self.inner.warm(inputs)

@@ -48,7 +48,10 @@ def test_it_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> Non
         loop = asyncio.get_running_loop()
         while not edge.channel.is_open and not task.done():
             try:
-                await loop.create_connection(lambda: edge.channel, address.host, address.port)
+                # From another address: a port that nobody listens on yet may be the connection's own.
+                await loop.create_connection(
+                    lambda: edge.channel, address.host, address.port, local_addr=("127.0.0.2", 0)
+                )
             except ConnectionRefusedError:
                 await asyncio.sleep(0.01)
                 continue

@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import sys
 from collections.abc import AsyncIterator
 
 import structlog
 
 from common import limits
-from common.child_process import end_child
+from common.child_process import running_child
 from common.errors import ProbeError
 
 log = structlog.get_logger()
@@ -41,42 +40,30 @@ class ProbeTurns:
         """
         if peer is None:
             raise ProbeError("the edge's address is not known")
+        if importlib.util.find_spec("iperf3") is None:
+            raise ProbeError("the cloud has no iperf3 (pip install iperf3; apt-get install libiperf0)")
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._free.acquire()
         except TimeoutError:
             raise ProbeError("another edge is measuring now") from None
         try:
-            server = await self._start(peer)
-            try:
+            job = (self._host, str(self.port), str(os.getpid()), peer)
+            async with running_child("cloud_daemon.iperf_child", *job) as server:
+                await self._listens(server)
                 yield server
-            finally:
-                await end_child(server)
         finally:
             self._free.release()
 
-    async def _start(self, peer: str) -> asyncio.subprocess.Process:
-        if importlib.util.find_spec("iperf3") is None:
-            raise ProbeError("the cloud has no iperf3 (pip install iperf3; apt-get install libiperf0)")
-        server = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cloud_daemon.iperf_child", self._host, str(self.port), str(os.getpid()), peer,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C on the terminal is for the daemon, which ends its children
-        )  # fmt: skip
+    async def _listens(self, server: asyncio.subprocess.Process) -> None:
+        assert server.stdout is not None
         try:
             async with asyncio.timeout(LISTEN_TIMEOUT_S):
-                assert server.stdout is not None
                 if await server.stdout.readline() != b"ready\n":
                     await server.wait()
                     raise ProbeError(await self._why(server))
-        except BaseException as error:
-            await end_child(server)
-            if isinstance(error, TimeoutError):
-                raise ProbeError(f"the iperf3 server did not listen within {LISTEN_TIMEOUT_S:g} s") from None
-            raise
-        return server
+        except TimeoutError:
+            raise ProbeError(f"the iperf3 server did not listen within {LISTEN_TIMEOUT_S:g} s") from None
 
     async def _why(self, server: asyncio.subprocess.Process) -> str:
         assert server.stderr is not None

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator
 
 import structlog
 
 from common import limits
+from common.child_process import start_child
 from common.errors import SourceError
 from common.hidden import hide_secrets
 from common.wire.incoming import aligned_buffer
@@ -92,15 +92,13 @@ async def capturing(job: CaptureJob) -> AsyncIterator[CaptureProcess]:
     """Run a capturing process; it has ended when the context has. Raises `SourceError` if it cannot be started."""
     ours, its = socket.socketpair()
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge_daemon.capture_child",
-            str(os.getpid()), str(its.fileno()),
+        process = await start_child(
+            "edge_daemon.capture_child",
+            str(os.getpid()),
+            str(its.fileno()),
             pass_fds=(its.fileno(),),
-            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,  # the results' place: no library may write there
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C on the terminal is for the daemon, which ends its children
-        )  # fmt: skip
+        )
     except BaseException as error:
         ours.close()
         if isinstance(error, OSError):

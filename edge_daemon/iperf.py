@@ -6,10 +6,9 @@ import asyncio
 import json
 import math
 import os
-import sys
 
 from common import limits
-from common.child_process import end_child
+from common.child_process import running_child
 from common.errors import ProbeError
 
 
@@ -18,21 +17,13 @@ async def measure_bandwidth(host: str, port: int, timeout_s: float = limits.PROB
 
     Raises `ProbeError` when iperf3 is missing, the server is busy or gone, or the test hangs.
     """
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge_daemon.iperf_child",
-        host, str(port), str(limits.PROBE_DURATION_S), str(os.getpid()),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C on the terminal is for the daemon, which ends its children
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, err = await child.communicate()
-    except TimeoutError:
-        raise ProbeError(f"iperf3 gave no result within {timeout_s:g} s") from None
-    finally:
-        await end_child(child)
+    job = (host, str(port), str(limits.PROBE_DURATION_S), str(os.getpid()))
+    async with running_child("edge_daemon.iperf_child", *job) as child:
+        try:
+            async with asyncio.timeout(timeout_s):
+                out, err = await child.communicate()
+        except TimeoutError:
+            raise ProbeError(f"iperf3 gave no result within {timeout_s:g} s") from None
     return parse_result(out, err)
 
 

@@ -12,7 +12,7 @@ from asyncio.subprocess import PIPE
 import psutil
 import pytest
 
-from common.child_process import end_child
+from common.child_process import end_child, running_child
 from tests.event_loop import LOOPS, run
 
 CHILD = """
@@ -71,3 +71,28 @@ def test_nothing_is_left_of_a_child_that_was_ended(loop: str, code: str) -> None
         assert child.returncode == (0 if "over" in code else -9)
 
     run(main(), loop)  # which fails if anything is open at its end
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nothing_is_left_of_a_child_that_nobody_wants_any_more_while_it_is_made(loop: str) -> None:
+    """An edge may go at any moment of its cloud's starting an iperf3 server."""
+    began = 0
+
+    async def run_it() -> None:
+        nonlocal began
+        async with running_child("http.server", "--help"):
+            began += 1
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        for turns in range(30):
+            running = asyncio.create_task(run_it())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert psutil.Process().children() == [], turns
+
+    run(main(), loop)  # which fails if anything is open at its end
+    assert began

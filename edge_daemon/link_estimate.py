@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common import limits
@@ -17,6 +17,8 @@ STALE_S = 30.0
 """A sample older than this counts only while there is no newer one."""
 PING_OUTWEIGHS_S = 2.5
 """A sample older than this counts no longer once a ping has measured."""
+DOUBTED_BELOW = 0.75
+"""A ping that finds less than this part of what is believed may have met other traffic: the next one counts, too."""
 PINGS = 10
 """Round trips of which the least counts: the others waited behind tensors."""
 FASTEST_BPS = 10e9
@@ -50,12 +52,31 @@ class LinkEstimate:
         self._samples: deque[BandwidthSample] = deque(maxlen=RECENT)
         self._transfers: deque[BandwidthSample] = deque(maxlen=RECENT)
         self._round_trips_ms: deque[float] = deque(maxlen=PINGS)
+        self._doubted: BandwidthSample | None = None
+
+    @property
+    def doubted_bps(self) -> float | None:
+        """What the last ping found, if that is held back until there is another."""
+        return self._doubted.bps if self._doubted is not None else None
 
     def add(self, sample: BandwidthSample) -> None:
-        """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else."""
+        """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else.
+
+        A ping is on the link for some hundredths of a second. One that finds much less than is believed is held back;
+        of it and the next one the greater counts.
+        """
+        if sample.origin == "ping":
+            doubted, believed = self._doubted, self.bandwidth_bps
+            if doubted is None and believed is not None and sample.bps < DOUBTED_BELOW * believed:
+                self._doubted = sample
+                return
+            if doubted is not None:
+                sample = replace(sample, bps=max(sample.bps, doubted.bps))
+            self._doubted = None
         if sample.origin == "iperf3":
             self._samples.clear()
             self._transfers.clear()
+            self._doubted = None
         # A ping measures where traffic does not tell: what was before it is as old as the pause between pings.
         oldest = PING_OUTWEIGHS_S if sample.origin == "ping" else STALE_S
         # And a link that stood still a moment ago had no rate at all: half of nothing and this would be none, either.
@@ -82,6 +103,7 @@ class LinkEstimate:
         if believed is not None and sample.bps < believed:
             self._samples.clear()
             self._transfers.clear()
+            self._doubted = None
             self._samples.append(sample)
 
     def add_round_trip(self, ms: float) -> None:
@@ -92,6 +114,7 @@ class LinkEstimate:
         self._samples.clear()
         self._transfers.clear()
         self._round_trips_ms.clear()
+        self._doubted = None
 
     @property
     def bandwidth_bps(self) -> float | None:

@@ -81,7 +81,7 @@ class Prober:
         if tried or (bandwidth_bps is not None and uses_cloud):
             # Frames on the link, too short to tell, would be held up by a second of iperf3.
             nbytes = limits.CHANNEL_PROBE_BYTES if bandwidth_bps is None else ping_bytes(bandwidth_bps)
-            await self._uplink.probe_by_ping(nbytes)
+            await self._ping(nbytes)
             return
         # A test that fails may have waited for seconds, behind a firewall say: it is not tried at each look either,
         # nor on each connection of a link that comes and goes.
@@ -93,7 +93,12 @@ class Prober:
             if str(error) != self._complaint:
                 log.warning("iperf3 not available now, measuring by ping instead", reason=str(error))
             self._complaint = str(error)
-            await self._uplink.probe_by_ping()
+            await self._ping(limits.CHANNEL_PROBE_BYTES)
             return
         self._complaint = None
         self._estimate.add(BandwidthSample(bps, time.perf_counter(), "iperf3"))
+
+    async def _ping(self, nbytes: int) -> None:
+        await self._uplink.probe_by_ping(nbytes)
+        if (doubted_bps := self._estimate.doubted_bps) is not None:
+            await self._uplink.probe_by_ping(ping_bytes(doubted_bps))

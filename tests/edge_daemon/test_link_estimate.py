@@ -179,6 +179,41 @@ def test_a_ping_outweighs_what_was_before_the_pause() -> None:
     assert beside.bandwidth_bps == 4e6, "among fresh samples it is one of them"
 
 
+def test_a_ping_that_met_other_traffic_does_not_move_the_estimate() -> None:
+    """It shared the link for the few hundredths of a second that it looked; the next one tells."""
+    found = estimate(sample(8e6, 0.0))
+    found.add(sample(4.2e6, 10.0, "ping"))
+    assert (found.bandwidth_bps, found.doubted_bps) == (8e6, 4.2e6)
+    found.add(sample(7.9e6, 10.1, "ping"))
+    assert (found.bandwidth_bps, found.doubted_bps) == (7.9e6, None)
+
+
+def test_two_pings_that_find_little_are_believed() -> None:
+    """The better of them; and a third is as much in doubt as the first was."""
+    found = estimate(sample(8e6, 0.0))
+    found.add(sample(4.2e6, 10.0, "ping"))
+    found.add(sample(3.9e6, 10.1, "ping"))
+    assert (found.bandwidth_bps, found.doubted_bps) == (4.2e6, None)
+    found.add(sample(1e6, 10.2, "ping"))
+    assert (found.bandwidth_bps, found.doubted_bps) == (4.2e6, 1e6)
+
+
+@pytest.mark.parametrize("how", ["iperf3", "slow", "gone"])
+def test_a_doubt_is_forgotten_with_what_it_was_about(how: str) -> None:
+    """A longer look, a transfer that is late, a line that went: the next ping is judged by what is known then."""
+    found = estimate(sample(8e6, 0.0))
+    found.add(sample(4.2e6, 10.0, "ping"))
+    if how == "gone":
+        found.forget()
+    elif how == "slow":
+        found.add_slow(sample(3e6, 10.1))
+    else:
+        found.add(sample(3e6, 10.1, "iperf3"))
+    assert found.doubted_bps is None
+    found.add(sample(3.2e6, 20.0, "ping"))
+    assert found.bandwidth_bps == 3.2e6
+
+
 def test_a_standstill_tells_nothing_of_the_rate_once_the_link_goes_on() -> None:
     """Half a second without a byte, and the next transfer is as fast as those before it."""
     estimate = LinkEstimate()

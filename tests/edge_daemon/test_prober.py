@@ -209,6 +209,28 @@ def test_beside_frames_a_short_ping_measures() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(("second_bps", "believed_bps"), [(40e6, 40e6), (15e6, 20e6)])
+def test_a_ping_that_finds_much_less_is_followed_by_another(second_bps: float, believed_bps: float) -> None:
+    """At once, and for what the slower link carries: one of them may have met other traffic."""
+    found_bps = [20e6, second_bps]
+    estimate = LinkEstimate()
+    estimate.add(BandwidthSample(40e6, -100.0, "traffic"))
+
+    class Measured(FakeUplink):
+        async def probe_by_ping(self, nbytes: int = limits.CHANNEL_PROBE_BYTES) -> None:
+            await super().probe_by_ping(nbytes)
+            estimate.add(BandwidthSample(found_bps.pop(0), time.perf_counter(), "ping"))
+
+    uplink = Measured()
+
+    async def main() -> None:
+        await prober(estimate, uplink).measure_if_needed(True)
+        assert (uplink.pings, uplink.ping_bytes, found_bps) == (2, ping_bytes(20e6), [])
+        assert estimate.bandwidth_bps == believed_bps
+
+    run(main())
+
+
 @pytest.mark.parametrize("bps", [1e3, 1e6, 9e6, 20e6, 1e9])
 def test_a_ping_is_long_enough_to_tell_and_no_longer_than_it_must(bps: float) -> None:
     """It takes 50 ms of the link where that tells something, and bounded bytes in any case."""

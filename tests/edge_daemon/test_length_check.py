@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,21 @@ def test_where_throughput_counts_the_bottleneck_is_what_comes_near() -> None:
     assert cuts_to_look_at(both, replace(near, rate_fps=None), ALONE, Mode.DRAIN) == (CODED,)
 
 
+class Watched(LengthCheck):
+    """A check that says when it has nothing to do."""
+
+    _looking = False
+
+    @property
+    def idle(self) -> bool:
+        return not (self._looking or self._work.is_set())
+
+    async def _look(self, *arguments: Any) -> None:
+        self._looking = True
+        await super()._look(*arguments)
+        self._looking = False
+
+
 class Told:
     """What a check has told, and a clock for it."""
 
@@ -89,8 +105,7 @@ class Told:
         self.now = 1000.0
         self.lengths: list[tuple[str, str, tuple[int, ...]]] = []
         self.changes = 0
-        self.compute = tiny.compute
-        self.check = LengthCheck(tiny.stages, tiny.compute, self._tell, self._changed, lambda: self.now)
+        self.check = Watched(tiny.stages, tiny.compute, self._tell, self._changed, lambda: self.now)
 
     def _tell(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
         self.lengths.append((unit, codec, tuple(nbytes)))
@@ -104,16 +119,13 @@ class Told:
         before = sum(len(looks.found) for looks in self.check._wished.values())
         for frame in frames:
             self.check.saw_frame(memoryview(bytearray(frame)))
-            for _ in range(20):  # what can begin does, on the loop, on the thread, and on the one beside it
-                await asyncio.sleep(0)
-                await self.compute.run(int)
+            await until(lambda: self.check.idle)
         return sum(len(looks.found) for looks in self.check._wished.values()) - before
 
 
 @contextlib.asynccontextmanager
 async def checking() -> AsyncIterator[Told]:
     with bench() as tiny:
-        tiny.stages.prepare(["frame", "decode", "resize"], ["resize"])  # so that no look waits for it
         told = Told(tiny)
         working = asyncio.create_task(told.check.run())
         try:
@@ -220,9 +232,7 @@ def test_a_frame_is_let_go_of_though_nobody_wishes_for_it_any_more() -> None:
             data = bytearray(jpeg())
             told.check.saw_frame(memoryview(data))
             told.check.wish([])
-            for _ in range(20):
-                await asyncio.sleep(0)
-                await told.compute.run(int)
+            await until(lambda: told.check.idle)
             data.append(0)  # which memory that is looked at does not allow
 
     run(main())

@@ -19,7 +19,7 @@ from benchmarks.bench_bars import ROUNDS
 from benchmarks.bench_bed import Bed, Known, Pair, PinnedEdge
 from benchmarks.bench_candidates import Candidate, period_ms, select, share_periods
 from benchmarks.bench_link import BenchLink, carried_bps
-from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series
+from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series, StageTimes
 from benchmarks.bench_settle import probes, settle
 from benchmarks.bench_store import RowFile, Settings
 from benchmarks.bench_visits import IDLE_WARM, Rounds, Visit, of_cut, of_edge, of_worker
@@ -205,27 +205,13 @@ def rounds_between(cut: Candidate, cuts: Sequence[Candidate], conditions: Condit
     return SECOND_ROUND if cut.predict(conditions).latency_ms > FAR * best_ms else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the adaptive edge said that a cut would take, in ms: its stages, and round trip and answer."""
-
-    edge_ms: float
-    link_ms: float
-    cloud_ms: float
-    extra_ms: float
-
-    def latency_ms(self, edge_scale: float, cloud_scale: float) -> float:
-        """Return what it takes on devices that take these many times as long as the edge believed."""
-        return self.edge_ms * edge_scale + self.link_ms + self.cloud_ms * cloud_scale + self.extra_ms
-
-
-def outlook(alternatives: Sequence[Mapping[str, Any]]) -> dict[str, Told]:
+def outlook(alternatives: Sequence[Mapping[str, Any]]) -> dict[str, StageTimes]:
     """Read the alternatives of an edge's status, by cut."""
     found = {}
     for alternative in alternatives:
         ms = alternative["ms"]
         extra_ms = ms["latency"] - ms["edge"] - ms["link"] - ms["cloud"]
-        found[alternative["cut"]] = Told(ms["edge"], ms["link"], ms["cloud"], extra_ms)
+        found[alternative["cut"]] = StageTimes(ms["edge"], ms["link"], ms["cloud"], extra_ms)
     return found
 
 
@@ -235,7 +221,7 @@ class Found:
 
     visits: Sequence[Visit]
     cuts: Sequence[Candidate]
-    told: Mapping[str, Told]
+    told: Mapping[str, StageTimes]
 
     def of(self, contender: str) -> list[Visit]:
         return sorted((v for v in self.visits if v.contender == contender), key=lambda v: v.round)
@@ -259,14 +245,26 @@ class Found:
             for visit in self.of(cut.label)
             if told is not None
         ]
-        return CutTimes(cut.label, self.series(cut.label), tuple(predicted))
+        return CutTimes(cut.label, self.series(cut.label), tuple(predicted), told, self._seen(cut.label))
+
+    def _seen(self, contender: str) -> StageTimes:
+        def median(times: Callable[[Visit], Sequence[float]]) -> float:
+            found = [ms for visit in self.of(contender) for ms in times(visit)]
+            return statistics.median(found) if found else 0.0
+
+        stages = (
+            median(lambda v: v.head_ms) + median(lambda v: v.encode_ms),
+            median(lambda v: v.link_ms),
+            median(lambda v: v.tail_ms),
+        )
+        return StageTimes(*stages, extra_ms=median(lambda v: v.latency_ms) - sum(stages))
 
     def _scale(
         self,
         end: str,
         number: int,
         stage: Callable[[Visit], Sequence[float]],
-        believed: Callable[[Told], float],
+        believed: Callable[[StageTimes], float],
     ) -> float:
         """Return how many times as long as believed an end's stage took, in the round or the one before it."""
         visits = [v for v in self.of(end) if v.round <= number]

@@ -68,6 +68,20 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class StageTimes:
+    """What a frame takes where, in ms: at the edge, on the link, at the cloud; and what else, the round trip say."""
+
+    edge_ms: float
+    link_ms: float
+    cloud_ms: float
+    extra_ms: float
+
+    def latency_ms(self, edge_scale: float, cloud_scale: float) -> float:
+        """Return what it takes on devices that take so many times as long."""
+        return self.edge_ms * edge_scale + self.link_ms + self.cloud_ms * cloud_scale + self.extra_ms
+
+
+@dataclass(frozen=True, slots=True)
 class CutTimes:
     """A static cut at one point: its frames, and the prediction of each visit.
 
@@ -78,6 +92,10 @@ class CutTimes:
     label: str
     frames: Series
     predicted: Floats
+    told: StageTimes | None = None
+    """What the prediction is made of, before the devices' speed in each round."""
+    seen: StageTimes | None = None
+    """What the frames showed, the median of each stage: where a prediction is wrong."""
 
     @property
     def prediction_error(self) -> float | None:

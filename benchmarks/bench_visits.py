@@ -45,6 +45,8 @@ class Visit:
     ended: float
     latency_ms: Floats
     head_ms: Floats = ()
+    encode_ms: Floats = ()
+    link_ms: Floats = ()
     tail_ms: Floats = ()
     cuts: tuple[str, ...] = ()
     fallbacks: int = 0
@@ -102,6 +104,8 @@ def visit_of(name: str, records: Sequence[Record], began: float, warm: int) -> V
         ended=time.time(),
         latency_ms=tuple(latency_ms(record, before) for before, record in pairwise(records))[warm - 1 :],
         head_ms=times("head"),
+        encode_ms=times("encode"),
+        link_ms=times("link"),
         tail_ms=times("tail"),
         cuts=tuple(record["plan"]["cut"] for record in counted),
         fallbacks=sum("fallback" in record or bool(record["error"]) for record in counted),

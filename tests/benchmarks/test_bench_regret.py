@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
 
 from benchmarks.bench_candidates import Candidate
 from benchmarks.bench_regret import ADAPTIVE, Effort, Found, outlook, rounds_between
-from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY
+from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, StageTimes
 from benchmarks.bench_visits import Visit
 from common.partition.decide import Conditions
 from tests.benchmarks.bench_examples import CANDIDATES
@@ -80,6 +81,18 @@ def test_what_the_edge_told_nothing_of_was_not_predicted() -> None:
     found = Found(visits, CANDIDATES, {EDGE_ONLY: TOLD[EDGE_ONLY]}).cut_times(EARLY)
     assert found.frames.median == 170.0
     assert found.prediction_error is None
+
+
+def test_a_cut_tells_where_its_prediction_was_wrong() -> None:
+    """Beside what was told of each stage is what the frames showed: here a codec's bytes took longer on the link."""
+    seen = Visit(
+        round=0, contender="after early", began=0.0, ended=1.0, latency_ms=(200.0, 210.0, 220.0),
+        head_ms=(90.0, 95.0, 99.0), encode_ms=(4.0, 5.0, 6.0), link_ms=(70.0, 75.0, 80.0), tail_ms=(27.0, 28.0, 29.0),
+    )  # fmt: skip
+    found = Found([seen], CANDIDATES, TOLD).cut_times(EARLY)
+    assert found.told is not None
+    assert astuple(found.told) == pytest.approx((100.0, 40.0, 28.0, 2.0))
+    assert found.seen == StageTimes(edge_ms=100.0, link_ms=75.0, cloud_ms=28.0, extra_ms=7.0)
 
 
 def test_the_cuts_that_ran_are_named_the_most_frequent_first() -> None:

@@ -72,7 +72,7 @@ class AnnotatedFrames:
             self._changed.notify()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread; wait for it no longer than `timeout_s`."""
+        """End the thread, once it has drawn the frame that waits; wait for that no longer than `timeout_s`."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -88,7 +88,7 @@ class AnnotatedFrames:
                 while self._waiting is None and not self._stopped:
                     self._changed.wait()
                 sketch, self._waiting = self._waiting, None
-            if self._stopped or sketch is None:
+            if sketch is None:  # stopped, and nothing is left to draw
                 return
             try:
                 ring = ring if ring is not None else self._find()

@@ -114,6 +114,15 @@ def test_the_pipeline_does_not_wait_and_the_newest_is_drawn(
     assert names(tmp_path) == ["cleave-0000000000.jpg", "cleave-0000000004.jpg"]
 
 
+def test_the_last_frame_of_a_run_is_drawn(tmp_path: Path) -> None:
+    """However short the run was: it may be the only one."""
+    for number in range(20):
+        frames = AnnotatedFrames(tmp_path, keep=100, fps=1.0)
+        frames.offer(seen(number))
+        frames.stop(5.0)
+    assert len(names(tmp_path)) == 20
+
+
 def test_what_cannot_be_drawn_or_written_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_run_ends_when_its_receivers_have_everything(tmp_path: Path) -> None:
             assert there.frames == [record["frame"] for record in lines]
             assert len(there.frames) == 5
         assert (status(tmp_path)["sent"], status(tmp_path)["spooled_records"]) == (5, 0)
-        assert list((tmp_path / "ring").glob("cleave-*.jpg"))
+        await until(lambda: any((tmp_path / "ring").glob("cleave-*.jpg")))  # behind frames, and after them
 
     run(main())
 

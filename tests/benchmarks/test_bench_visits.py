@@ -27,7 +27,7 @@ AFTER = [f"2026-11-26T01:00:0{second}.000+00:00" for second in range(3)]
 
 
 def record(total: float, cut: str = "cloud-only", **more: object) -> Record:
-    ms = {"queue": 0.5, "total": total, "head": None, "tail": 0.1 * total}
+    ms = {"queue": 0.5, "total": total, "head": None, "encode": None, "link": None, "tail": 0.1 * total}
     answered = {"answered_at": "2026-11-26T01:00:00.000+00:00"}
     return {"ms": ms, "plan": {"cut": cut}, "error": None, **answered, **more}
 

@@ -53,6 +53,7 @@ from models.device import make_executor
 from models.executor import Executor
 from models.model import Model
 from models.profiler import sample_frame
+from models.stage_threads import StageThreads
 from models.stages import Stages
 from models.supervised import ComputePulse, keep_informed
 from models.watchdog import watch
@@ -97,7 +98,7 @@ class EdgeDaemon:
         self._source, self._queue = open_source(settings, self._ledger, target.found, self._write_status)
         self._rate = RateAdapter(self._source, settings.sampling_fps, adapts=settings.adapt_rate)
         self._compute = ComputeThread("head")
-        self._beside = ComputeThread("stages")
+        self._beside = StageThreads.of_executor(executor)
         self._estimate = LinkEstimate()
         self._load = CloudLoad(settings.sampling_fps or None)
         self._uplink = Uplink(settings.cloud, self._hello(), self._events(), self._identity)
@@ -197,7 +198,8 @@ class EdgeDaemon:
             async with asyncio.TaskGroup() as tasks:
                 hung_after_s = self._settings.hung_after_s
                 background = [
-                    tasks.create_task(watch(thread, hung_after_s)) for thread in (self._compute, self._beside)
+                    tasks.create_task(watch(thread, hung_after_s))
+                    for thread in (self._compute, *self._beside.all)
                 ]
                 background.append(tasks.create_task(keep_heap_tidy()))
                 background.append(tasks.create_task(self._sinks.run()))

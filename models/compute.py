@@ -2,7 +2,7 @@
 
 One thread, because two networks on the same cores only slow each other down; off the event loop, because a
 network takes the interpreter for milliseconds to seconds. torch releases the interpreter while it computes.
-An edge has a second one, on which stages are made (`models/stages.py`).
+An edge has two more, on which stages are made (`models/stage_threads.py`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class ComputeThread:
     """Runs jobs one after another on a thread of its own. Jobs should be short: none is interrupted, unless it looks
     for a token itself (`cancel_token.py`)."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, begin: Callable[[], None] = lambda: None) -> None:
+        """`begin` is called on the thread before all jobs."""
+        self._begin = begin
         self._jobs: queue.PriorityQueue[tuple[float, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._lock = threading.Lock()
@@ -171,6 +173,7 @@ class ComputeThread:
         self._measure_next()
 
     def _work(self) -> None:
+        self._begin()
         while True:
             _, _, job = self._jobs.get()
             if job is None:

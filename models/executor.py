@@ -73,6 +73,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def brings_threads(self) -> bool:
+        """Whether what it compiles has threads of its own, which have the priority of the one that compiled it."""
+        ...
+
+    @property
     def tolerance(self) -> float:
         """How far results of the same work may lie apart, in shares of the largest value."""
         ...
@@ -153,6 +158,8 @@ class TorchExecutor:
     most_kept = 16
     """They share the model's weights, so one costs little."""
     compiles_anywhere = True
+    brings_threads = False
+    """Torch's belong to the thread that runs a segment."""
     fetches = False
     tolerance = AGREEMENT
 

@@ -48,6 +48,11 @@ class OnnxExecutor:
         self.slowdown = torch_executor.slowdown
         self.pace = torch_executor.pace
 
+    @property
+    def brings_threads(self) -> bool:
+        """See `Executor.brings_threads`: a session has all but the one that runs it."""
+        return self.threads > 1
+
     def compile(self, segment: Segment, *, may_use_torch: bool = True) -> OnnxSegment:
         """Make `segment` ready: at most three parts, one after another.
 

@@ -16,6 +16,7 @@ from models.crossing import frame_tensor
 from models.executor import CompiledSegment, Executor, Pace
 from models.model import Model
 from models.segment import Segment
+from models.stage_threads import StageThreads
 
 StageKey = tuple[tuple[str, ...], tuple[str, ...]]
 """Units and outputs, in the graph's order."""
@@ -132,9 +133,9 @@ class Stages(KeptStages[CompiledSegment]):
         executor: Executor,
         sample: bytes,
         most_kept: int | None = None,
-        beside: ComputeThread | None = None,
+        beside: StageThreads | None = None,
     ) -> None:
-        """`beside` is a thread for what takes long; without one, that is done where frames run."""
+        """`beside` are threads for what takes long; without them, that is done where frames run."""
         super().__init__(model, sample, most_kept or executor.most_kept, executor.compile)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""
@@ -149,7 +150,7 @@ class Stages(KeptStages[CompiledSegment]):
         self, units: Iterable[str], outputs: Iterable[str], compute: ComputeThread, patience: Patience
     ) -> CompiledSegment:
         """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
-        and are done beside them, one stage at a time.
+        and are done beside them. What is asked for with `Patience.MEASURE` gives way to them.
 
         Where that cannot be, all is done on the `compute` thread. `patience` is with other such jobs, or with frames.
         """
@@ -159,7 +160,7 @@ class Stages(KeptStages[CompiledSegment]):
         key = self._key(units, outputs)
         ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
         if ready is None:
-            made = (await self._beside.run(self._make_once, key, patience=patience)).result
+            made = (await self._beside.of(patience).run(self._make_once, key, patience=patience)).result
             ready = (await compute.run(self._keep, key, made, patience=Patience.PREPARE)).result
         return ready
 
@@ -170,7 +171,7 @@ class Stages(KeptStages[CompiledSegment]):
         return ready
 
     def _make_once(self, key: StageKey) -> CompiledSegment:
-        """Make a stage, unless the job before this one has. On the thread beside."""
+        """Make a stage, unless the job before this one has. On a thread beside."""
         ready = self._live.get(key)
         if ready is None:
             ready = self._live.setdefault(key, self._made(self.model.segment(*key)))

@@ -1,13 +1,12 @@
 """Frames with their label drawn on them, the newest few of them in a directory: to look at what the edge sees.
 
-pipeline ──offer()──► at most N a second, the latest ─► thread (nice 10): decode, draw, encode, write ─► ring
+pipeline ──offer()──► at most N a second, the latest ─► thread that gives way: decode, draw, encode, write ─► ring
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import threading
 import time
@@ -21,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common import limits
 from common.files import make_directory
+from common.niceness import give_way
 from edge_daemon.results import FrameRecord
 
 log = structlog.get_logger()
@@ -30,7 +30,6 @@ LONGEST_EDGE = 1280
 QUALITY = 80
 OWN_NAME = re.compile(r"cleave-\d{10,}\.jpg")
 """Only files of such names are ever removed."""
-NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,7 @@ class AnnotatedFrames:
 
     # --- on the thread ----------------------------------------------------------------------------------
     def _work(self) -> None:
-        with contextlib.suppress(OSError):  # a thread has its own niceness on Linux
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        give_way()
         ring: deque[Path] | None = None
         while True:
             with self._changed:

@@ -22,6 +22,7 @@ from models.crossing import from_wire, to_wire
 from models.executor import TorchExecutor
 from models.model import Model
 from models.preprocess import as_frame, top_classes
+from models.stage_threads import StageThreads
 from models.stages import Stages
 from tests.tiny_model import jpeg, tiny_model
 
@@ -72,8 +73,8 @@ class Bench:
 
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
-    """Set the tiny model up, with a compute thread, and one beside it, that end with the block."""
-    compute, beside = ComputeThread("test"), ComputeThread("beside")
+    """Set the tiny model up, with a compute thread, and those beside it, that end with the block."""
+    compute, beside = ComputeThread("test"), StageThreads(gives_way=True)
     try:
         yield Bench(tiny_model(), Stages(tiny_model(), TorchExecutor(), jpeg(), beside=beside), compute)
     finally:

@@ -33,6 +33,7 @@ class Timetable:
     threads = 1
     most_kept = 16
     compiles_anywhere = True
+    brings_threads = False
     fetches = False
 
     def __init__(self, model: Model, slowdown: float = 1.0) -> None:

@@ -137,7 +137,9 @@ class Controller:
     def saw_frame(self, nbytes: int) -> None:
         """Take note of a frame's size in bytes."""
         self._cost_model.saw_frame(nbytes)
-        self._prober.saw_traffic()
+        resumed = self._prober.saw_traffic(time.perf_counter())
+        if resumed and not self.active.uses_cloud:  # frames on the link tell of it themselves
+            self._wake.set()
 
     def set_lengths(self, unit: str, codec: str, nbytes: Sequence[int]) -> None:
         """Plan with what a codec made of frames that were coded to see."""

@@ -45,14 +45,20 @@ class Prober:
         self._uplink = uplink
         self._estimate = estimate
         self._host = cloud.host
-        self._interval_s = interval_s
+        self._old_s = max(interval_s, LEAST_PAUSE_S)
         self._traffic = True
         self._complaint: str | None = None
         self._tried_at: float | None = None
 
-    def saw_traffic(self) -> None:
-        """Take note that frames are flowing: without any, nothing needs to be known."""
+    def saw_traffic(self, now: float) -> bool:
+        """Take note of a frame: without any, nothing needs to be known.
+
+        Says whether it ends a pause in which nobody looked at the link: what is known of it may have become wrong.
+        """
+        newest = self._estimate.newest_at()
+        resumed = not self._traffic and newest is not None and now - newest > self._old_s
         self._traffic = True
+        return resumed
 
     def needed(self, uses_cloud: bool, now: float) -> bool:
         """Say whether to measure: nothing is known, or frames flow and their own traffic does not tell."""
@@ -61,7 +67,7 @@ class Prober:
             return True
         if not self._traffic or now - newest < LEAST_PAUSE_S:
             return False
-        return not (uses_cloud and now - newest <= max(self._interval_s, LEAST_PAUSE_S))
+        return not (uses_cloud and now - newest <= self._old_s)
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""

@@ -63,9 +63,11 @@ class FakeUplink:
 class FakeProber:
     def __init__(self) -> None:
         self.saw = 0
+        self.resumed = False
 
-    def saw_traffic(self) -> None:
+    def saw_traffic(self, now: float) -> bool:
         self.saw += 1
+        return self.resumed
 
     async def measure_if_needed(self, uses_cloud: bool) -> None: ...
 

@@ -18,6 +18,7 @@ from tests.edge_daemon.controller_loop import (
     CRAWLING,
     EDGE,
     FAST,
+    FRAME_BYTES,
     GRAPH,
     SLOW,
     going,
@@ -362,5 +363,23 @@ def test_a_bandwidth_far_from_the_planned_one_is_looked_at_before_the_interval_e
                 for at in range(6, 9):
                     loop.controller.saw_bandwidth(BandwidthSample(SLOW, float(at), "traffic"))
                 await until(lambda: loop.cut == "after resize")
+
+    run(main())
+
+
+@pytest.mark.parametrize(("bps", "looks"), [(CRAWLING, 1), (FAST, 0)])
+def test_the_first_frame_after_a_pause_has_the_link_looked_at(bps: float, looks: int) -> None:
+    """Where the edge computes alone. Frames on the link tell of it themselves, and a probe would hold them up."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, bps) as loop:
+                assert loop.controller.active.uses_cloud == (bps == FAST)
+                before = loop.looks
+                loop.prober.resumed = True
+                loop.controller.saw_frame(FRAME_BYTES)
+                assert loop.controller._wake.is_set() == bool(looks)
+                await until(lambda: not loop.controller._wake.is_set())
+                assert loop.looks <= before + looks
 
     run(main())

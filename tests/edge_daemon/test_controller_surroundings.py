@@ -236,7 +236,7 @@ def test_fixed_to_the_edge_the_cloud_is_not_asked() -> None:
 def test_a_flapping_link_is_not_used_at_each_flap(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the second fall within a minute the edge goes on alone for a while, though the line is back."""
     now = 1000.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now))
 
     async def main() -> None:
         nonlocal now

@@ -74,6 +74,24 @@ def test_without_traffic_to_the_cloud_each_look_measures() -> None:
     assert not prober(known(100.0)).needed(False, 99.9 + LEAST_PAUSE_S)
 
 
+def test_a_frame_that_ends_a_pause_says_so_once_where_what_is_known_is_old() -> None:
+    """The plan is that of the link as it was before the pause; while frames flow the looks in turn are enough."""
+    assert not prober().saw_traffic(1000.0), "nothing is known: that is measured anyway"
+    estimate, interval_s = known(-1000.0), 5.0
+    found = prober(estimate, interval_s=interval_s)
+    assert not found.saw_traffic(0.0), "no pause: nothing was measured since the frames before"
+
+    async def main() -> None:
+        await found.measure_if_needed(True)  # a ping, of which nothing comes here: what is known stays old
+        assert found.saw_traffic(0.0)
+        assert not found.saw_traffic(0.0)
+        await found.measure_if_needed(True)
+        estimate.add(BandwidthSample(1e6, 0.0, "traffic"))
+        assert not found.saw_traffic(interval_s)
+
+    run(main())
+
+
 def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """One probe after the last frame, then quiet until the next."""
 
@@ -90,7 +108,7 @@ def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.Monkey
             await found.measure_if_needed(False)
         assert uplink.turns == 1
         assert uplink.pings == 0
-        found.saw_traffic()
+        found.saw_traffic(time.perf_counter())
         await found.measure_if_needed(False)
         assert uplink.pings == 1
 
@@ -112,11 +130,11 @@ def test_an_edge_that_computes_alone_is_spared_the_start_of_a_test_at_each_look(
 
     async def main() -> None:
         for _ in range(4):
-            found.saw_traffic()
+            found.saw_traffic(time.perf_counter())
             await found.measure_if_needed(False)
         assert (uplink.turns, uplink.pings, uplink.ping_bytes) == (1, 3, ping_bytes(8e6))
         monkeypatch.setattr(module, "IPERF_EVERY_S", 0.0)
-        found.saw_traffic()
+        found.saw_traffic(time.perf_counter())
         await found.measure_if_needed(False)
         assert (uplink.turns, uplink.pings) == (2, 3)
 
@@ -139,7 +157,7 @@ def test_a_test_that_fails_is_not_tried_at_each_look_either(monkeypatch: pytest.
 
     async def main() -> None:
         for _ in range(4):
-            found.saw_traffic()
+            found.saw_traffic(time.perf_counter())
             await found.measure_if_needed(False)
             estimate.add(BandwidthSample(8e6, time.perf_counter(), "ping"))
         assert (asked, uplink.pings) == (1, 4)
@@ -147,7 +165,7 @@ def test_a_test_that_fails_is_not_tried_at_each_look_either(monkeypatch: pytest.
         await found.measure_if_needed(False)
         assert (asked, uplink.pings) == (1, 5)
         monkeypatch.setattr(module, "IPERF_EVERY_S", 0.0)
-        found.saw_traffic()
+        found.saw_traffic(time.perf_counter())
         await found.measure_if_needed(False)
         assert asked == 2
 

@@ -47,6 +47,7 @@ class Prober:
         self._host = cloud.host
         self._old_s = max(interval_s, LEAST_PAUSE_S)
         self._traffic = True
+        self._resumed = False
         self._complaint: str | None = None
         self._tried_at: float | None = None
 
@@ -57,6 +58,7 @@ class Prober:
         """
         newest = self._estimate.newest_at()
         resumed = not self._traffic and newest is not None and now - newest > self._old_s
+        self._resumed |= resumed
         self._traffic = True
         return resumed
 
@@ -84,8 +86,10 @@ class Prober:
     async def _measure(self, uses_cloud: bool) -> None:
         bandwidth_bps = self._estimate.bandwidth_bps
         tried = self._tried_at is not None and time.perf_counter() - self._tried_at < IPERF_EVERY_S
-        if tried or (bandwidth_bps is not None and uses_cloud):
-            # Frames on the link, too short to tell, would be held up by a second of iperf3.
+        resumed, self._resumed = self._resumed, False
+        if tried or (bandwidth_bps is not None and (uses_cloud or resumed)):
+            # Frames on the link, too short to tell, would be held up by a second of iperf3; the first frames after a
+            # pause by its start, which takes a weak processor as long as they do.
             nbytes = limits.CHANNEL_PROBE_BYTES if bandwidth_bps is None else ping_bytes(bandwidth_bps)
             await self._ping(nbytes)
             return

@@ -92,6 +92,32 @@ def test_a_frame_that_ends_a_pause_says_so_once_where_what_is_known_is_old() -> 
     run(main())
 
 
+def test_the_first_frames_after_a_pause_are_not_held_up_by_the_start_of_a_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A ping is enough to see that the link is another one; iperf3 measures at a later look."""
+
+    async def measure(host: str, port: int) -> float:
+        return 1e6
+
+    monkeypatch.setattr(module, "measure_bandwidth", measure)
+    estimate, uplink = known(-1000.0), FakeUplink()
+    found = prober(estimate, uplink)
+
+    async def main() -> None:
+        await found.measure_if_needed(True)
+        assert (uplink.turns, uplink.pings) == (0, 1)
+        assert found.saw_traffic(0.0)
+        await found.measure_if_needed(False)
+        assert (uplink.turns, uplink.pings) == (0, 2)
+        estimate.add(BandwidthSample(1e6, -1.0, "ping"))
+        assert not found.saw_traffic(0.0)
+        await found.measure_if_needed(False)
+        assert (uplink.turns, uplink.pings) == (1, 2)
+
+    run(main())
+
+
 def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """One probe after the last frame, then quiet until the next."""
 

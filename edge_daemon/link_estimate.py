@@ -74,9 +74,7 @@ class LinkEstimate:
                 sample = replace(sample, bps=max(sample.bps, doubted.bps))
             self._doubted = None
         if sample.origin == "iperf3":
-            self._samples.clear()
-            self._transfers.clear()
-            self._doubted = None
+            self._forget_bandwidth()
         # A ping measures where traffic does not tell: what was before it is as old as the pause between pings.
         oldest = PING_OUTWEIGHS_S if sample.origin == "ping" else STALE_S
         # And a link that stood still a moment ago had no rate at all: half of nothing and this would be none, either.
@@ -101,9 +99,7 @@ class LinkEstimate:
         """
         believed = self.bandwidth_bps
         if believed is not None and sample.bps < believed:
-            self._samples.clear()
-            self._transfers.clear()
-            self._doubted = None
+            self._forget_bandwidth()
             self._samples.append(sample)
 
     def add_round_trip(self, ms: float) -> None:
@@ -111,9 +107,12 @@ class LinkEstimate:
 
     def forget(self) -> None:
         """Forget all: the link was gone, nothing measured before it holds."""
+        self._forget_bandwidth()
+        self._round_trips_ms.clear()
+
+    def _forget_bandwidth(self) -> None:
         self._samples.clear()
         self._transfers.clear()
-        self._round_trips_ms.clear()
         self._doubted = None
 
     @property

@@ -126,9 +126,13 @@ class Bed:
         return PinnedEdge(edge, plan)
 
     def _begin_anew(self, name: str) -> None:
-        """Give an edge the state to start from, and nothing else of an edge of that name before it."""
-        for old in (self._work / f"{name}.jsonl", self._work / name / "status.json"):
-            old.unlink(missing_ok=True)
+        """Give an edge the state to start from, and nothing else of an edge of that name before it.
+
+        What that edge told of its frames and wrote to its log is kept beside, numbered: a point that went wrong is
+        understood by it.
+        """
+        self._keep(name)
+        (self._work / name / "status.json").unlink(missing_ok=True)
         shutil.rmtree(self._work / f"{name}-inbox", ignore_errors=True)
         start = self._work / _PROFILING
         if name != _PROFILING and start.exists():
@@ -137,6 +141,12 @@ class Bed:
                 target = self._work / name / source.name
                 if source.name != "status.json" and not target.exists():
                     os.link(source, target)  # an exported network may have half a gigabyte
+
+    def _keep(self, name: str) -> None:
+        number = 1 + len(list(self._work.glob(f"{name}-*.log")))
+        for told in (self._work / f"{name}.jsonl", self._work / f"{name}.log"):
+            if told.exists():
+                told.rename(told.with_stem(f"{name}-{number}"))
 
     # --- before the measurements ------------------------------------------------------------------------
     async def know(self, cloud: Cloud) -> Known:

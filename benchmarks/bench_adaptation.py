@@ -106,6 +106,7 @@ class Adaptation:
             async with edge:
                 await bed.run(edge, 1)
                 await edge.planned(timeout_s=120)
+                await edge.measured(timeout_s=300)
                 await settle(bed, edge, await carried_bps(bed.link), effort.interval_s)
                 walked = await self._walk(edge, walk_bps, period)
                 for step in walked.steps:

@@ -132,9 +132,7 @@ async def measure(load: Load, work: Path, cloud_core: int | None, say: Say) -> C
                 for number, edge in enumerate(edges):
                     await edge.connect(*cloud.address)
                     await edge.ready(model, f"edge {number}", cut)
-                await cloud.until(
-                    "batches", lambda: cloud.logged("batches measured") or load.batch_max == 1, READY_S
-                )
+                await learn_batches(edges, cloud, load)
                 for entry in cloud.logged("batches measured"):
                     say(f"the cloud's batches, ms by size: {entry['ms']}")
                 rounds = await run_rounds(edges, pipe, load, say)
@@ -142,6 +140,14 @@ async def measure(load: Load, work: Path, cloud_core: int | None, say: Say) -> C
                 for edge in edges:
                     edge.channel.abort()
     return Crowd(executor, payload_bytes, tuple(rounds))
+
+
+async def learn_batches(edges: Sequence[LightEdge], cloud: Cloud, load: Load) -> None:
+    """Have the edges send until the cloud has measured batches: it learns those that frames have waited for."""
+    for edge in edges:
+        edge.begin(load.in_flight)
+    await cloud.until("batches", lambda: cloud.logged("batches measured") or load.batch_max == 1, READY_S)
+    await _end(edges)
 
 
 async def run_rounds(edges: Sequence[LightEdge], pipe: Connection, load: Load, say: Say) -> list[Round]:
@@ -195,16 +201,20 @@ async def drive(
     await asyncio.sleep(seconds)
     counted = [edge.counts for edge in edges]
     took_s = time.perf_counter() - began
-    for edge in edges:
-        edge.counts = Counts()
-        edge.end()
-    while not all(edge.idle for edge in edges):  # noqa: ASYNC110 (counts of many connections)
-        await asyncio.sleep(0.01)
+    await _end(edges)
     if lost := [edge.lost for edge in edges if edge.lost is not None]:
         raise LinkLostError(
             f"{len(lost)} of {len(edges)} edges lost the cloud: {lost[0]}; its log says what it knows of that"
         )
     return took_s, counted
+
+
+async def _end(edges: Sequence[LightEdge]) -> None:
+    for edge in edges:
+        edge.counts = Counts()
+        edge.end()
+    while not all(edge.idle for edge in edges):  # noqa: ASYNC110 (counts of many connections)
+        await asyncio.sleep(0.01)
 
 
 async def one_round(edges: Sequence[LightEdge], pipe: Connection, load: Load, settle_s: float) -> Round:

@@ -137,6 +137,7 @@ class Regret:
             await bed.run(pinned.edge, 1)
             await bed.run(adaptive, 1)
             await adaptive.planned(timeout_s=120)
+            await adaptive.measured(timeout_s=300)
             for rate in rates_bps:
                 self._say(f"{format_bandwidth(rate)}: the plan settles")
                 rows.add(await self._point(rate, period, known, adaptive, pinned, baselines))

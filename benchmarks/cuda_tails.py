@@ -60,7 +60,8 @@ class Tails:
         self._allocate = executor.receive_buffers()
 
     async def learn(self) -> None:
-        """Verify batches, measure their sizes and make CUDA graphs: what the daemon does in the background."""
+        """Verify batches, measure their sizes, make CUDA graphs: what the daemon does once frames wait together."""
+        self._daemons.want(BATCHES[-1])
         await self._frames.compute.run(list, self._daemons.learn())
 
     def close(self) -> None:

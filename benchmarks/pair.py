@@ -220,6 +220,10 @@ class Edge(Daemon):
 
         await self.until("plan", ready, timeout_s)
 
+    async def measured(self, timeout_s: float) -> None:
+        """Wait until the edge has measured the cuts that it may choose from, after it has `planned`."""
+        await self.until("cuts measured", lambda: self.status().get("cuts_to_measure") == 0, timeout_s)
+
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on, on any loopback address."""

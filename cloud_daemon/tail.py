@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ refers to four, and with onnxruntime each has its own copy of the weights; edges
 
 
 class LearningSegment:
-    """A stage's segment, with the steps in which it learns which batches are good.
+    """A stage's segment, with the steps in which it learns which batches are good, whenever there is more to learn.
 
     It holds the steps, and whoever takes them does not hold it: learning ends when neither the pool nor a session's
     tail refers to it any more.
@@ -51,16 +51,23 @@ class LearningSegment:
     def __init__(self, batches: BatchSegment) -> None:
         self.batches = batches
         self.has_begun = False
-        self._steps = batches.learn()
+        self.is_learning = False
+        self._steps: Iterator[None] = iter(())
 
     def warm(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """See `BatchSegment.warm`."""
         self.batches.warm(inputs)
 
+    def begin(self) -> None:
+        """Have steps taken from now on."""
+        self.has_begun = self.is_learning = True
+        self._steps = self.batches.learn()
+
     def step(self) -> bool:
-        """Take one step of learning, and say whether that was the last."""
+        """Take one step of learning, and say whether that was the last for now."""
         for _ in self._steps:
             return False
+        self.is_learning = False
         return True
 
 
@@ -161,9 +168,13 @@ class TailPool:
         if inputs != stage.inputs:
             raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")
         if not prepared.has_begun:
-            prepared.has_begun = True
-            self.compute.submit(self._learn, ref(prepared), patience=Patience.MEASURE)
+            prepared.begin()
+            self._go_on_learning(prepared)
         return Tail(stage, prepared, self.model.graph)
+
+    def _go_on_learning(self, learner: LearningSegment) -> None:
+        patience = Patience.LEARN if learner.batches.is_wanted else Patience.MEASURE
+        self.compute.submit(self._learn, ref(learner), patience=patience)
 
     def _learn(self, learning: ref[LearningSegment]) -> None:
         """Take one step of learning which batches are good, and ask for a turn for the next."""
@@ -176,12 +187,15 @@ class TailPool:
         except Exception:  # a bug, or the machine: frames run one by one, or in the batches known so far
             log.exception("batches cannot be measured")
             return
-        self.compute.submit(self._learn, learning, patience=Patience.MEASURE)
+        self._go_on_learning(learner)
 
     def infer(
         self, edge: str, tail: Tail, entries: Sequence[TensorEntry], payload: memoryview, deadline: float
     ) -> asyncio.Future[Ran]:
         """Queue a frame's tail; see `FrameRunner.offer`, also for what this and the future raise."""
+        if tail.compiled.has_more_to_learn and not tail.prepared.is_learning:
+            tail.prepared.begin()
+            self._go_on_learning(tail.prepared)
         read = reader(tail.graph, tail.compiled, entries, payload)
         return self.frames.offer(edge, tail.compiled, read, deadline)
 

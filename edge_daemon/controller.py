@@ -158,6 +158,11 @@ class Controller:
         if self._uplink.available and not self._hold_off.holds(time.monotonic()):
             self._lengths.saw_frame(frame)
 
+    @property
+    def cuts_to_measure(self) -> int:
+        """Cuts whose segments are still to be measured as wholes."""
+        return self._segments.left
+
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
         self._cost_model.saw_segments(cut, head_share, tail_share)

@@ -45,9 +45,15 @@ class SegmentMeasurer:
         self._uplink = uplink
         self._learn = learn
         self._wished: Sequence[Cut] = ()
+        self._tried = 0
         self._done_for: object = None
         self._work = asyncio.Event()
         self._number = 0
+
+    @property
+    def left(self) -> int:
+        """How many cuts are still to be measured."""
+        return len(self._wished) - self._tried
 
     def wish(self, level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
         """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done."""
@@ -65,11 +71,12 @@ class SegmentMeasurer:
             try:
                 for cut in self._wished:
                     measured += await self._measured(cut)
+                    self._tried += 1
             except LinkError as error:
                 self._done_for = None  # when the link is back
                 log.info("measuring of segments broken off", reason=str(error))
             finally:
-                self._wished = ()
+                self._wished, self._tried = (), 0
             if measured:
                 log.info("segments measured", cuts=measured)
 

@@ -63,6 +63,7 @@ class EdgeState:
     alternatives: Sequence[Alternative]
     cloud_wait_ms: float
     profiled: bool
+    cuts_to_measure: int
     scales: Scales
     fidelity: Fidelity
     frames: FrameCounts
@@ -97,6 +98,7 @@ def status_document(state: EdgeState) -> dict[str, Any]:
         "sampling_fps": settings.sampling_fps or None,
         "sampling": state.sampling.to_status(),
         "profiled": state.profiled,
+        "cuts_to_measure": state.cuts_to_measure,
         "slower_than_profiled": {
             "edge": round(state.scales.edge, 2),
             "cloud": round(state.scales.cloud, 2),

@@ -189,6 +189,7 @@ class EdgeView:
             alternatives=self._controller.alternatives,
             cloud_wait_ms=self._load.wait_ms(time.monotonic()),
             profiled=self._controller.has_profiles,
+            cuts_to_measure=self._controller.cuts_to_measure,
             scales=self._controller.scales,
             fidelity=self._fidelity,
             frames=self._ledger.counts,

@@ -10,6 +10,7 @@ tensors' first dimension, which is verified before it is relied on.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class BatchSegment:
         self.segment = segment
         self.times = BatchTimes()
         self._sizes = batch_sizes(most)
+        self._wanted = 1
+        """The most frames that have waited together so far."""
+        self._verified = False
+        self._to_learn: float = 2 if most > 1 else math.inf
+        """The smallest size that has not been learnt; none is tried any more where it is infinite."""
+        self._warm: set[int] = set()
         self._model = model
         self._executor = executor
         single = [name for name in segment.units if name in PREPROCESSING_UNITS]
@@ -83,7 +90,22 @@ class BatchSegment:
 
     def best(self, available: int, now: float) -> int:
         """How many of `available` frames to run at once; `now` is on `time.perf_counter`'s clock."""
+        self.want(available)
         return self.times.best(available, now)
+
+    def want(self, count: int) -> None:
+        """Take note that so many frames have waited together."""
+        self._wanted = max(self._wanted, count)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether frames have waited together."""
+        return self._wanted > 1
+
+    @property
+    def has_more_to_learn(self) -> bool:
+        """Whether as many frames have waited together as were never tried together."""
+        return self._wanted >= self._to_learn
 
     def warm(self, inputs: Tensors) -> None:
         """Run one frame, so that the first real one finds memory and kernels ready."""
@@ -169,47 +191,64 @@ class BatchSegment:
 
     # --- learning which batches are good ----------------------------------------------------------------
     def learn(self) -> Iterator[None]:
-        """Verify that a batch gives what its frames give alone, then measure the sizes, in bounded steps.
+        """Make ready, then learn the sizes that frames have waited for, in bounded steps. May be called again.
 
-        Until it has been verified frames run one by one, and after it has failed. Frames that come meanwhile wait for
-        a step, so each is one run of the network; where two frames would take too long at once, nothing is verified.
+        First it is verified that a batch gives what its frames give alone: until then frames run one by one, and
+        after it has failed. Frames that come meanwhile wait for a step, so each is one run of the network; where two
+        frames would take too long at once, nothing is verified. And where none wait together nothing is learnt: those
+        of other stages would wait for runs that nobody needs.
         """
         if self._together is None:
+            self._to_learn = math.inf
             return
-        self._together.warm(self._joined(self._together, self._examples(1)))
-        yield
-        if len(self._sizes) == 1:
+        if self._make_warm(1):
+            yield
+        if not self.has_more_to_learn:
             return
+        sizes = [size for size in self._sizes if size <= self._wanted]
+        later = next((size for size in self._sizes if size > self._wanted), math.inf)
+        self._to_learn = math.inf  # should anything be wrong with what comes now
         if self.times.ms(1) is None:  # no frame has come meanwhile
             self._measure(1)
             yield
-        if self._too_long(2):
-            log.info(
-                "frames run one by one, two at once would take too long", ms=round(self.times.ms(1) or 0.0, 1)
-            )
-            return
-        apart = yield from self._verified()
-        if not apart <= self._executor.tolerance:
-            log.warning("batches compute something else, frames run one by one", difference=f"{apart:.1e}")
-            return
-        warm = {1}
+        if not self._verified:
+            if self._too_long(2):
+                one_ms = round(self.times.ms(1) or 0.0, 1)
+                log.info("frames run one by one, two at once would take too long", ms=one_ms)
+                return
+            apart = yield from self._difference()
+            if not apart <= self._executor.tolerance:
+                log.warning(
+                    "batches compute something else, frames run one by one", difference=f"{apart:.1e}"
+                )
+                return
+            self._verified = True
         for _ in range(ROUNDS):
-            for size in self._sizes:
+            for size in sizes:
                 if self._too_long(size):
+                    later = math.inf
                     break
-                if size not in warm:
-                    self._together.warm(self._joined(self._together, self._examples(size)))
-                    warm.add(size)
+                if self._make_warm(size):
                     yield
                 self._measure(size)
                 yield
+        self._to_learn = later
         measured = {size: ms for size in self._sizes if (ms := self.times.ms(size)) is not None}
         log.info(
             "batches measured",
             units=len(self.segment.units),
             ms={str(size): round(ms, 1) for size, ms in measured.items()},
-            best=self.best(self._sizes[-1], time.perf_counter()),
+            best=self.times.best(sizes[-1], time.perf_counter()),
         )
+
+    def _make_warm(self, size: int) -> bool:
+        """Run so many frames once, unless that has been done, so that the first real ones find all in place."""
+        assert self._together is not None
+        if size in self._warm:
+            return False
+        self._together.warm(self._joined(self._together, self._examples(size)))
+        self._warm.add(size)
+        return True
 
     def _measure(self, size: int) -> None:
         """Run so many frames, joined before: received ones are joined faster than examples (pinned memory)."""
@@ -228,7 +267,7 @@ class BatchSegment:
         before = self.times.ms(size // 2)
         return before is not None and 2 * before > LONGEST_MS
 
-    def _verified(self) -> Generator[None, None, float]:
+    def _difference(self) -> Generator[None, None, float]:
         """Return how far two frames in a batch are from the same two alone; infinite where they cannot be one."""
         assert self._together is not None
         compared = [name for name in self._together.segment.outputs if name != self._model.graph.sink]

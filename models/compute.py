@@ -39,9 +39,20 @@ class Patience(float, Enum):
     """A better plan waits for nobody: it is what makes the frames behind it faster. The cloud gives an edge this rank
     while what its preparing takes is little (`cloud_daemon/prepare_rank.py`)."""
     FRAME = 0.0
+    PULSE = 0.001
+    """A sign of life goes as a frame does, and is none: measuring need not give way to it."""
+    LEARN = 0.25
+    """What frames that wait together are run better by: they wait a little for it, and less after."""
     MEASURE = 2.0
     """Of such jobs one at a time lies among the others, and its patience begins then: however many there are, frames
     that keep the thread busy wait for one of them in two seconds."""
+
+
+MEASURING_SHARE = 0.25
+"""While frames come, measuring takes no more of the time than this: most of them meet none of it. One job may be as
+long as a frame's, and if each began when the one before it ended, every frame would wait for one."""
+FRAMES_COME_S = 5.0
+"""Frames come, when one has ended so lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,12 @@ class ComputeThread:
         self._order = itertools.count()
         self._lock = threading.Lock()
         self._line: deque[_Job[Any]] = deque()
-        """Measuring jobs that wait for the one before them."""
+        """Measuring jobs that wait for the one before them, or for their time."""
         self._measuring = False
+        """Whether one lies among the others, or runs."""
+        self._measured_at, self._measured_s = -math.inf, 0.0
+        """When the last one ended, and how long it took."""
+        self._frame_at = -math.inf
         self._stopped = False
         self._job_began: float | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -128,19 +143,18 @@ class ComputeThread:
         elif patience is Patience.MEASURE:
             with self._lock:
                 self._line.append(job)
-                begins, self._measuring = not self._measuring, True
-            if begins:
-                self._measure_next()
+            if self._admit() is not None:
+                self._jobs.put((-math.inf, next(self._order), _nothing))  # the thread is to wake in time
         else:
-            self._jobs.put((job.asked + patience, next(self._order), job.run))
+            run = partial(self._frame, job.run) if patience is Patience.FRAME else job.run
+            self._jobs.put((job.asked + patience, next(self._order), run))
         return job.future
 
     def post(self, function: Callable[[], None]) -> None:
         """Have a frame's turn run on the thread. Nobody waits for it, so what it raises is logged."""
         if not self._stopped:
-            self._jobs.put(
-                (time.perf_counter() + Patience.FRAME, next(self._order), partial(_logged, function))
-            )
+            run = partial(self._frame, partial(_logged, function))
+            self._jobs.put((time.perf_counter() + Patience.FRAME, next(self._order), run))
 
     def stop(self, timeout_s: float) -> None:
         """End the thread once its present job is done, dropping what waits; wait for that at most `timeout_s`."""
@@ -154,34 +168,55 @@ class ComputeThread:
         self._jobs.put((math.inf, next(self._order), None))
         self._thread.join(timeout_s)
 
-    def _measure_next(self) -> None:
-        """Put the next measuring job that somebody still waits for among the others."""
+    def _admit(self) -> float | None:
+        """Put the next measuring job among the others when its time has come, unless one lies there.
+
+        Returns how many seconds it is until then; none where nothing has to be waited for.
+        """
         with self._lock:
             while self._line and self._line[0].future.cancelled():
                 self._line.popleft()
-            if not self._line:
-                self._measuring = False
-                return
-            job = self._line.popleft()
-        self._jobs.put(
-            (time.perf_counter() + Patience.MEASURE, next(self._order), partial(self._measure, job))
-        )
+            if self._measuring or not self._line:
+                return None
+            now = time.perf_counter()
+            pause_s = self._measured_s * (1 / MEASURING_SHARE - 1)
+            begins_at = min(self._measured_at + pause_s, self._frame_at + FRAMES_COME_S)
+            if now < begins_at:
+                return begins_at - now
+            job, self._measuring = self._line.popleft(), True
+        self._jobs.put((now + Patience.MEASURE, next(self._order), partial(self._measure, job)))
+        return None
 
     def _measure(self, job: _Job[Any]) -> None:
+        began = time.perf_counter()
         job.run()
         del job  # an error that it ran into knows this frame
-        self._measure_next()
+        self._measured_at = time.perf_counter()
+        self._measured_s = self._measured_at - began
+        self._measuring = False
+
+    def _frame(self, run: Callable[[], None]) -> None:
+        run()
+        del run  # as above
+        self._frame_at = time.perf_counter()
 
     def _work(self) -> None:
         self._begin()
         while True:
-            _, _, job = self._jobs.get()
+            try:
+                _, _, job = self._jobs.get(timeout=self._admit())
+            except queue.Empty:
+                continue  # a measuring job's time has come
             if job is None:
                 return
             self._job_began = time.perf_counter()
             job()
             del job  # and what it was asked with and gave: the next one may be long in coming
             self._job_began = None
+
+
+def _nothing() -> None:
+    pass
 
 
 def _logged(function: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from common.standstill import PartSeen, Standstill
 from common.systemd_notify import SystemdNotifier
-from models.compute import ComputeThread
+from models.compute import ComputeThread, Patience
 
 log = structlog.get_logger()
 
@@ -28,13 +28,13 @@ class ComputePulse:
         self._compute = compute
         self._most_s = most_s
         self._done = 0
-        self._job = compute.submit(int)
+        self._job = compute.submit(int, patience=Patience.PULSE)
 
     def seen(self) -> PartSeen:
         """Return how far the thread has come; ask for the next sign of it if this one has come."""
         if self._job.done():
             self._done += 1
-            self._job = self._compute.submit(int)
+            self._job = self._compute.submit(int, patience=Patience.PULSE)
         return PartSeen(name="the compute thread", done=self._done, busy=True, most_s=self._most_s)
 
 

@@ -42,19 +42,33 @@ def test_edges_that_come_later_share_the_stage_of_those_before(tmp_path: Path) -
     run(main())
 
 
-def test_a_stage_learns_as_long_as_an_edge_uses_it(tmp_path: Path) -> None:
-    """Others that are prepared after it end nothing: it is verified and measured, and has its batches."""
+def test_a_stage_learns_batches_once_frames_have_waited_together(tmp_path: Path) -> None:
+    """Others that are prepared after it end nothing, and learn nothing while no two frames wait for them."""
 
     async def main() -> None:
         async with cloud(tmp_path, executor=OneKept(), batch_max=2) as rack:
             edges = [await rack.greeted(edge=edge) for edge in "ab"]
-            async with Blocked(rack):  # both are prepared before either has learnt anything
+            async with Blocked(rack):  # both are prepared before either could learn anything
                 for edge, cut in zip(edges, CUTS, strict=False):
                     edge.say(prepare(cut, 1))
                 await until(lambda: rack.pool.compute.waiting == len(edges))
             for edge in edges:
                 assert (await edge.hears(Prepared)).ready
-            await until(lambda: all(one.times.ms(2) is not None for one in tails(rack).values()))
+            busy, calm = tails(rack)["a"], tails(rack)["b"]
+            sent = crossing(SPLIT, jpeg())
+            async with Blocked(rack):
+                for number in (1, 2):
+                    edges[0].infers(number, sent)
+                await until(lambda: rack.pool.frames.waiting == 2)
+            for _ in range(2):
+                await edges[0].answer()
+            edges[1].infers(1, crossing(CUTS[1], jpeg()))
+            await edges[1].answer()
+            edges[0].infers(3, sent)
+            await edges[0].answer()
+            await until(lambda: busy.times.ms(2) is not None)
+            assert not calm.is_wanted
+            assert calm.times.ms(2) is None
 
     run(main())
 

@@ -63,7 +63,8 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
             uplink = FakeUplink()
             async with at_work(tiny, uplink) as (measurer, learnt):
                 measurer.wish("profiles", lambda: CUTS)
-                await until(lambda: not measurer._wished)
+                assert measurer.left == len(CUTS)
+                await until(lambda: not measurer.left)
                 before, inside = CUTS[2:4], CUTS[4:-1]
                 assert set(learnt) == {cut.label for cut in (*before, *inside)}
                 for cut in before:  # after resize, after normalize

@@ -105,9 +105,10 @@ def test_batches_are_verified_before_they_are_used(
     together = tail(model, executor, cut)
     together.warm(crossing(model, cut, [small_frame()])[0])
     assert together.best(4, time.perf_counter()) == 1
+    assert together.has_more_to_learn
     steps = together.learn()
     next(steps)
-    assert together.best(4, time.perf_counter()) == 1, "verified, not measured yet"
+    assert together.best(4, time.perf_counter()) == 1, "not measured yet"
     for _ in steps:
         pass
     assert all(together.times.ms(size) is not None for size in (1, 2, 4))
@@ -121,6 +122,7 @@ def test_what_is_too_slow_for_two_at_once_is_not_tried_with_two(
     model = tiny_model()
     together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]))
     ran = sizes_run(together, monkeypatch)
+    together.want(4)
     list(together.learn())
     assert ran == [1]
     assert together.best(4, time.perf_counter()) == 1
@@ -134,11 +136,30 @@ def test_each_step_of_learning_runs_the_network_once(
     monkeypatch.setattr(batch, "LONGEST_MS", float("inf"))
     together = tail(model, executor, cuts(model)[4])
     ran = sizes_run(together, monkeypatch)
+    together.want(4)
     before = 0
     for _ in together.learn():
         assert len(ran) - before <= 1
         before = len(ran)
     assert set(ran) == {1, 2, 4}
+
+
+def test_only_sizes_that_frames_have_waited_for_are_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of other stages would wait for runs that nobody needs; more are learnt when more have waited."""
+    monkeypatch.setattr(batch, "LONGEST_MS", float("inf"))
+    model = tiny_model()
+    together = tail(model, TorchExecutor(), Cut.of(model.graph, model.graph.names[:4]), most=8)
+    ran = sizes_run(together, monkeypatch)
+    list(together.learn())
+    assert not ran
+    assert not together.is_wanted
+    for waiting, sizes in ((2, {1, 2}), (3, {1, 2}), (5, {1, 2, 4}), (100, {1, 2, 4, 8})):
+        known = {size for size in sizes if together.times.ms(size) is not None}
+        assert together.best(waiting, time.perf_counter()) <= max(known, default=1)
+        assert together.has_more_to_learn == (known != sizes)
+        list(together.learn())
+        assert not together.has_more_to_learn
+        assert set(ran) == sizes
 
 
 def test_what_computes_something_else_together_runs_one_by_one(
@@ -153,6 +174,7 @@ def test_what_computes_something_else_together_runs_one_by_one(
         return {name: tensor * (1 + 0.01 * (len(frames) - 1)) for name, tensor in network(frames).items()}
 
     monkeypatch.setattr(together, "_network", mixed)
+    together.want(4)
     list(together.learn())
     assert together.best(4, time.perf_counter()) == 1
     assert "batches compute something else, frames run one by one" in capsys.readouterr().out
@@ -170,6 +192,7 @@ def test_what_takes_no_batch_runs_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
         return network(frames)
 
     monkeypatch.setattr(together, "_network", single)
+    together.want(4)
     list(together.learn())
     assert together.best(4, time.perf_counter()) == 1
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from models.compute import ComputeThread, Patience
+from models.compute import FRAMES_COME_S, ComputeThread, Patience
 
 
 class Held(ComputeThread):
@@ -49,6 +50,62 @@ def test_frames_wait_for_one_measurement_and_not_for_all_that_are_due(
     for job in jobs:
         job.result(25.0)
     assert compute.order == ["m0", "f0", "f1", "m1", "m2"]
+
+
+def measuring_for(now: list[float], seconds: float, name: str, order: list[str]) -> Callable[[], None]:
+    """Return a job that takes so long on the clock `now`."""
+
+    def measure() -> None:
+        now[0] += seconds
+        order.append(name)
+
+    return measure
+
+
+def test_while_frames_come_most_of_the_time_is_theirs(compute: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that took a second is followed by the next one three seconds after it, not at once."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    first, second = (
+        compute.submit(measuring_for(now, 1.0, name, compute.order), patience=Patience.MEASURE)
+        for name in ("m0", "m1")
+    )
+    compute.gate.set()
+    first.result(25.0)
+    for name, at in (("f0", 101.1), ("f1", 103.9)):
+        now[0] = at
+        compute.submit(compute.order.append, name).result(25.0)
+    now[0] = 104.0
+    compute.submit(compute.order.append, "f2")
+    second.result(25.0)
+    assert compute.order[:3] == ["m0", "f0", "f1"]
+    assert set(compute.order[3:]) == {"f2", "m1"}
+
+
+def test_a_thread_that_waits_wakes_for_a_measurement_whose_time_has_come(compute: Held) -> None:
+    """No frame has to come for it, and it may be asked for while the thread waits for jobs."""
+    compute.gate.set()
+    for _ in range(2):
+        compute.submit(time.sleep, 0.01, patience=Patience.MEASURE).result(25.0)
+
+
+def test_where_no_frames_come_measuring_has_all_the_time(
+    compute: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at a start, with a profile to be taken. The watchdog's pulse is no frame."""
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    compute.gate.set()
+    compute.submit(compute.order.append, "last frame").result(25.0)
+    now[0] += FRAMES_COME_S
+    jobs = [
+        compute.submit(measuring_for(now, 60.0, f"m{i}", compute.order), patience=Patience.MEASURE)
+        for i in range(3)
+    ]
+    for job in jobs:
+        compute.submit(int, patience=Patience.PULSE).result(25.0)
+        job.result(25.0)
+    assert now[0] == 100.0 + FRAMES_COME_S + 3 * 60.0
 
 
 def test_a_measurement_that_nobody_waits_for_takes_no_turn(compute: Held) -> None:

@@ -217,6 +217,7 @@ def test_a_batch_segment_learns_graphs_for_its_sizes(
         cuda = FakeCuda()
         segment = model.segment(cut.cloud_units, (model.graph.sink,))
         together = BatchSegment(model, CudaExecutor(cuda), segment, most)
+        together.want(most)
         captured = [len(cuda.graphs) for _ in together.learn()]
         assert [graph.outputs[0].shape[0] for graph in cuda.graphs] == sizes
         assert all(after - before <= 1 for before, after in zip([0, *captured], captured, strict=False))

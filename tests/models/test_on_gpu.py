@@ -246,6 +246,7 @@ def test_a_batch_segment_learns_and_answers(
     logits = model.network_units[-1]
     segment = model.segment(cut.cloud_units, (logits, model.graph.sink))
     together = BatchSegment(model, executor, segment, 8)
+    together.want(8)
     list(together.learn())
     assert together.times.ms(2) is not None, "batches were not found to be the same"
     exact = TorchExecutor().compile(model.segment(model.network_units, (logits,)))

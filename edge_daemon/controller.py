@@ -284,6 +284,8 @@ class Controller:
             await self._prober.measure_if_needed(self.active.uses_cloud)
             if self._estimate.bandwidth_bps is not None and self._uplink.available:
                 await self._decide(self._estimate.bandwidth_bps)
+            if self._prober.has_to_confirm(self.active.uses_cloud):
+                self._wake.set()
 
     async def _decide(self, bandwidth_bps: float) -> None:
         fidelity = self._certifier.fidelity

@@ -53,6 +53,12 @@ class LinkEstimate:
         self._transfers: deque[BandwidthSample] = deque(maxlen=RECENT)
         self._round_trips_ms: deque[float] = deque(maxlen=PINGS)
         self._doubted: BandwidthSample | None = None
+        self._slow_at: float | None = None
+
+    @property
+    def slow_at(self) -> float | None:
+        """When a transfer under way was last found slow; none if the link has been measured since."""
+        return self._slow_at
 
     @property
     def doubted_bps(self) -> float | None:
@@ -60,7 +66,8 @@ class LinkEstimate:
         return self._doubted.bps if self._doubted is not None else None
 
     def add(self, sample: BandwidthSample) -> None:
-        """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else.
+        """Take a sample in. An iperf3 test outweighs all before it: it looked longer and at nothing else. So does a
+        ping what a transfer under way has shown, which was of a moment.
 
         A ping is on the link for some hundredths of a second. One that finds much less than is believed is held back;
         of it and the next one the greater counts.
@@ -73,7 +80,7 @@ class LinkEstimate:
             if doubted is not None:
                 sample = replace(sample, bps=max(sample.bps, doubted.bps))
             self._doubted = None
-        if sample.origin == "iperf3":
+        if sample.origin == "iperf3" or (sample.origin == "ping" and self._slow_at is not None):
             self._forget_bandwidth()
         # A ping measures where traffic does not tell: what was before it is as old as the pause between pings.
         oldest = PING_OUTWEIGHS_S if sample.origin == "ping" else STALE_S
@@ -101,6 +108,7 @@ class LinkEstimate:
         if believed is not None and sample.bps < believed:
             self._forget_bandwidth()
             self._samples.append(sample)
+            self._slow_at = sample.at
 
     def add_round_trip(self, ms: float) -> None:
         self._round_trips_ms.append(ms)
@@ -113,7 +121,7 @@ class LinkEstimate:
     def _forget_bandwidth(self) -> None:
         self._samples.clear()
         self._transfers.clear()
-        self._doubted = None
+        self._doubted = self._slow_at = None
 
     @property
     def bandwidth_bps(self) -> float | None:

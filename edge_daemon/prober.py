@@ -50,6 +50,7 @@ class Prober:
         self._resumed = False
         self._complaint: str | None = None
         self._tried_at: float | None = None
+        self._confirmed_slow_at: float | None = None
 
     def saw_traffic(self, now: float) -> bool:
         """Take note of a frame: without any, nothing needs to be known.
@@ -65,11 +66,19 @@ class Prober:
     def needed(self, uses_cloud: bool, now: float) -> bool:
         """Say whether to measure: nothing is known, or frames flow and their own traffic does not tell."""
         newest = self._estimate.newest_at()
-        if newest is None:
+        if newest is None or self.has_to_confirm(uses_cloud):
             return True
         if not self._traffic or now - newest < LEAST_PAUSE_S:
             return False
         return not (uses_cloud and now - newest <= self._old_s)
+
+    def has_to_confirm(self, uses_cloud: bool) -> bool:
+        """Say whether frames keep off a link that a transfer under way was slow on, and nobody has looked since.
+
+        Links stand still for a moment, wireless ones often. No frame would tell that it was no more than that.
+        """
+        slow_at = self._estimate.slow_at
+        return not uses_cloud and slow_at is not None and slow_at != self._confirmed_slow_at
 
     async def measure_if_needed(self, uses_cloud: bool) -> None:
         """Measure, if needed. Raises `LinkLostError` when the line goes meanwhile."""
@@ -87,9 +96,11 @@ class Prober:
         bandwidth_bps = self._estimate.bandwidth_bps
         tried = self._tried_at is not None and time.perf_counter() - self._tried_at < IPERF_EVERY_S
         resumed, self._resumed = self._resumed, False
-        if tried or (bandwidth_bps is not None and (uses_cloud or resumed)):
+        confirms, self._confirmed_slow_at = self.has_to_confirm(uses_cloud), self._estimate.slow_at
+        if tried or (bandwidth_bps is not None and (uses_cloud or resumed or confirms)):
             # Frames on the link, too short to tell, would be held up by a second of iperf3; the first frames after a
-            # pause by its start, which takes a weak processor as long as they do.
+            # pause by its start, which takes a weak processor as long as they do. And a second is long where a link
+            # may be as it was.
             nbytes = limits.CHANNEL_PROBE_BYTES if bandwidth_bps is None else ping_bytes(bandwidth_bps)
             await self._ping(nbytes)
             return

@@ -204,7 +204,7 @@ class ComputeThread:
         self._begin()
         while True:
             try:
-                _, _, job = self._jobs.get(timeout=self._admit())
+                _, _, job = self._jobs.get(timeout=self._admit() if self._line else None)
             except queue.Empty:
                 continue  # a measuring job's time has come
             if job is None:

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from common.errors import LinkLostError
@@ -61,15 +61,24 @@ class FakeUplink:
 
 
 class FakeProber:
+    """`measure` is called where there is something to be confirmed."""
+
     def __init__(self) -> None:
         self.saw = 0
         self.resumed = False
+        self.measure: Callable[[], None] | None = None
 
     def saw_traffic(self, now: float) -> bool:
         self.saw += 1
         return self.resumed
 
-    async def measure_if_needed(self, uses_cloud: bool) -> None: ...
+    def has_to_confirm(self, uses_cloud: bool) -> bool:
+        return not uses_cloud and self.measure is not None
+
+    async def measure_if_needed(self, uses_cloud: bool) -> None:
+        if self.measure is not None and not uses_cloud:
+            measure, self.measure = self.measure, None
+            measure()
 
 
 class Loop:

@@ -165,6 +165,26 @@ def test_a_link_that_carried_nothing_for_a_while_divides_nothing_by_zero() -> No
     run(main())
 
 
+def test_a_link_that_was_slow_for_a_moment_is_looked_at_as_soon_as_frames_keep_off_it() -> None:
+    """None of them would tell that it is as it was; the next look in turn is minutes away here."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, FAST) as loop:
+                plans: list[str] = []
+
+                def measure() -> None:
+                    plans.append(loop.cut)
+                    loop.measured(FAST)
+
+                loop.prober.measure = measure
+                loop.controller.saw_slow(Progress(delivered_bytes=1000, outstanding_bytes=1, waited_s=1.0))
+                await until(lambda: bool(plans) and loop.cut == "cloud-only")
+                assert plans == ["edge-only"]
+
+    run(main())
+
+
 def test_larger_frames_are_planned_with() -> None:
     """The size of the frames seen lately is what would cross: when they grow, the cut moves."""
 

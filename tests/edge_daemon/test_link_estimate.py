@@ -42,6 +42,18 @@ def test_a_transfer_under_way_lowers_what_was_believed_at_once() -> None:
     assert link.bandwidth_bps == pytest.approx(4e6)
 
 
+def test_a_ping_outweighs_what_a_transfer_under_way_has_shown() -> None:
+    """That was of a moment, and the ping is of now; a frame that arrives was on its way in that moment, too."""
+    link = estimate(sample(8e6), sample(8e6, 1.0))
+    assert link.slow_at is None
+    link.add_slow(sample(2e6, 2.0))
+    link.add(sample(3e6, 2.1))
+    assert link.slow_at == 2.0
+    link.add(sample(8e6, 2.2, "ping"))
+    assert link.bandwidth_bps == pytest.approx(8e6)
+    assert link.slow_at is None
+
+
 def test_before_anything_was_measured_a_slow_transfer_tells_nothing() -> None:
     """There is nothing that it could be slower than."""
     link = LinkEstimate()

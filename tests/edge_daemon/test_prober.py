@@ -118,6 +118,25 @@ def test_the_first_frames_after_a_pause_are_not_held_up_by_the_start_of_a_test(
     run(main())
 
 
+def test_a_link_that_was_slow_for_a_moment_is_looked_at_once_by_a_ping() -> None:
+    """At once where no frames are on it, and not again and again while nothing comes of it."""
+    estimate, uplink = known(100.0), FakeUplink()
+    found = prober(estimate, uplink)
+    estimate.add_slow(BandwidthSample(0.2e6, 100.1, "traffic"))
+    assert not found.has_to_confirm(True)
+    assert not found.needed(True, 100.2), "its frames tell how it is now"
+    assert found.needed(False, 100.2)
+
+    async def main() -> None:
+        await found.measure_if_needed(False)
+        assert (uplink.turns, uplink.pings) == (0, 1)
+        assert not found.has_to_confirm(False)
+        estimate.add_slow(BandwidthSample(0.1e6, 103.0, "traffic"))
+        assert found.has_to_confirm(False)
+
+    run(main())
+
+
 def test_without_any_frames_nothing_needs_to_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """One probe after the last frame, then quiet until the next."""
 

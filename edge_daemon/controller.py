@@ -167,6 +167,10 @@ class Controller:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
         self._cost_model.saw_segments(cut, head_share, tail_share)
 
+    def saw_whole(self, ms: float) -> None:
+        """Take note of what this device's network took as a whole, after its profile was taken."""
+        self._cost_model.saw_whole(ms)
+
     def saw_sent(self, unit: str, codec: str, nbytes: int) -> None:
         """Take note of what a codec made of a unit's tensor."""
         self._cost_model.saw_sent(unit, codec, nbytes)

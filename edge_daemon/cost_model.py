@@ -22,7 +22,7 @@ from common.wire.codecs import Loss, loss_of
 from edge_daemon.coded_lengths import CodedLengths
 from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
-from edge_daemon.network_parts import part_ms
+from edge_daemon.network_parts import MUCH_FASTER, as_found, network_ms, part_ms
 from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
@@ -72,6 +72,10 @@ class CostModel:
         self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._lengths = CodedLengths()
+        self._taken: tuple[Profile | None, Profile | None] = (None, None)
+        """The profiles as they were taken; the edge's may be planned with as it was found since."""
+        self._whole_ms: list[float] = []
+        self._shares: dict[Cut, tuple[float | None, float | None]] = {}
         self._segments = SegmentTimes()
         self._built: Frontiers | None = None
 
@@ -84,14 +88,38 @@ class CostModel:
             self._edge_samples.forget()
             self._samples_off = 1.0
             self._lengths.clear()
-            self._segments = SegmentTimes()
+            self._whole_ms.clear()
         if cloud is not None:
             self._cloud = cloud
             self._cloud_drift.forget()
+        self._taken = (edge or self._taken[0], cloud or self._taken[1])
+        self._shares.clear()
+        self._segments = SegmentTimes()
+
+    def saw_whole(self, ms: float) -> None:
+        """Take note of what the edge's network took as a whole, after its profile was taken: that may have been in a
+        slow moment. Frames tell so only under cuts that leave the edge some of the network.
+        """
+        taken = self._taken[0]
+        assert self._edge is not None
+        assert taken is not None
+        self._whole_ms.append(ms)
+        found = as_found(taken, self._whole_ms)
+        if network_ms(found) * MUCH_FASTER < network_ms(self._edge):
+            self._edge = found
+            self._edge_drift.forget()
+            self._edge_samples.forget()
+            self._samples_off = 1.0
             self._segments = SegmentTimes()
+            for cut, shares in self._shares.items():
+                self._add_segments(cut, *shares)
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what the network's part of a cut's head, and its tail, take in shares of the whole network."""
+        self._shares[cut] = (head_share, tail_share)
+        self._add_segments(cut, head_share, tail_share)
+
+    def _add_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         assert self._edge is not None
         assert self._cloud is not None
         before_ms = sum(self._edge.unit_ms[name] for name in cut.edge_units if name in PREPROCESSING_UNITS)
@@ -133,7 +161,11 @@ class CostModel:
 
         It counts where the stages of frames tell nothing, by what these told of it when both were seen.
         """
-        self._edge_samples.add("samples", ratio, 1.0, 1.0, time.monotonic())
+        assert self._edge is not None
+        taken = self._taken[0]
+        assert taken is not None
+        profiled = network_ms(self._edge) / network_ms(taken) if network_ms(taken) else 1.0
+        self._edge_samples.add("samples", ratio, profiled, profiled, time.monotonic())
 
     def _compare_samples(self, now: float) -> None:
         """Have the samples say what the stages do: what they are wrong by would drive the plan to and fro."""
@@ -167,8 +199,8 @@ class CostModel:
 
     @property
     def level(self) -> object:
-        """What the profiles are: another object after a new one has come."""
-        return (self._edge, self._cloud)
+        """What the profiles are: another object after a new one has been taken."""
+        return self._taken
 
     @property
     def scales(self) -> Scales:

@@ -113,6 +113,7 @@ class EdgeDaemon:
             self._compute,
             self._uplink,
             lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
+            lambda ms: self._controller.saw_whole(ms),
         )
         self._lengths = LengthCheck(
             stages,

@@ -25,6 +25,7 @@ MOST_SHARE = 2.0
 """No tail is believed to take longer, in shares of the network: the number comes from another machine."""
 
 Learn = Callable[[Cut, float | None, float | None], None]
+Whole = Callable[[float], None]
 
 
 def affordable(cuts: Sequence[Cut], whole_ms: float) -> Sequence[Cut]:
@@ -34,16 +35,20 @@ def affordable(cuts: Sequence[Cut], whole_ms: float) -> Sequence[Cut]:
 
 
 class SegmentMeasurer:
-    """Measures in the background, behind frames. `learn` is told each cut's shares of the whole network's time.
+    """Measures in the background, behind frames. `learn` is told each cut's shares of the whole network's time, and
+    `whole` before that what this network took as a whole in turn with the head, in ms.
 
     Pre-processing is left out: it depends on the frames' size, and the profile has it for theirs.
     """
 
-    def __init__(self, stages: Stages, compute: ComputeThread, uplink: Uplink, learn: Learn) -> None:
+    def __init__(
+        self, stages: Stages, compute: ComputeThread, uplink: Uplink, learn: Learn, whole: Whole
+    ) -> None:
         self._stages = stages
         self._compute = compute
         self._uplink = uplink
         self._learn = learn
+        self._whole = whole
         self._wished: Sequence[Cut] = ()
         self._tried = 0
         self._done_for: object = None
@@ -103,7 +108,10 @@ class SegmentMeasurer:
             return None
         whole = whole_network(self._stages.model)
         part_ms, whole_ms = await measure_in_turn(self._stages, (units, outputs), whole, self._compute)
-        return part_ms / whole_ms if whole_ms else None
+        if not whole_ms:
+            return None
+        self._whole(whole_ms)
+        return part_ms / whole_ms
 
     async def _tail_share(self, cut: Cut) -> float | None:
         """Return what the tail takes of the whole network in the cloud; none where the frame's size matters."""

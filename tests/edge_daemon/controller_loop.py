@@ -107,6 +107,7 @@ class Loop:
             tiny.compute,
             cast(Uplink, self.uplink),
             lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
+            lambda ms: self.controller.saw_whole(ms),
         )
         self.lengths = LengthCheck(
             tiny.stages,

@@ -13,6 +13,7 @@ from edge_daemon import cost_model as module
 from edge_daemon.coded_lengths import STALE_S as LENGTHS_STALE_S
 from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
 from edge_daemon.drift import FEWEST, STALE_S
+from edge_daemon.network_parts import FASTEST
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 
@@ -319,6 +320,35 @@ def test_measured_segments_count_beside_pre_processing_as_profiled() -> None:
         assert costs.edge_ms == pytest.approx(4 * 4.0 + 0.5 * 4.0 * len(network))
         assert costs.cloud_ms == pytest.approx(0.5 * len(network))
         assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(EDGE.total_ms)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("faster", "counts"), [(0.5, 1.0), (1.2, 1.0), (2.0, 2.0), (100.0, FASTEST)])
+def test_a_profile_taken_in_a_slow_moment_gives_way_to_what_the_network_takes(
+    faster: float, counts: float
+) -> None:
+    """Much less than profiled, that is; then segments measured before are shares of that, too, and samples, which are
+    told in times of the profile as it was taken, say the same. Nothing has to be measured anew for it."""
+
+    async def main() -> None:
+        model = complete()
+        level = model.level
+        cut = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
+        model.saw_segments(cut, 0.5, 0.5)
+        await model.refresh()
+        network = 4.0 * (len(GRAPH) - 4)
+        for _ in range(3):
+            model.saw_whole(network / faster)
+        model.saw_frame(40)
+        for _ in range(FEWEST):
+            model.saw_sample(1 / counts)
+        assert model.scales == Scales(1.0, 1.0)
+        await model.refresh()
+        assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(4 * 4.0 + network / counts)
+        assert model.costs(cut).edge_ms == pytest.approx(4 * 4.0 + 0.5 * network / counts)
+        assert model.costs(cut).cloud_ms == pytest.approx(0.5 * (len(GRAPH) - 4))
+        assert model.level == level
 
     run(main())
 

@@ -39,13 +39,16 @@ class FakeUplink:
 
 
 @contextlib.asynccontextmanager
-async def at_work(tiny: Bench, uplink: FakeUplink) -> AsyncIterator[tuple[SegmentMeasurer, Learnt]]:
+async def at_work(
+    tiny: Bench, uplink: FakeUplink, wholes: list[float] | None = None
+) -> AsyncIterator[tuple[SegmentMeasurer, Learnt]]:
     learnt: Learnt = {}
+    wholes = wholes if wholes is not None else []
 
     def learn(cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         learnt[cut.label] = (head_share, tail_share)
 
-    measurer = SegmentMeasurer(tiny.stages, tiny.compute, cast(Uplink, uplink), learn)
+    measurer = SegmentMeasurer(tiny.stages, tiny.compute, cast(Uplink, uplink), learn, wholes.append)
     task = asyncio.create_task(measurer.run())
     try:
         yield measurer, learnt
@@ -60,8 +63,8 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
 
     async def main() -> None:
         with bench() as tiny:
-            uplink = FakeUplink()
-            async with at_work(tiny, uplink) as (measurer, learnt):
+            uplink, wholes = FakeUplink(), list[float]()
+            async with at_work(tiny, uplink, wholes) as (measurer, learnt):
                 measurer.wish("profiles", lambda: CUTS)
                 assert measurer.left == len(CUTS)
                 await until(lambda: not measurer.left)
@@ -75,6 +78,8 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
                     assert head_share > 0
                     assert tail_share == 0.25
                 assert len({request.number for request in uplink.asked}) == len(learnt)
+                assert len(wholes) == len(inside)
+                assert min(wholes) > 0
 
     run(main())
 

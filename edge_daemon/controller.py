@@ -31,7 +31,7 @@ from edge_daemon.back_off import BackOff, Waits
 from edge_daemon.candidates import candidates
 from edge_daemon.certifier import Certifier
 from edge_daemon.cloud_load import CloudLoad
-from edge_daemon.cost_model import CostModel, Scales
+from edge_daemon.cost_model import CostModel
 from edge_daemon.fixed_plan import FixedPlan
 from edge_daemon.length_check import LengthCheck, cuts_to_look_at
 from edge_daemon.link_estimate import BandwidthSample, LinkEstimate
@@ -41,6 +41,7 @@ from edge_daemon.plan_log import tell_decision
 from edge_daemon.plan_switcher import PlanSwitcher
 from edge_daemon.prober import Prober
 from edge_daemon.refused_stages import RefusedStages
+from edge_daemon.scales import Scales
 from edge_daemon.segment_measurer import SegmentMeasurer, affordable
 from edge_daemon.standby import Standby, cut_to_stand_by
 from edge_daemon.switch_log import SwitchLog

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from common import limits
 from common.graph import ModelGraph
@@ -23,6 +23,7 @@ from edge_daemon.coded_lengths import CodedLengths
 from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
 from edge_daemon.network_parts import MUCH_FASTER, as_found, network_ms, part_ms
+from edge_daemon.scales import Scales
 from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
@@ -31,25 +32,6 @@ WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """What the edge's and the cloud's profiled times are multiplied by, as the devices are now."""
-
-    edge: float = 1.0
-    cloud: float = 1.0
-
-    def __str__(self) -> str:
-        """Say which device is another than profiled, where that is worth a word; else nothing."""
-        words = [
-            f"{name} {scale:.1f} × as slow as profiled"
-            if scale > 1
-            else f"{name} {1 / scale:.1f} × as fast as profiled"
-            for name, scale in (("the edge is", self.edge), ("the cloud is", self.cloud))
-            if not 0.85 < scale < 1.15
-        ]
-        return ", ".join(words)
 
 
 class CostModel:

@@ -9,11 +9,11 @@ from typing import Any
 from common.plan import Plan
 from edge_daemon.alternatives import Alternative
 from edge_daemon.config import EdgeSettings
-from edge_daemon.cost_model import Scales
 from edge_daemon.fidelity import Fidelity
 from edge_daemon.frame_counts import FrameCounts
 from edge_daemon.line import UplinkCounts
 from edge_daemon.sampling import Sampling
+from edge_daemon.scales import Scales
 from edge_daemon.source_state import SourceState
 from edge_daemon.switch_log import SwitchLog
 

@@ -11,9 +11,10 @@ from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon import cost_model as module
 from edge_daemon.coded_lengths import STALE_S as LENGTHS_STALE_S
-from edge_daemon.cost_model import WIDEST_LINK, CostModel, Scales
+from edge_daemon.cost_model import WIDEST_LINK, CostModel
 from edge_daemon.drift import FEWEST, STALE_S
 from edge_daemon.network_parts import FASTEST
+from edge_daemon.scales import Scales
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
 

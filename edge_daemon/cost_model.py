@@ -30,6 +30,8 @@ FRAME_SIZES = 20
 """Frames whose median size is planned with."""
 WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
+WHOLES = 15
+"""Times of the whole network whose median counts."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
 
@@ -56,7 +58,7 @@ class CostModel:
         self._lengths = CodedLengths()
         self._taken: tuple[Profile | None, Profile | None] = (None, None)
         """The profiles as they were taken; the edge's may be planned with as it was found since."""
-        self._whole_ms: list[float] = []
+        self._whole_ms: deque[float] = deque(maxlen=WHOLES)
         self._shares: dict[Cut, tuple[float | None, float | None]] = {}
         self._segments = SegmentTimes()
         self._built: Frontiers | None = None

@@ -110,10 +110,19 @@ reasons = texts(limits.MAX_REASON_CHARS)
 indices = st.lists(st.integers(0, limits.MAX_UNITS - 1), unique=True, max_size=40).map(tuple)
 
 
+MOST_ENTRIES = 4
+shapes = (
+    st.lists(st.integers(0, 9), max_size=limits.MAX_RANK)
+    .filter(lambda sides: 8 * math.prod(sides) * MOST_ENTRIES <= limits.MAX_PAYLOAD_BYTES)
+    .map(tuple)
+)
+"""Such that so many tensors, of eight bytes a number, are no more than a message may carry."""
+
+
 @st.composite
 def tensor_entries(draw: st.DrawFn) -> TensorEntry:
     dtype = draw(st.sampled_from(sorted(DTYPE_BYTES)))
-    shape = tuple(draw(st.lists(st.integers(0, 9), max_size=limits.MAX_RANK)))
+    shape = draw(shapes)
     return TensorEntry(
         draw(st.integers(0, limits.MAX_UNITS - 1)),
         dtype,
@@ -123,7 +132,7 @@ def tensor_entries(draw: st.DrawFn) -> TensorEntry:
     )
 
 
-entries = st.lists(tensor_entries(), max_size=4).map(tuple)
+entries = st.lists(tensor_entries(), max_size=MOST_ENTRIES).map(tuple)
 
 stages: Mapping[str, st.SearchStrategy[Any]] = {
     "units": indices,

@@ -160,8 +160,8 @@ class Controller:
             self._lengths.saw_frame(frame)
 
     @property
-    def cuts_to_measure(self) -> int:
-        """Cuts whose segments are still to be measured as wholes."""
+    def cuts_to_measure(self) -> int | None:
+        """Cuts whose segments are still to be measured as wholes; none while that is not known."""
         return self._segments.left
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:

@@ -56,9 +56,10 @@ class SegmentMeasurer:
         self._number = 0
 
     @property
-    def left(self) -> int:
-        """How many cuts are still to be measured."""
-        return len(self._wished) - self._tried
+    def left(self) -> int | None:
+        """How many cuts are still to be measured; none while that is not known: before the first wish, and since a
+        lost link broke the measuring off."""
+        return len(self._wished) - self._tried if self._done_for is not None else None
 
     def wish(self, level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
         """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done."""

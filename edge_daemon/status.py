@@ -63,7 +63,7 @@ class EdgeState:
     alternatives: Sequence[Alternative]
     cloud_wait_ms: float
     profiled: bool
-    cuts_to_measure: int
+    cuts_to_measure: int | None
     scales: Scales
     fidelity: Fidelity
     frames: FrameCounts

@@ -65,9 +65,10 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
         with bench() as tiny:
             uplink, wholes = FakeUplink(), list[float]()
             async with at_work(tiny, uplink, wholes) as (measurer, learnt):
+                assert measurer.left is None, "nobody knows before the first wish"
                 measurer.wish("profiles", lambda: CUTS)
                 assert measurer.left == len(CUTS)
-                await until(lambda: not measurer.left)
+                await until(lambda: measurer.left == 0)
                 before, inside = CUTS[2:4], CUTS[4:-1]
                 assert set(learnt) == {cut.label for cut in (*before, *inside)}
                 for cut in before:  # after resize, after normalize
@@ -132,10 +133,11 @@ def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
             async with at_work(tiny, uplink) as (measurer, learnt):
                 measurer.wish("profiles", lambda: CUTS[4:7])
                 await until(lambda: not measurer._wished)
-                assert len(learnt) == 1
+                assert (len(learnt), measurer.left) == (1, None)
                 uplink.gone_at = None
                 measurer.wish("profiles", lambda: CUTS[4:7])
-                await until(lambda: len(learnt) == 3)
+                await until(lambda: measurer.left == 0)
+                assert len(learnt) == 3
 
     run(main())
 

@@ -212,6 +212,11 @@ class Controller:
             self._cost_model.saw_transfer(plan.cut, nbytes, carried_ms, nbytes * 8000.0 / bandwidth_bps)
         self._estimate.add_transfer(nbytes, link_ms, time.perf_counter())
 
+    @property
+    def pace_bps(self) -> float | None:
+        """How fast a frame should be handed to the network now, in bit/s; none where it should not wait."""
+        return self._estimate.pace_bps
+
     def look_again(self) -> None:
         """Decide anew: something that a decision depends on has changed."""
         self._wake.set()

@@ -21,6 +21,12 @@ DOUBTED_BELOW = 0.75
 """A ping that finds less than this part of what is believed may have met other traffic: the next one counts, too."""
 PINGS = 10
 """Round trips of which the least counts: the others waited behind tensors."""
+PACE = 1.5
+"""Of the bandwidth, how fast bytes are handed to the network: a frame sent at once overruns the link's queue …"""
+FASTER = 1.1
+"""… but not while the newest sample says more than this part of what is believed: the link may be faster now …"""
+FASTEST_PACED_BPS = 200e6
+"""… nor above this, where a frame's bytes are there in a moment."""
 FASTEST_BPS = 10e9
 """No sample says more: what arrived at once tells only that the link is no bottleneck."""
 
@@ -136,6 +142,18 @@ class LinkEstimate:
         transfers = [s.bps for s in self._transfers if s.at >= oldest]
         arrived = statistics.median(s.bps for s in self._samples)
         return max(arrived, statistics.median(transfers)) if transfers else arrived
+
+    @property
+    def pace_bps(self) -> float | None:
+        """How fast a connection should hand bytes to the network, in bit/s; none where it should not wait.
+
+        TCP sends a frame after a pause as fast as the first hop takes it. What the queue before the slowest link has
+        no room for is lost, and to send the end of a frame again takes longer than all of it did.
+        """
+        believed = self.bandwidth_bps
+        if not believed or believed > FASTEST_PACED_BPS or self._samples[-1].bps > FASTER * believed:
+            return None
+        return PACE * believed
 
     @property
     def rtt_ms(self) -> float:

@@ -228,6 +228,7 @@ class FramePipeline:
             sent.chunks,
             patience_s=patience_s(plan),
             longest_s=longest_s(plan),
+            pace_bps=self._controller.pace_bps,
         )
         answer = reply.answer
         journey.link_ms = max(reply.round_trip_ms - answer.cloud_ms, 0.0)

@@ -198,8 +198,9 @@ class Uplink:
         *,
         patience_s: float,
         longest_s: float,
+        pace_bps: float | None = None,
     ) -> Reply:
-        """Have the cloud run a frame's tail.
+        """Have the cloud run a frame's tail. Its bytes go out at `pace_bps` at most, in bit/s; none: at once.
 
         Raises `LinkLostError` when the line goes, `CloudLateError` when nothing of the frame has arrived for
         `patience_s` (then the line may be suspected: `Line.overdue`) or it has no answer after `longest_s`,
@@ -211,6 +212,7 @@ class Uplink:
         try:
             async with asyncio.timeout(longest_s):
                 if line.channel.is_writable or await has_room(line, reply, patience_s):
+                    line.channel.pace(pace_bps)
                     line.channel.send(infer, chunks)
                     line.frames.sent(frame, epoch)
                     answer = await answer_while_it_moves(line, reply, (frame, epoch), patience_s)
@@ -269,6 +271,7 @@ class Uplink:
         Raises `LinkLostError`.
         """
         line = self._require()
+        line.channel.pace(None)  # the bandwidth may be more than a pace lets through
         ping = line.channel.connection.ping(time.perf_counter())
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.probes[ping.number] = reply

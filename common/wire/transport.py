@@ -15,6 +15,7 @@ from common.wire.connection import Connection, Received, Role, State
 from common.wire.incoming import Allocate, aligned_buffer
 from common.wire.messages import Message
 from common.wire.paced_writer import PacedWriter
+from common.wire.socket_pace import pace_socket
 
 TICK_S = 0.25
 """How often the connection is asked what is due."""
@@ -59,6 +60,7 @@ class Channel(asyncio.BufferedProtocol):
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
         self._confirmed = 0
+        self._pace_bps: float | None = None
         self._aborted = False
         self._error: LinkError | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -255,6 +257,12 @@ class Channel(asyncio.BufferedProtocol):
             self.abort(error)
             return
         self._timer = self._loop.call_later(TICK_S, self._tick)
+
+    def pace(self, bps: float | None) -> None:
+        """Have the kernel send at most at this rate, in bit/s, where it can; none: as fast as it would."""
+        if self._transport is not None and bps != self._pace_bps:
+            self._pace_bps = bps
+            pace_socket(self._transport.get_extra_info("socket"), bps)
 
     @property
     def confirmed_bytes(self) -> int:

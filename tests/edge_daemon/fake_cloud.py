@@ -180,8 +180,13 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "SILENCE_S", 15.0)
 
 
-async def infer(line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float = 20.0) -> Reply:
-    return await line_.infer(frame, epoch, ENTRIES, [b"12345"], patience_s=timeout_s, longest_s=4 * timeout_s)
+async def infer(
+    line_: Uplink, frame: int = 1, epoch: int = 1, timeout_s: float = 20.0, pace_bps: float | None = None
+) -> Reply:
+    patience_s, longest_s = timeout_s, 4 * timeout_s
+    return await line_.infer(
+        frame, epoch, ENTRIES, [b"12345"], patience_s=patience_s, longest_s=longest_s, pace_bps=pace_bps
+    )
 
 
 def of(event: Received) -> Infer:

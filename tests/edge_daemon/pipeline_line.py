@@ -40,6 +40,7 @@ class FakeController:
         self.transfers: list[tuple[int, float]] = []
         self.slow: list[Progress] = []
         self.late: list[tuple[Plan, Progress | None]] = []
+        self.pace_bps: float | None = None
 
     def saw_frame(self, nbytes: int) -> None:
         self.sizes.append(nbytes)
@@ -75,6 +76,7 @@ class FakeUplink:
         self.on_the_line: Progress | None = None
         self.available = True
         self.arrived_bytes = 0
+        self.paces_bps: list[float | None] = []
 
     @property
     def outstanding_bytes(self) -> int:
@@ -95,8 +97,10 @@ class FakeUplink:
         *,
         patience_s: float,
         longest_s: float,
+        pace_bps: float | None,
     ) -> Reply:
         assert 0 < patience_s <= longest_s
+        self.paces_bps.append(pace_bps)
         self.now += 1
         self.most = max(self.most, self.now)
         try:

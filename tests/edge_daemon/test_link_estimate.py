@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from common import limits
 from edge_daemon.link_estimate import (
     FASTEST_BPS,
+    FASTEST_PACED_BPS,
+    PACE,
     RECENT,
     STALE_S,
     BandwidthSample,
@@ -40,6 +42,30 @@ def test_a_transfer_under_way_lowers_what_was_believed_at_once() -> None:
     link.add(sample(4e6, 3.5))
     link.add(sample(4e6, 4.0))
     assert link.bandwidth_bps == pytest.approx(4e6)
+
+
+def test_bytes_are_paced_at_a_little_more_than_the_bandwidth() -> None:
+    """A queue before the slowest link has room for the difference, and the link is found as fast as it is."""
+    assert estimate().pace_bps is None, "nothing is known"
+    assert estimate(sample(8e6), sample(8e6, 1.0)).pace_bps == PACE * 8e6
+    assert PACE > 1.0
+    assert estimate(sample(8e6), sample(4e6, 1.0)).pace_bps == PACE * 6e6, "one that was slow for a moment"
+
+
+def test_a_link_that_may_have_become_faster_is_not_paced() -> None:
+    """A pace hides how fast: the first sample says as much as it lets through, and the next ones all of it."""
+    link = estimate(*(sample(4e6, float(at)) for at in range(RECENT)))
+    link.add(sample(PACE * 4e6, 10.0))
+    assert link.pace_bps is None
+    for at in range(RECENT):
+        link.add(sample(50e6, 11.0 + at))
+    assert link.pace_bps == PACE * 50e6
+
+
+def test_a_fast_link_is_not_paced() -> None:
+    """A frame is over it in a moment, and one that stood still has no rate to pace by."""
+    assert estimate(sample(2 * FASTEST_PACED_BPS)).pace_bps is None
+    assert estimate(sample(0.0)).pace_bps is None
 
 
 def test_a_ping_outweighs_what_a_transfer_under_way_has_shown() -> None:

@@ -87,6 +87,20 @@ def test_a_frame_that_fell_back_tells_nothing_of_the_devices() -> None:
     run(main())
 
 
+def test_a_frame_is_sent_at_the_pace_that_holds_when_it_is() -> None:
+    """One that was set with an earlier sample would hold up the first frame of a link that has become faster."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            line = Line(tiny, await tiny.plan(SPLIT))
+            for pace_bps in (6e6, None):
+                line.controller.pace_bps = pace_bps
+                await line.give(frames(1))
+            assert line.uplink.paces_bps == [6e6, None]
+
+    run(main())
+
+
 def test_durations_say_where_the_time_went() -> None:
     """The link is the round trip less the cloud's own time; what did not happen has no duration."""
 

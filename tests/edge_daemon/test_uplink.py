@@ -6,6 +6,8 @@ import asyncio
 import gc
 import random
 import socket
+import struct
+import sys
 
 import pytest
 
@@ -21,6 +23,7 @@ from common.errors import (
 from common.profile import ModelFingerprint, Profile, ProfileKey
 from common.wire.connection import Received
 from common.wire.messages import (
+    Infer,
     Ping,
     Prepare,
     Prepared,
@@ -31,6 +34,7 @@ from common.wire.messages import (
     ProfileRequest,
     Refused,
 )
+from common.wire.socket_pace import SO_MAX_PACING_RATE
 from edge_daemon import line
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.fake_cloud import (
@@ -40,10 +44,12 @@ from tests.edge_daemon.fake_cloud import (
     FakeCloud,
     FakeSession,
     Heard,
+    answer_to,
     connected,
     hurry,
     infer,
     more_than_fits,
+    of,
 )
 from tests.event_loop import run, until
 
@@ -305,6 +311,33 @@ def test_a_long_ping_measures_the_bandwidth() -> None:
             assert [(sample.origin, sample.bps) for sample in heard.samples] == [("ping", 40e6)]
             before = len(heard.round_trips)
             await until(lambda: len(heard.round_trips) > before)  # the small pings' do
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of Linux")
+def test_a_ping_that_measures_is_sent_without_the_pace_of_frames() -> None:
+    """It would find no more bandwidth than the pace lets through."""
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            cloud.on[Infer] = lambda session, event: session.channel.send(answer_to(of(event)), [b"answer"])
+            assert line_._line is not None
+            sock = line_._line.channel._transport.get_extra_info("socket")  # type: ignore[union-attr]
+
+            def pace() -> bytes:
+                found: bytes = sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 4)
+                return found
+
+            unpaced = pace()
+            for _ in range(2):
+                await infer(line_, pace_bps=8e6)
+                assert struct.unpack("I", pace()) == (1_000_000,)
+                await line_.probe_by_ping()
+                assert pace() == unpaced
+            await infer(line_, pace_bps=8e6)
+            await infer(line_)
+            assert pace() == unpaced
 
     run(main())
 

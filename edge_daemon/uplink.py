@@ -268,14 +268,14 @@ class Uplink:
     async def probe_by_ping(self, nbytes: int = limits.CHANNEL_PROBE_BYTES) -> None:
         """Measure the bandwidth by a ping with a payload of `nbytes`; the sample comes as an event.
 
-        Raises `LinkLostError`.
+        It is sent when what was sent before it has arrived. Where the end of that had been lost, all of the ping
+        would wait for it at the cloud, and be read at once, as on a link without end. Raises `LinkLostError`.
         """
         line = self._require()
+        if line.channel.outstanding_bytes:
+            await _ping(line, 0)
         line.channel.pace(None)  # the bandwidth may be more than a pace lets through
-        ping = line.channel.connection.ping(time.perf_counter())
-        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.probes[ping.number] = reply
-        await line.ask(ping, reply, [bytes(nbytes)])
+        await _ping(line, nbytes)
 
     def suspected(self, reason: str) -> None:
         """Take note of a suspicion: count, tell the owner."""
@@ -290,3 +290,11 @@ class Uplink:
     @property
     def events(self) -> UplinkEvents:
         return self._events
+
+
+async def _ping(line: Line, nbytes: int) -> None:
+    """Wait for the answer to a ping with a payload of `nbytes`."""
+    ping = line.channel.connection.ping(time.perf_counter())
+    reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    line.probes[ping.number] = reply
+    await line.ask(ping, reply, [bytes(nbytes)])

@@ -35,6 +35,7 @@ from common.wire.messages import (
     Refused,
 )
 from common.wire.socket_pace import SO_MAX_PACING_RATE
+from common.wire.transport import Channel
 from edge_daemon import line
 from edge_daemon.uplink import Uplink
 from tests.edge_daemon.fake_cloud import (
@@ -311,6 +312,27 @@ def test_a_long_ping_measures_the_bandwidth() -> None:
             assert [(sample.origin, sample.bps) for sample in heard.samples] == [("ping", 40e6)]
             before = len(heard.round_trips)
             await until(lambda: len(heard.round_trips) > before)  # the small pings' do
+
+    run(main())
+
+
+def test_a_ping_measures_when_what_was_sent_before_it_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame whose end is sent again holds up what is behind it, which then comes at once, as on an endless link."""
+    monkeypatch.setattr(limits, "PING_INTERVAL_S", 100.0)  # or there are others
+
+    async def main() -> None:
+        async with connected() as (cloud, line_, _):
+            await line_.probe_by_ping(0)  # the one that follows a greeting has arrived then
+
+            async def payloads(nbytes: int) -> list[int]:
+                before = len(cloud.session.received)
+                await line_.probe_by_ping(nbytes)
+                pings = [e for e in cloud.session.received[before:] if isinstance(e.message, Ping)]
+                return [len(event.payload) for event in pings]
+
+            assert await payloads(1000) == [1000]
+            monkeypatch.setattr(Channel, "outstanding_bytes", property(lambda _: 100_000))
+            assert await payloads(1000) == [0, 1000]
 
     run(main())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +22,15 @@ from benchmarks.bench_link import BenchLink, carried_bps
 from benchmarks.bench_rows import CLOUD_ONLY, EDGE_ONLY, CutTimes, RegretRow, Series, StageTimes
 from benchmarks.bench_settle import probes, settle
 from benchmarks.bench_store import RowFile, Settings
-from benchmarks.bench_visits import IDLE_WARM, Rounds, Visit, of_cut, of_edge, of_worker
+from benchmarks.bench_visits import (
+    IDLE_WARM,
+    Rounds,
+    Visit,
+    of_cut,
+    of_edge,
+    of_worker,
+    uncertainty,
+)
 from benchmarks.bench_worker import Worker
 from benchmarks.pair import Edge
 from common.partition.decide import Conditions
@@ -45,6 +53,10 @@ class Effort:
     slow_rounds: int = 3
     """Where frames come less often than one in `slow_ms`: minutes a point otherwise."""
     slow_ms: float = 1000.0
+    most_rounds: float = 2.0
+    """Times as many, where `uncertain` is exceeded."""
+    uncertain: float = 0.02
+    """How well the differences are to be known that the bars are about: their standard error."""
     frames: int = 2
     """Counted at each visit."""
     within: float = 1.5
@@ -57,6 +69,20 @@ class Effort:
     def rounds_at(self, period: float) -> int:
         """Return how many rounds a point has whose frames come `period` ms after each other."""
         return min(self.rounds, self.slow_rounds) if period > self.slow_ms else self.rounds
+
+    def is_open(self, visits: Sequence[Visit], cuts: Sequence[str]) -> bool:
+        """Say whether it is open how far the adaptive edge is from the best static cut, or the better end."""
+
+        def best_of(names: Iterable[str]) -> str:
+            return min(
+                names,
+                key=lambda name: statistics.median(
+                    ms for visit in visits if visit.contender == name for ms in visit.latency_ms
+                ),
+            )
+
+        compared = {best_of(cuts), best_of((EDGE_ONLY, CLOUD_ONLY))}
+        return any(uncertainty(visits, ADAPTIVE, name) > self.uncertain for name in compared)
 
     def settings(self, pair: Pair, link: BenchLink) -> Settings:
         return {
@@ -176,7 +202,13 @@ class Regret:
         ]
         self._say(f"{format_bandwidth(rate_bps)}: {len(contenders)} take turns")
         rounds = Rounds(contenders, effort.frames, lambda: probes(adaptive))
-        await rounds.run(effort.rounds_at(period), f"{bed.pair.model} {rate_bps}")
+        labels, least = [cut.label for cut in cuts], effort.rounds_at(period)
+        await rounds.run(
+            least,
+            f"{bed.pair.model} {rate_bps}",
+            most=round(effort.most_rounds * least),
+            is_open=lambda visits: effort.is_open(visits, labels),
+        )
         found = Found(rounds.visits, cuts, told)
         row = RegretRow(
             model=bed.pair.model,

@@ -4,13 +4,16 @@
     round 2   cut B ─► cut A ─► adaptive ─► …              another order
 
 A machine's speed wanders by a third within seconds. What is compared runs within seconds of each other, and each
-median is over all rounds. Only the contender that is visited works.
+median is over all rounds. Only the contender that is visited works. There are more rounds where the differences from
+frame to frame leave it open how far two contenders are apart: how wide they spread decides, not who is ahead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +36,8 @@ LONGEST_PROBE_S = 1.7
 """A measurement of the link, by iperf3."""
 NEVER_MS = 1e9
 """The latency of a frame that got no answer."""
+LEAST_TO_SPREAD = 2
+"""Differences that have a standard deviation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,13 @@ class Visit:
     def overlaps(self, spans: Iterable[Span]) -> bool:
         """Say whether something that went on for one of these spans did so during this visit."""
         return any(end > self.began and began < self.ended for began, end in spans)
+
+
+IsOpen = Callable[[Sequence[Visit]], bool]
+
+
+def never(_: Sequence[Visit]) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,24 @@ def order_of(contenders: Sequence[Contender], number: int, seed: str) -> list[Co
     return chosen
 
 
+def uncertainty(visits: Iterable[Visit], ours: str, theirs: str) -> float:
+    """Return the standard error of the mean difference of two contenders on the same frames, in shares of `theirs`.
+
+    Of the rounds in which both took part; infinite if that is less than two frames.
+    """
+    times = {(visit.round, visit.contender): visit.latency_ms for visit in visits}
+    pairs = [
+        pair
+        for (number, name), of_ours in times.items()
+        if name == ours and (number, theirs) in times
+        for pair in zip(of_ours, times[number, theirs], strict=True)
+    ]
+    if len(pairs) < LEAST_TO_SPREAD:
+        return math.inf
+    error_ms = statistics.stdev(a - b for a, b in pairs) / math.sqrt(len(pairs))
+    return error_ms / statistics.median(b for _, b in pairs)
+
+
 class Rounds:
     """Visits all contenders, round by round, and those again that a measurement of the link ran into.
 
@@ -177,8 +207,11 @@ class Rounds:
     def visits(self) -> list[Visit]:
         return list(self._visits.values())
 
-    async def run(self, rounds: int, seed: str) -> None:
-        for number in range(rounds):
+    async def run(self, least: int, seed: str, most: int = 0, is_open: IsOpen = never) -> None:
+        """Have `least` rounds, and more while it `is_open` by the visits so far what they say, up to `most`."""
+        for number in range(max(least, most)):
+            if number >= least and not is_open(self.visits):
+                break
             for contender in order_of(list(self._contenders.values()), number, seed):
                 await self._visit(number, contender)
             await self._repeat_disturbed()

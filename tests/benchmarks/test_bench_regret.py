@@ -106,6 +106,28 @@ def test_slow_points_have_fewer_rounds() -> None:
     assert Effort(rounds=1).rounds_at(5000.0) == 1
 
 
+def test_a_point_is_open_while_the_best_cut_or_the_better_end_may_be_as_fast() -> None:
+    """However slow the others are, and however much they differ from frame to frame."""
+    labels = [EARLY.label, EDGE_ONLY, CLOUD_ONLY]
+
+    def is_open(**stalls_ms: float) -> bool:
+        times = {ADAPTIVE: 101.0, EARLY.label: 100.0, CLOUD_ONLY: 150.0, EDGE_ONLY: 300.0}
+        names = {"early": EARLY.label, "cloud": CLOUD_ONLY, "edge": EDGE_ONLY, "adaptive": ADAPTIVE}
+        stalls = {names[key]: ms for key, ms in stalls_ms.items()}
+        visits = [
+            visit(name, number, ms + stalls.get(name, 0.0) * (number == 0))
+            for number in range(4)
+            for name, ms in times.items()
+        ]
+        return Effort().is_open(visits, labels)
+
+    assert not is_open()
+    assert not is_open(edge=200.0)
+    assert is_open(early=60.0)
+    assert is_open(cloud=60.0)
+    assert is_open(adaptive=60.0)
+
+
 def test_an_end_that_is_far_behind_is_visited_in_every_second_round() -> None:
     """At 500 Mbit/s cloud-only takes 43 ms, edge-only 320."""
     fast = Conditions(bandwidth_bps=500e6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections import Counter
 
@@ -18,6 +20,7 @@ from benchmarks.bench_visits import (
     Visit,
     latency_ms,
     order_of,
+    uncertainty,
     visit_of,
 )
 from tests.event_loop import run
@@ -118,6 +121,42 @@ def test_everybody_is_visited_in_each_round_and_again_when_disturbed() -> None:
     assert rounds.repeated >= 1
     assert calls["a"] + calls["b"] == 4 + rounds.repeated
     assert all(v.latency_ms == (1.0, 1.0) for v in rounds.visits)
+
+
+def of(contender: str, number: int, *latency_ms: float) -> Visit:
+    return Visit(round=number, contender=contender, began=0.0, ended=1.0, latency_ms=latency_ms)
+
+
+def test_how_uncertain_a_difference_is_does_not_depend_on_who_is_ahead() -> None:
+    """It is that of the differences on the same frames: what makes a frame slow for both tells nothing."""
+    ours = [of("a", 0, 110.0, 210.0), of("a", 1, 100.0, 300.0)]
+    theirs = [of("b", 0, 100.0, 200.0), of("b", 1, 110.0, 310.0)]
+    assert uncertainty([*ours, *theirs], "a", "b") == pytest.approx(
+        statistics.stdev([10.0, 10.0, -10.0, -10.0]) / 2.0 / 155.0
+    )
+    assert uncertainty([*ours, *theirs], "b", "a") == pytest.approx(
+        uncertainty([*ours, *theirs], "a", "b"), rel=0.05
+    )
+    level = [of("b", visit.round, *(ms - 10.0 for ms in visit.latency_ms)) for visit in ours]
+    assert uncertainty([*ours, *level], "a", "b") == 0.0
+
+
+def test_only_rounds_that_both_took_part_in_tell_of_their_difference() -> None:
+    """Ends that are far behind are there in every second round; from fewer than two frames nothing follows."""
+    visits = [of("a", 0, 100.0, 100.0), of("a", 1, 500.0, 900.0), of("b", 0, 90.0, 90.0)]
+    assert uncertainty(visits, "a", "b") == 0.0
+    assert uncertainty(visits[1:], "a", "b") == math.inf
+
+
+def test_there_are_more_rounds_while_it_is_open_what_they_say() -> None:
+    """As many as were asked for in any case, and not for ever."""
+
+    def rounds_until(enough: int) -> int:
+        rounds = Rounds([contender("a")], 2, list)
+        run(rounds.run(2, "seed", most=5, is_open=lambda visits: len(visits) < enough))
+        return len(rounds.visits)
+
+    assert [rounds_until(enough) for enough in (1, 4, 9)] == [2, 4, 5]
 
 
 def test_all_are_sent_the_same_frames_in_a_round_and_others_in_the_next() -> None:

@@ -40,7 +40,7 @@ PURE = (
     "common/wire",
 )
 """Modules of `common` that decide and describe, and so know neither event loop nor sockets nor tensors."""
-SHELLS = {"common/wire/transport.py", "common/wire/confirmed_bytes.py"}
+SHELLS = {"common/wire/transport.py", "common/wire/confirmed_bytes.py", "common/wire/socket_pace.py"}
 
 
 def sources(under: str) -> list[Path]:

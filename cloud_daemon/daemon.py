@@ -55,10 +55,16 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
     frames = FrameRunner(
         ComputeThread("tail"), batch_max=settings.batch_max, batch_wait_s=settings.batch_wait_ms / 1e3
     )
+    pools: list[TailPool] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(watch(frames.compute, settings.hung_after_s))]
-            pools = [await serve(model, models, settings, torch_executor, frames) for model in models]
+            for model in models:
+                pool = await serve(model, models, settings, torch_executor, frames)
+                pools.append(pool)
+                background += [
+                    tasks.create_task(watch(thread, settings.hung_after_s)) for thread in pool.beside.all
+                ]
             # Until here a signal ends the process at once (`leave_at_once_on_signals`): exporting and measuring take
             # up to minutes, on threads that are waited for, and systemd waits 10 s. Nothing is lost by it.
             stop = stop_event()
@@ -107,6 +113,8 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
     finally:
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)
+        for pool in pools:
+            pool.beside.stop(timeout_s=0.0)
     log.info("stopped")
 
 

@@ -1,4 +1,4 @@
-"""Whether what an edge has prepared goes before all frames, or behind them: by what its preparing took lately."""
+"""Whether what an edge has prepared goes before all frames, or beside them: by what its preparing took lately."""
 
 from __future__ import annotations
 

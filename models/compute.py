@@ -2,7 +2,7 @@
 
 One thread, because two networks on the same cores only slow each other down; off the event loop, because a
 network takes the interpreter for milliseconds to seconds. torch releases the interpreter while it computes.
-An edge has two more, on which stages are made (`models/stage_threads.py`).
+There are more for the making of stages beside frames (`models/stage_threads.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The threads on which an edge makes stages while frames are computed on theirs.
+"""The threads on which stages are made while frames are computed on theirs.
 
 a plan to switch to ───────────► stages          as urgent as frames: what follows is better
 what may come into a plan ─────► stages behind   gives way to frames: they hardly see it
+
+A cloud has use for the second only: what is urgent there goes before frames, on their thread.
 """
 
 from __future__ import annotations

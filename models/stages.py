@@ -29,6 +29,11 @@ class Warmed(Protocol):
 
 
 Ready = TypeVar("Ready", bound=Warmed)
+Made = TypeVar("Made")
+
+
+def _called(function: Callable[..., Made], *arguments: object) -> Made:
+    return function(*arguments)
 
 
 class KeptStages(Generic[Ready]):
@@ -45,11 +50,14 @@ class KeptStages(Generic[Ready]):
         most_kept: int,
         compiled: Callable[[Segment], Ready],
         most_live: int | None = None,
+        beside: StageThreads | None = None,
     ) -> None:
+        """`beside` are threads for what takes long; without them, that is done where frames run."""
         self.model = model
         self._compiled = compiled
         self._most_kept = most_kept
         self._most_live = most_live
+        self._beside = beside
         self._sample = frame_tensor(memoryview(bytearray(sample)))
         self._kept: OrderedDict[StageKey, Ready] = OrderedDict()
         self._live: WeakValueDictionary[StageKey, Ready] = WeakValueDictionary()
@@ -123,6 +131,50 @@ class KeptStages(Generic[Ready]):
                 example[name] = torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
         return example
 
+    @property
+    def is_making(self) -> bool:
+        """Whether something is compiled beside frames: what is measured meanwhile is slower."""
+        return self._beside is not None and not self._beside.idle
+
+    async def prepare_beside(
+        self,
+        units: Iterable[str],
+        outputs: Iterable[str],
+        compute: ComputeThread,
+        patience: Patience,
+        called: Callable[..., Ready] = _called,
+    ) -> Ready:
+        """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
+        and are done beside them. What is asked for with `Patience.MEASURE` gives way to them.
+
+        Where that cannot be, all is done on the `compute` thread. `patience` is with other such jobs, or with frames.
+        What takes long is done by `called(function, *arguments)`.
+        """
+        if self._beside is None:
+            done = await compute.run(called, self.prepare, tuple(units), tuple(outputs), patience=patience)
+            return done.result
+        key = self._key(units, outputs)
+        ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
+        if ready is None:
+            made = (
+                await self._beside.of(patience).run(called, self._make_once, key, patience=patience)
+            ).result
+            ready = (await compute.run(self._keep, key, made, patience=Patience.PREPARE)).result
+        return ready
+
+    def _find_or_make_room(self, key: StageKey) -> Ready | None:
+        ready = self._find(key)
+        if ready is None:
+            self._make_room()
+        return ready
+
+    def _make_once(self, key: StageKey) -> Ready:
+        """Make a stage, unless the job before this one has. On a thread beside."""
+        ready = self._live.get(key)
+        if ready is None:
+            ready = self._live.setdefault(key, self._made(self.model.segment(*key)))
+        return ready
+
 
 class Stages(KeptStages[CompiledSegment]):
     """The compiled segments of one model on one executor."""
@@ -135,44 +187,8 @@ class Stages(KeptStages[CompiledSegment]):
         most_kept: int | None = None,
         beside: StageThreads | None = None,
     ) -> None:
-        """`beside` are threads for what takes long; without them, that is done where frames run."""
-        super().__init__(model, sample, most_kept or executor.most_kept, executor.compile)
+        """See `KeptStages`; where the executor compiles on one thread only, `beside` is not used."""
+        beside = beside if executor.compiles_anywhere else None
+        super().__init__(model, sample, most_kept or executor.most_kept, executor.compile, beside=beside)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""
-        self._beside = beside if executor.compiles_anywhere else None
-
-    @property
-    def is_making(self) -> bool:
-        """Whether something is compiled beside frames: what is measured meanwhile is slower."""
-        return self._beside is not None and not self._beside.idle
-
-    async def prepare_beside(
-        self, units: Iterable[str], outputs: Iterable[str], compute: ComputeThread, patience: Patience
-    ) -> CompiledSegment:
-        """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
-        and are done beside them. What is asked for with `Patience.MEASURE` gives way to them.
-
-        Where that cannot be, all is done on the `compute` thread. `patience` is with other such jobs, or with frames.
-        """
-        if self._beside is None:
-            done = await compute.run(self.prepare, tuple(units), tuple(outputs), patience=patience)
-            return done.result
-        key = self._key(units, outputs)
-        ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
-        if ready is None:
-            made = (await self._beside.of(patience).run(self._make_once, key, patience=patience)).result
-            ready = (await compute.run(self._keep, key, made, patience=Patience.PREPARE)).result
-        return ready
-
-    def _find_or_make_room(self, key: StageKey) -> CompiledSegment | None:
-        ready = self._find(key)
-        if ready is None:
-            self._make_room()
-        return ready
-
-    def _make_once(self, key: StageKey) -> CompiledSegment:
-        """Make a stage, unless the job before this one has. On a thread beside."""
-        ready = self._live.get(key)
-        if ready is None:
-            ready = self._live.setdefault(key, self._made(self.model.segment(*key)))
-        return ready

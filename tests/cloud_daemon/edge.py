@@ -225,6 +225,8 @@ async def cloud(
         assert server.tally.in_flight == 0, "every frame that came has its outcome"
     finally:
         frames.compute.stop(timeout_s=1.0)
+        for each in (pool, *more):
+            each.beside.stop(timeout_s=1.0)
 
 
 def entry(unit: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:

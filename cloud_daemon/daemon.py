@@ -62,9 +62,8 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
             for model in models:
                 pool = await serve(model, models, settings, torch_executor, frames)
                 pools.append(pool)
-                background += [
-                    tasks.create_task(watch(thread, settings.hung_after_s)) for thread in pool.beside.all
-                ]
+                threads = pool.beside.all if pool.beside else ()
+                background += [tasks.create_task(watch(thread, settings.hung_after_s)) for thread in threads]
             # Until here a signal ends the process at once (`leave_at_once_on_signals`): exporting and measuring take
             # up to minutes, on threads that are waited for, and systemd waits 10 s. Nothing is lost by it.
             stop = stop_event()
@@ -114,7 +113,8 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)
         for pool in pools:
-            pool.beside.stop(timeout_s=0.0)
+            if pool.beside is not None:
+                pool.beside.stop(timeout_s=0.0)
     log.info("stopped")
 
 

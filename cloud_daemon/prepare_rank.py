@@ -1,4 +1,4 @@
-"""Whether what an edge has prepared goes before all frames, or beside them: by what its preparing took lately."""
+"""How urgent it is what an edge has prepared: by what its preparing took lately."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from models.compute import Patience
 Result = TypeVar("Result")
 
 SHARE_S = 1.0
-"""So much of the thread's time an edge's preparing may take before everybody's frames …"""
+"""So long an edge's preparing may take half as urgently as everybody's frames (before them, on CUDA) …"""
 WITHIN_S = 10.0
-"""… in so long. A plan and one to stand by take a few runs of the network; who names ever new stages has a tenth."""
+"""… in so many seconds. A plan and one to stand by take a few runs of the network; who names ever new stages has a
+tenth of the time."""
 MOST_EDGES = 1_024
 """Security: names whose preparing is remembered. With one more, the one that prepared longest ago is forgotten."""
 
@@ -51,7 +52,7 @@ class PrepareRank:
 class PrepareRanks:
     """The ranks of all edges, by name: an edge has one, on however many connections, and when it connects anew.
 
-    Notes are made on the compute thread, ranks asked for on the event loop.
+    Notes are made where stages are, ranks asked for on the event loop.
     """
 
     def __init__(self) -> None:

@@ -146,37 +146,27 @@ class TailPool:
         self.frames = frames
         self.compute = frames.compute
         self.beside = StageThreads.of_executor(executor)
-        """Where stages are made that frames need not wait for."""
-        self._making_beside = asyncio.Lock()
         self._stages = KeptStages(
             model,
             sample_frame(),
             executor.most_kept,
             lambda segment: LearningSegment(BatchSegment(model, executor, segment, frames.batch_max)),
             LIVE_TIMES_KEPT * executor.most_kept,
-            self.beside if executor.compiles_anywhere else None,
+            self.beside,
         )
         self._measured = Stages(model, executor, sample_frame(), most_kept=2, beside=self.beside)
         self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
     async def prepare(self, stage: Stage, edge: str, ranks: PrepareRanks) -> Tail:
-        """Compile and warm a stage, before frames or beside them, as the rank of its `edge` says.
+        """Compile and warm a stage, beside frames if the executor can, with the rank of its `edge`.
 
         Raises `PlanError` when it cannot be one, `CleaveError` for one too many.
         """
         outputs = tuple(output.unit for output in stage.outputs)
         patience = ranks.patience(edge, time.perf_counter())
-        timed = partial(ranks.timed, edge)
-        if patience is Patience.MEASURE:
-            async with self._making_beside:  # one at a time: each sees how many there are before it is made
-                prepared = await self._stages.prepare_beside(
-                    stage.units, outputs, self.compute, patience, timed
-                )
-        else:
-            done = await self.compute.run(
-                timed, self._stages.prepare, stage.units, outputs, patience=patience
-            )
-            prepared = done.result
+        prepared = await self._stages.prepare_beside(
+            stage.units, outputs, self.compute, patience, partial(ranks.timed, edge)
+        )
         inputs = prepared.batches.segment.inputs
         if inputs != stage.inputs:
             raise PlanError(f"the stage reads {inputs}, the plan sends {stage.inputs}")

@@ -1,14 +1,14 @@
 """The threads on which stages are made while frames are computed on theirs.
 
-a plan to switch to ───────────► stages          as urgent as frames: what follows is better
+a plan to switch to ───────────► stages          half as urgent as frames: they take half as long again, at most
 what may come into a plan ─────► stages behind   gives way to frames: they hardly see it
-
-A cloud has use for the second only: what is urgent there goes before frames, on their thread.
 """
 
 from __future__ import annotations
 
-from common.niceness import give_way
+from functools import partial
+
+from common.niceness import GIVES_WAY, HALF_AS_URGENT, give_way
 from models.compute import ComputeThread, Patience
 from models.executor import Executor
 
@@ -17,13 +17,13 @@ class StageThreads:
     """Two threads. On each one stage is made at a time."""
 
     def __init__(self, *, gives_way: bool) -> None:
-        self._urgent = ComputeThread("stages")
-        self._behind = ComputeThread("stages behind", give_way if gives_way else lambda: None)
+        self._urgent = ComputeThread("stages", partial(give_way, HALF_AS_URGENT if gives_way else 0))
+        self._behind = ComputeThread("stages behind", partial(give_way, GIVES_WAY if gives_way else 0))
 
     @classmethod
-    def of_executor(cls, executor: Executor) -> StageThreads:
-        """Make those that suit what `executor` compiles."""
-        return cls(gives_way=not executor.brings_threads)
+    def of_executor(cls, executor: Executor) -> StageThreads | None:
+        """Make those that suit what `executor` compiles; none where it compiles on the frames' thread only."""
+        return cls(gives_way=not executor.brings_threads) if executor.compiles_anywhere else None
 
     def of(self, patience: Patience) -> ComputeThread:
         """Return the thread for a stage that is asked for with this patience."""

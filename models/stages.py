@@ -52,7 +52,8 @@ class KeptStages(Generic[Ready]):
         most_live: int | None = None,
         beside: StageThreads | None = None,
     ) -> None:
-        """`beside` are threads for what takes long; without them, that is done where frames run."""
+        """`beside` are threads for what takes long (`StageThreads.of_executor`); without them, that is done where
+        frames run."""
         self.model = model
         self._compiled = compiled
         self._most_kept = most_kept
@@ -61,6 +62,8 @@ class KeptStages(Generic[Ready]):
         self._sample = frame_tensor(memoryview(bytearray(sample)))
         self._kept: OrderedDict[StageKey, Ready] = OrderedDict()
         self._live: WeakValueDictionary[StageKey, Ready] = WeakValueDictionary()
+        self._to_come: set[StageKey] = set()
+        """What is being made beside frames: room has been made for it."""
 
     def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> Ready:
         """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.
@@ -96,13 +99,18 @@ class KeptStages(Generic[Ready]):
         Raises `CleaveError` where what others refer to is as much as may be.
         """
         most_live = self._most_live or math.inf
-        while self._kept and (len(self._kept) >= self._most_kept or len(self._live) >= most_live):
+        while self._kept and (len(self._kept) >= self._most_kept or self._live_soon >= most_live):
             self._kept.popitem(last=False)
-        if len(self._live) >= most_live:
+        if (live := self._live_soon) >= most_live:
             raise CleaveError(
-                f"{len(self._live)} stages of {self.model.name} are in use by edges here, and no more than "
+                f"{live} stages of {self.model.name} are in use by edges here, and no more than "
                 f"{most_live} are held: one of those in use can be had, or another one when edges have gone"
             )
+
+    @property
+    def _live_soon(self) -> int:
+        """How many there are, with those that are being made."""
+        return len(self._live) + sum(key not in self._live for key in tuple(self._to_come))
 
     def _made(self, segment: Segment) -> Ready:
         """Compile a segment and run it once: what takes long."""
@@ -147,25 +155,28 @@ class KeptStages(Generic[Ready]):
         """Do as `prepare` does, asked from the event loop, while frames go on: compiling and the first run take long,
         and are done beside them. What is asked for with `Patience.MEASURE` gives way to them.
 
-        Where that cannot be, all is done on the `compute` thread. `patience` is with other such jobs, or with frames.
-        What takes long is done by `called(function, *arguments)`.
+        Without threads for it, all is done on the `compute` thread. `patience` is with other such jobs, or with
+        frames. What takes long is done by `called(function, *arguments)`.
         """
         if self._beside is None:
             done = await compute.run(called, self.prepare, tuple(units), tuple(outputs), patience=patience)
             return done.result
         key = self._key(units, outputs)
-        ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
-        if ready is None:
-            made = (
-                await self._beside.of(patience).run(called, self._make_once, key, patience=patience)
-            ).result
-            ready = (await compute.run(self._keep, key, made, patience=Patience.PREPARE)).result
-        return ready
+        try:
+            ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
+            if ready is None:
+                made = await self._beside.of(patience).run(called, self._make_once, key, patience=patience)
+                ready = (await compute.run(self._keep, key, made.result, patience=Patience.PREPARE)).result
+            return ready
+        finally:
+            self._to_come.discard(key)
 
     def _find_or_make_room(self, key: StageKey) -> Ready | None:
         ready = self._find(key)
         if ready is None:
+            self.model.segment(*key)  # what cannot be one needs no room
             self._make_room()
+            self._to_come.add(key)
         return ready
 
     def _make_once(self, key: StageKey) -> Ready:
@@ -187,8 +198,7 @@ class Stages(KeptStages[CompiledSegment]):
         most_kept: int | None = None,
         beside: StageThreads | None = None,
     ) -> None:
-        """See `KeptStages`; where the executor compiles on one thread only, `beside` is not used."""
-        beside = beside if executor.compiles_anywhere else None
+        """See `KeptStages`."""
         super().__init__(model, sample, most_kept or executor.most_kept, executor.compile, beside=beside)
         self.pace: Pace = executor.pace
         """What all work for a frame goes by, also what no segment does."""

@@ -226,7 +226,8 @@ async def cloud(
     finally:
         frames.compute.stop(timeout_s=1.0)
         for each in (pool, *more):
-            each.beside.stop(timeout_s=1.0)
+            if each.beside is not None:
+                each.beside.stop(timeout_s=1.0)
 
 
 def entry(unit: str, dtype: str, shape: tuple[int, ...]) -> TensorEntry:

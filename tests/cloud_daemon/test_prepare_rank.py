@@ -1,4 +1,4 @@
-"""Facts about the rank of preparing: before frames, as long as it takes little of the thread."""
+"""Facts about the rank of preparing: as urgent as it may be, as long as it takes little time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.batch import BatchSegment
 from models.compute import Patience
 from models.executor import CompiledSegment, TorchExecutor
 from models.segment import Segment
-from tests.cloud_daemon.edge import GRAPH, SPLIT, Blocked, cloud, crossing, measure, prepare
+from tests.cloud_daemon.edge import GRAPH, SPLIT, Blocked, Cloud, cloud, crossing, measure, prepare
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg
 
@@ -67,17 +67,14 @@ def test_edges_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_edge_that_has_prepared_little_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its next stage is made before the frames of others that are there."""
+    """Its next stage is made before the frames of others, where none is made beside them (on CUDA)."""
     order: list[str] = []
 
     async def main() -> None:
-        async with cloud(tmp_path) as rack:
+        async with cloud(tmp_path, executor=Slow(anywhere=False)) as rack:
             good, other = await rack.greeted(edge="good"), await rack.greeted(edge="other")
             await good.prepares(SPLIT)
-            rack.server.ranks._ranks["other"] = PrepareRank()
-            rack.server.ranks._ranks["other"].note(
-                math.inf, 0.9 * SHARE_S
-            )  # lately, however long this test takes
+            has_prepared(rack, "other", 0.9 * SHARE_S)
             for kind, name in ((BatchSegment, "run"), (BatchSegment, "warm")):
                 method = getattr(kind, name)
 
@@ -102,8 +99,9 @@ def test_an_edge_that_has_prepared_little_goes_first(tmp_path: Path, monkeypatch
 class Slow(TorchExecutor):
     """Compiles when it may, and notes on which thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, anywhere: bool = True) -> None:
         super().__init__()
+        self.compiles_anywhere = anywhere
         self.begun, self.may = threading.Event(), threading.Event()
         self.may.set()
         self.threads_used: list[str] = []
@@ -115,19 +113,26 @@ class Slow(TorchExecutor):
         return super().compile(segment)
 
 
-@pytest.mark.parametrize("measures", [False, True])
-def test_frames_do_not_wait_for_the_stages_of_an_edge_that_prepares_much(
-    tmp_path: Path, measures: bool
-) -> None:
-    """Those are made beside them, as is what is to be measured: with much of a network's weights it takes seconds."""
+def has_prepared(rack: Cloud, edge: str, took_s: float) -> None:
+    """Have it noted that an edge prepared for so long, lately: however long this test takes."""
+    rack.server.ranks._ranks[edge] = PrepareRank()
+    rack.server.ranks._ranks[edge].note(math.inf, took_s)
+
+
+@pytest.mark.parametrize(
+    ("measures", "took_s", "thread"),
+    [(False, 0.0, "stages"), (False, SHARE_S, "stages behind"), (True, 0.0, "stages behind")],
+)
+def test_frames_do_not_wait_for_stages(tmp_path: Path, measures: bool, took_s: float, thread: str) -> None:
+    """They are made beside them: with much of a network's weights it takes seconds. Those of an edge that has
+    prepared much, and what is to be measured, on the thread that gives way."""
 
     async def main() -> None:
         executor = Slow()
         async with cloud(tmp_path, executor=executor) as rack:
             good, other = await rack.greeted(edge="good"), await rack.greeted(edge="other")
             await good.prepares(SPLIT)
-            rack.server.ranks._ranks["other"] = PrepareRank()
-            rack.server.ranks._ranks["other"].note(math.inf, SHARE_S)  # lately, however long this test takes
+            has_prepared(rack, "other", took_s)
             executor.threads_used.clear()
             executor.begun.clear()
             executor.may.clear()
@@ -141,7 +146,7 @@ def test_frames_do_not_wait_for_the_stages_of_an_edge_that_prepares_much(
                 assert (await other.hears(MeasureReply)).measured
             else:
                 assert (await other.hears(Prepared)).ready
-            assert set(executor.threads_used) == {"stages behind"}
+            assert set(executor.threads_used) == {thread}
 
     run(main())
 

@@ -108,19 +108,25 @@ class Compiler(TorchExecutor):
 
 
 @contextlib.contextmanager
-def computing(executor: Compiler, most_kept: int = 8) -> Iterator[tuple[Stages, ComputeThread]]:
+def computing(
+    executor: Compiler, most_kept: int = 8, most_live: int | None = None
+) -> Iterator[tuple[KeptStages[CompiledSegment], ComputeThread]]:
     """Stages with a compute thread, named head, and those beside it."""
-    compute, beside = ComputeThread("head"), StageThreads(gives_way=True)
+    compute, beside = ComputeThread("head"), StageThreads.of_executor(executor)
     try:
-        yield Stages(MODEL, executor, jpeg(), most_kept, beside), compute
+        yield KeptStages(MODEL, jpeg(), most_kept, executor.compile, most_live, beside), compute
     finally:
         executor.may.set()
         compute.stop(5.0)
-        beside.stop(5.0)
+        if beside is not None:
+            beside.stop(5.0)
 
 
 def asked(
-    stages: Stages, units: int, compute: ComputeThread, patience: Patience = Patience.MEASURE
+    stages: KeptStages[CompiledSegment],
+    units: int,
+    compute: ComputeThread,
+    patience: Patience = Patience.MEASURE,
 ) -> asyncio.Task[CompiledSegment]:
     """Ask for a stage; it has asked the thread by the next turn of the event loop."""
     return asyncio.create_task(stages.prepare_beside(*last(units), compute, patience))
@@ -211,6 +217,41 @@ def test_a_plan_to_switch_to_does_not_wait_for_what_is_only_measured() -> None:
             assert executor.threads_used == ["stages behind", "stages"]
             executor.may.set()
             await asyncio.gather(measured, switched)
+
+    run(main())
+
+
+def test_what_is_being_made_beside_frames_is_held_already() -> None:
+    """Else two threads would make one more than may be; when it has come to nothing, its place is free again."""
+
+    async def main() -> None:
+        executor = Compiler()
+        with computing(executor, 1, most_live=1) as (stages, compute):
+            first = asked(stages, 2, compute)
+            await asyncio.to_thread(executor.begun.wait)
+            with pytest.raises(
+                CleaveError, match=r"1 stages of .* are in use by edges here, and no more than 1"
+            ):
+                await asked(stages, 1, compute, Patience.PREPARE)
+            first.cancel()
+            executor.may.set()
+            await asyncio.wait([first])
+            assert (await asked(stages, 1, compute, Patience.PREPARE)).segment.units == last(1)[0]
+
+    run(main())
+
+
+def test_what_is_no_stage_is_refused_beside_frames_too() -> None:
+    """And makes room for nothing there, either."""
+
+    async def main() -> None:
+        executor = Compiler()
+        executor.may.set()
+        with computing(executor, 1) as (stages, compute):
+            there = ref(await asked(stages, 1, compute))
+            with pytest.raises(PlanError, match="is not among the units"):
+                await stages.prepare_beside(NETWORK[:2], NETWORK[2:3], compute, Patience.MEASURE)
+            assert await asked(stages, 1, compute) is there()
 
     run(main())
 

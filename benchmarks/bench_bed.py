@@ -73,6 +73,7 @@ class Bed:
 
     # --- the daemons ------------------------------------------------------------------------------------
     def cloud(self, **settings: Any) -> Cloud:
+        self._keep("cloud")
         common: dict[str, Any] = {
             "CLEAVE_MODEL": self.pair.model,
             "CLEAVE_WEIGHTS": self.pair.weights,
@@ -143,6 +144,7 @@ class Bed:
                     os.link(source, target)  # an exported network may have half a gigabyte
 
     def _keep(self, name: str) -> None:
+        """Put a daemon's log and records beside, numbered: the next one of that name writes its own."""
         number = 1 + len(list(self._work.glob(f"{name}-*.log")))
         for told in (self._work / f"{name}.jsonl", self._work / f"{name}.log"):
             if told.exists():

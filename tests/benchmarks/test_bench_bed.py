@@ -1,4 +1,4 @@
-"""What the edges of a bed begin with, and what they leave."""
+"""What the daemons of a bed begin with, and what they leave."""
 
 from __future__ import annotations
 
@@ -41,3 +41,12 @@ def test_what_an_edge_told_is_kept_beside_that_of_the_next_one(tmp_path: Path) -
     for number in (1, 2):
         assert (tmp_path / f"adaptive-{number}.jsonl").read_text() == f"record {number}"
         assert (tmp_path / f"adaptive-{number}.log").read_text() == f"log {number}"
+
+
+def test_what_a_cloud_told_is_kept_beside_that_of_the_next_one(tmp_path: Path) -> None:
+    """Each section has one: what went wrong in the first is not to be understood by the log of the last."""
+    bed = bed_in(tmp_path)
+    for number in (1, 2):
+        bed.cloud().log.write_text(f"log {number}")
+    assert not bed.cloud().log.exists()
+    assert [(tmp_path / f"cloud-{number}.log").read_text() for number in (1, 2)] == ["log 1", "log 2"]

@@ -52,17 +52,23 @@ class SegmentMeasurer:
         self._wished: Sequence[Cut] = ()
         self._tried = 0
         self._done_for: object = None
+        self._wished_for: object = None
         self._work = asyncio.Event()
         self._number = 0
 
     @property
     def left(self) -> int | None:
-        """How many cuts are still to be measured; none while that is not known: before the first wish, and since a
-        lost link broke the measuring off."""
-        return len(self._wished) - self._tried if self._done_for is not None else None
+        """How many cuts are still to be measured; none while that is not known: before the first wish, while other
+        profiles than the present ones are measured for, and since a lost link broke the measuring off."""
+        known = self._done_for is not None and self._done_for == self._wished_for
+        return len(self._wished) - self._tried if known else None
 
     def wish(self, level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
-        """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done."""
+        """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done.
+
+        What is being measured for others is measured to its end; wish again after that.
+        """
+        self._wished_for = level
         if self._done_for != level and not self._wished:
             self._done_for = level
             self._wished = cuts()

@@ -85,6 +85,26 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
     run(main())
 
 
+def test_nobody_knows_what_is_left_while_it_is_measured_for_older_profiles() -> None:
+    """A device is told to have measured all only when it has for the profiles that it plans with."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with at_work(tiny, FakeUplink()) as (measurer, learnt):
+                measurer.wish("old", lambda: CUTS[4:5])
+                measurer.wish("new", lambda: CUTS[5:6])
+                assert measurer.left is None
+                await until(lambda: not measurer._wished)
+                assert set(learnt) == {CUTS[4].label}
+                assert measurer.left is None, "all is measured, but for the old ones"
+                measurer.wish("new", lambda: CUTS[5:6])
+                assert measurer.left == 1
+                await until(lambda: measurer.left == 0)
+                assert set(learnt) == {CUTS[4].label, CUTS[5].label}
+
+    run(main())
+
+
 def test_a_segment_that_cannot_be_measured_keeps_no_other_from_being(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the executor says of one cut is logged; the next one is measured."""
 

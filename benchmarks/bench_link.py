@@ -101,17 +101,21 @@ def _shaped_by_kernel(
 
 
 async def carried_bps(link: BenchLink) -> float:
-    """Measure the link with iperf3, from edge to cloud; return bit/s as the server received them.
+    """Measure the link with iperf3, from edge to cloud, twice; return bit/s as the server received them.
 
-    Raises `RuntimeError` when there is no result in `CARRIED_TRIES` attempts.
+    The more of two: a stream that loses its beginning in the link's queue tells of 4.8 Mbit/s where there are 7.7,
+    and none tells of too much. Raises `RuntimeError` when there are no two results in `CARRIED_TRIES` attempts.
     """
-    said = ""
+    said, found = "", list[float]()
     for _ in range(CARRIED_TRIES):
         out = await _iperf_once(link)
-        with contextlib.suppress(ValueError, KeyError, IndexError):
-            return float(json.loads(out.splitlines()[-1])["bps"])
-        said = out.decode(errors="replace")[-300:]
-    raise RuntimeError(f"iperf3 measured nothing: {said or 'it said nothing'}")
+        try:
+            found.append(float(json.loads(out.splitlines()[-1])["bps"]))
+        except (ValueError, KeyError, IndexError):
+            said = out.decode(errors="replace")[-300:]
+        if len(found) == 2:
+            return max(found)
+    raise RuntimeError(f"iperf3 did not measure twice: {said or 'it said nothing'}")
 
 
 async def _iperf_once(link: BenchLink) -> bytes:

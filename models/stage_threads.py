@@ -1,6 +1,6 @@
 """The threads on which stages are made while frames are computed on theirs.
 
-a plan to switch to ───────────► stages          half as urgent as frames: they take half as long again, at most
+a plan to switch to ───────────► stages          half as urgent as frames: two thirds of a core are theirs
 what may come into a plan ─────► stages behind   gives way to frames: they hardly see it
 """
 

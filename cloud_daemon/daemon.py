@@ -62,8 +62,9 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
             for model in models:
                 pool = await serve(model, models, settings, torch_executor, frames)
                 pools.append(pool)
-                threads = pool.beside.all if pool.beside else ()
-                background += [tasks.create_task(watch(thread, settings.hung_after_s)) for thread in threads]
+                background += [
+                    tasks.create_task(watch(thread, settings.hung_after_s)) for thread in pool.beside.all
+                ]
             # Until here a signal ends the process at once (`leave_at_once_on_signals`): exporting and measuring take
             # up to minutes, on threads that are waited for, and systemd waits 10 s. Nothing is lost by it.
             stop = stop_event()
@@ -113,8 +114,7 @@ async def _run(settings: CloudSettings, access: Access, show: Callable[[View], N
         torch_executor.stop()
         frames.compute.stop(timeout_s=1.0)
         for pool in pools:
-            if pool.beside is not None:
-                pool.beside.stop(timeout_s=0.0)
+            pool.beside.stop(timeout_s=0.0)
     log.info("stopped")
 
 

@@ -198,10 +198,8 @@ class EdgeDaemon:
         try:
             async with asyncio.TaskGroup() as tasks:
                 hung_after_s = self._settings.hung_after_s
-                beside = self._beside.all if self._beside else ()
-                background = [
-                    tasks.create_task(watch(thread, hung_after_s)) for thread in (self._compute, *beside)
-                ]
+                threads = (self._compute, *self._beside.all)
+                background = [tasks.create_task(watch(thread, hung_after_s)) for thread in threads]
                 background.append(tasks.create_task(keep_heap_tidy()))
                 background.append(tasks.create_task(self._sinks.run()))
                 await self._controller.start()
@@ -231,8 +229,7 @@ class EdgeDaemon:
             self._write_status()
             self._executor.stop()
             self._compute.stop(timeout_s=0.3)
-            if self._beside is not None:
-                self._beside.stop(timeout_s=0.0)
+            self._beside.stop(timeout_s=0.0)
             self._sinks.stop(timeout_s=0.3)
         log.info("stopped", **{name: n for name, n in self._ledger.counts.as_document().items() if n})
 

@@ -14,31 +14,38 @@ from models.executor import Executor
 
 
 class StageThreads:
-    """Two threads. On each one stage is made at a time."""
+    """Two threads, on each of which one stage is made at a time; or none, where frames' thread makes them all."""
 
-    def __init__(self, *, gives_way: bool) -> None:
-        self._urgent = ComputeThread("stages", partial(give_way, HALF_AS_URGENT if gives_way else 0))
-        self._behind = ComputeThread("stages behind", partial(give_way, GIVES_WAY if gives_way else 0))
+    def __init__(self, urgent: ComputeThread | None = None, behind: ComputeThread | None = None) -> None:
+        self._urgent, self._behind = urgent, behind
 
     @classmethod
-    def of_executor(cls, executor: Executor) -> StageThreads | None:
-        """Make those that suit what `executor` compiles; none where it compiles on the frames' thread only."""
-        return cls(gives_way=not executor.brings_threads) if executor.compiles_anywhere else None
+    def begin(cls, *, gives_way: bool) -> StageThreads:
+        """Begin both. Without `gives_way` neither gives way to frames."""
+        return cls(
+            ComputeThread("stages", partial(give_way, HALF_AS_URGENT if gives_way else 0)),
+            ComputeThread("stages behind", partial(give_way, GIVES_WAY if gives_way else 0)),
+        )
 
-    def of(self, patience: Patience) -> ComputeThread:
+    @classmethod
+    def of_executor(cls, executor: Executor) -> StageThreads:
+        """Begin those that suit what `executor` compiles; none where it compiles on the frames' thread only."""
+        return cls.begin(gives_way=not executor.brings_threads) if executor.compiles_anywhere else cls()
+
+    def of(self, patience: Patience) -> ComputeThread | None:
         """Return the thread for a stage that is asked for with this patience."""
         return self._behind if patience is Patience.MEASURE else self._urgent
 
     @property
     def all(self) -> tuple[ComputeThread, ...]:
-        return self._urgent, self._behind
+        return tuple(thread for thread in (self._urgent, self._behind) if thread is not None)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being made."""
+        """Whether nothing is being made on them."""
         return all(thread.idle for thread in self.all)
 
     def stop(self, timeout_s: float) -> None:
-        """End both, each once its present stage is made; wait for that at most `timeout_s` each."""
+        """End them, each once its present stage is made; wait for that at most `timeout_s` each."""
         for thread in self.all:
             thread.stop(timeout_s)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
 
 from common.errors import CleaveError
-from models.compute import ComputeThread, Patience
+from models.compute import ComputeThread, Patience, Timed
 from models.crossing import frame_tensor
 from models.executor import CompiledSegment, Executor, Pace
 from models.model import Model
 from models.segment import Segment
 from models.stage_threads import StageThreads
 
+NO_THREADS = StageThreads()
 StageKey = tuple[tuple[str, ...], tuple[str, ...]]
 """Units and outputs, in the graph's order."""
 
@@ -50,10 +53,9 @@ class KeptStages(Generic[Ready]):
         most_kept: int,
         compiled: Callable[[Segment], Ready],
         most_live: int | None = None,
-        beside: StageThreads | None = None,
+        beside: StageThreads = NO_THREADS,
     ) -> None:
-        """`beside` are threads for what takes long (`StageThreads.of_executor`); without them, that is done where
-        frames run."""
+        """`beside` are threads for what takes long (`StageThreads.of_executor`)."""
         self.model = model
         self._compiled = compiled
         self._most_kept = most_kept
@@ -62,8 +64,8 @@ class KeptStages(Generic[Ready]):
         self._sample = frame_tensor(memoryview(bytearray(sample)))
         self._kept: OrderedDict[StageKey, Ready] = OrderedDict()
         self._live: WeakValueDictionary[StageKey, Ready] = WeakValueDictionary()
-        self._to_come: set[StageKey] = set()
-        """What is being made beside frames: room has been made for it."""
+        self._to_come: dict[Future[Timed[Ready]], StageKey] = {}
+        """What is being made beside frames, by the jobs that do: room has been made for it."""
 
     def prepare(self, units: Iterable[str], outputs: Iterable[str]) -> Ready:
         """Return the segment of `units` that gives `outputs`, compiled and run once so that it is warm.
@@ -110,7 +112,7 @@ class KeptStages(Generic[Ready]):
     @property
     def _live_soon(self) -> int:
         """How many there are, with those that are being made."""
-        return len(self._live) + sum(key not in self._live for key in tuple(self._to_come))
+        return len(self._live) + sum(key not in self._live for key in set(self._to_come.values()))
 
     def _made(self, segment: Segment) -> Ready:
         """Compile a segment and run it once: what takes long."""
@@ -142,7 +144,7 @@ class KeptStages(Generic[Ready]):
     @property
     def is_making(self) -> bool:
         """Whether something is compiled beside frames: what is measured meanwhile is slower."""
-        return self._beside is not None and not self._beside.idle
+        return not self._beside.idle
 
     async def prepare_beside(
         self,
@@ -158,26 +160,38 @@ class KeptStages(Generic[Ready]):
         Without threads for it, all is done on the `compute` thread. `patience` is with other such jobs, or with
         frames. What takes long is done by `called(function, *arguments)`.
         """
-        if self._beside is None:
+        beside = self._beside.of(patience)
+        if beside is None:
             done = await compute.run(called, self.prepare, tuple(units), tuple(outputs), patience=patience)
             return done.result
         key = self._key(units, outputs)
-        try:
-            ready = (await compute.run(self._find_or_make_room, key, patience=Patience.PREPARE)).result
-            if ready is None:
-                made = await self._beside.of(patience).run(called, self._make_once, key, patience=patience)
-                ready = (await compute.run(self._keep, key, made.result, patience=Patience.PREPARE)).result
-            return ready
-        finally:
-            self._to_come.discard(key)
 
-    def _find_or_make_room(self, key: StageKey) -> Ready | None:
+        def have_made() -> Future[Timed[Ready]]:
+            return beside.submit(called, self._make_once, key, patience=patience)
+
+        found = (await compute.run(self._find_or_begin, key, have_made, patience=Patience.PREPARE)).result
+        if not isinstance(found, Future):
+            return found
+        try:
+            made = await asyncio.wrap_future(found)
+        finally:
+            del found  # whoever has been cancelled here knows this frame, and would hold what is made
+        return (await compute.run(self._keep, key, made.result, patience=Patience.PREPARE)).result
+
+    def _find_or_begin(
+        self, key: StageKey, have_made: Callable[[], Future[Timed[Ready]]]
+    ) -> Ready | Future[Timed[Ready]]:
+        """Return a stage that is there, or the job that makes it, in whose room there is nothing else until it ends:
+        it may go on when nobody waits for it any more."""
         ready = self._find(key)
-        if ready is None:
-            self.model.segment(*key)  # what cannot be one needs no room
-            self._make_room()
-            self._to_come.add(key)
-        return ready
+        if ready is not None:
+            return ready
+        self.model.segment(*key)  # what cannot be one needs no room
+        self._make_room()
+        job = have_made()
+        self._to_come[job] = key
+        job.add_done_callback(self._to_come.__delitem__)
+        return job
 
     def _make_once(self, key: StageKey) -> Ready:
         """Make a stage, unless the job before this one has. On a thread beside."""
@@ -196,7 +210,7 @@ class Stages(KeptStages[CompiledSegment]):
         executor: Executor,
         sample: bytes,
         most_kept: int | None = None,
-        beside: StageThreads | None = None,
+        beside: StageThreads = NO_THREADS,
     ) -> None:
         """See `KeptStages`."""
         super().__init__(model, sample, most_kept or executor.most_kept, executor.compile, beside=beside)

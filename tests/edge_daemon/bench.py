@@ -74,7 +74,7 @@ class Bench:
 @contextlib.contextmanager
 def bench() -> Iterator[Bench]:
     """Set the tiny model up, with a compute thread, and those beside it, that end with the block."""
-    compute, beside = ComputeThread("test"), StageThreads(gives_way=True)
+    compute, beside = ComputeThread("test"), StageThreads.begin(gives_way=True)
     try:
         yield Bench(tiny_model(), Stages(tiny_model(), TorchExecutor(), jpeg(), beside=beside), compute)
     finally:

@@ -118,8 +118,7 @@ def computing(
     finally:
         executor.may.set()
         compute.stop(5.0)
-        if beside is not None:
-            beside.stop(5.0)
+        beside.stop(5.0)
 
 
 def asked(
@@ -222,21 +221,59 @@ def test_a_plan_to_switch_to_does_not_wait_for_what_is_only_measured() -> None:
 
 
 def test_what_is_being_made_beside_frames_is_held_already() -> None:
-    """Else two threads would make one more than may be; when it has come to nothing, its place is free again."""
+    """Else two threads would make one more than may be. Nor is its place free once nobody waits for it, while it is
+    made all the same; but then it is."""
 
     async def main() -> None:
         executor = Compiler()
         with computing(executor, 1, most_live=1) as (stages, compute):
             first = asked(stages, 2, compute)
             await asyncio.to_thread(executor.begun.wait)
-            with pytest.raises(
-                CleaveError, match=r"1 stages of .* are in use by edges here, and no more than 1"
-            ):
-                await asked(stages, 1, compute, Patience.PREPARE)
-            first.cancel()
+            for step in (lambda: None, first.cancel):
+                step()
+                with pytest.raises(
+                    CleaveError, match=r"1 stages of .* are in use by edges here, and no more than 1"
+                ):
+                    await asked(stages, 1, compute, Patience.PREPARE)
+            assert first.cancelled()
             executor.may.set()
-            await asyncio.wait([first])
+            await until(lambda: not stages.is_making)
             assert (await asked(stages, 1, compute, Patience.PREPARE)).segment.units == last(1)[0]
+
+    run(main())
+
+
+def test_a_stage_that_nobody_waits_for_any_more_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked may go while room is made for it, or while it waits for its turn."""
+
+    async def main() -> None:
+        executor = Compiler()
+        with computing(executor, 1, most_live=3) as (stages, compute):
+            first = asked(stages, 2, compute)
+            await asyncio.to_thread(executor.begun.wait)
+            making_room, may = threading.Event(), threading.Event()
+            make_room = stages._make_room
+
+            def make_room_late() -> None:
+                making_room.set()
+                assert may.wait(10)
+                make_room()
+
+            monkeypatch.setattr(stages, "_make_room", make_room_late)
+            second = asked(stages, 1, compute)
+            await asyncio.to_thread(making_room.wait)
+            second.cancel()
+            await asyncio.wait([second])
+            may.set()
+            third = asked(stages, 3, compute)
+            await until(lambda: set(stages._to_come.values()) == {last(2), last(1), last(3)})
+            await asyncio.sleep(0.0)
+            third.cancel()
+            await asyncio.wait([third])
+            executor.may.set()
+            await first
+            await until(lambda: not stages.is_making)
+            assert not stages._to_come
 
     run(main())
 

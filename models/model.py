@@ -64,17 +64,12 @@ class Model:
         )
 
     def segment(self, units: Iterable[str], outputs: Iterable[str]) -> Segment:
-        """Build the segment of any set of `units` that hands on the tensors of `outputs`.
+        """Build the segment of any set of `units` that hands on the tensors of `outputs`: some milliseconds.
 
-        Its inputs are what its units read from others, in topological order. Raises `PlanError` for units
-        this model has not, and for an output that is not among `units`.
+        Its inputs are what its units read from others, in topological order. Raises as `check_segment` does.
         """
         members, wanted = frozenset(units), tuple(outputs)
-        for name in (*sorted(members), *wanted):
-            if name not in self._by_name:
-                raise PlanError(f"{name!r} is no unit of {self.name}")
-        if missing := [name for name in wanted if name not in members]:
-            raise PlanError(f"output {missing[0]!r} is not among the units of its segment")
+        self.check_segment(members, wanted)
         chosen = [unit for unit in self._traced.units if unit.name in members]
         read = {name for unit in chosen for name in unit.inputs} - members
         source = {self.graph.source} & members
@@ -85,6 +80,15 @@ class Model:
             outputs=wanted,
             module=build_module(self._traced, chosen, inputs, wanted),
         )
+
+    def check_segment(self, units: Iterable[str], outputs: Iterable[str]) -> None:
+        """Raise `PlanError` for units this model has not, and for an output that is not among `units`."""
+        members, wanted = frozenset(units), tuple(outputs)
+        for name in (*sorted(members), *wanted):
+            if name not in self._by_name:
+                raise PlanError(f"{name!r} is no unit of {self.name}")
+        if missing := [name for name in wanted if name not in members]:
+            raise PlanError(f"output {missing[0]!r} is not among the units of its segment")
 
     @cached_property
     def network_units(self) -> tuple[str, ...]:

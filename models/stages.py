@@ -76,9 +76,8 @@ class KeptStages(Generic[Ready]):
         key = self._key(units, outputs)
         ready = self._find(key)
         if ready is None:
-            segment = self.model.segment(*key)
-            self._make_room()
-            ready = self._keep(key, self._made(segment))
+            self._make_room(key)
+            ready = self._keep(key, self._made(key))
         return ready
 
     def _find(self, key: StageKey) -> Ready | None:
@@ -95,15 +94,21 @@ class KeptStages(Generic[Ready]):
             self._kept.popitem(last=False)
         return ready
 
-    def _make_room(self) -> None:
+    def _make_room(self, key: StageKey) -> None:
         """Give up what is only kept, oldest first, before one more is made: there is never one too many.
 
-        Raises `CleaveError` where what others refer to is as much as may be.
+        Raises `PlanError` for what is no stage and `CleaveError` where what others refer to is as much as may be; all
+        is kept then. Quick, as nothing is built: frames wait for it, and a peer may ask for ever new stages.
         """
+        self.model.check_segment(*key)
+        if key in self._to_come.values():
+            return  # it has been made
         most_live = self._most_live or math.inf
+        given_up: list[StageKey] = []
         while self._kept and (len(self._kept) >= self._most_kept or self._live_soon >= most_live):
-            self._kept.popitem(last=False)
+            given_up.append(self._kept.popitem(last=False)[0])
         if (live := self._live_soon) >= most_live:
+            self._kept.update((key, self._live[key]) for key in given_up if key in self._live)
             raise CleaveError(
                 f"{live} stages of {self.model.name} are in use by edges here, and no more than "
                 f"{most_live} are held: one of those in use can be had, or another one when edges have gone"
@@ -112,10 +117,14 @@ class KeptStages(Generic[Ready]):
     @property
     def _live_soon(self) -> int:
         """How many there are, with those that are being made."""
-        return len(self._live) + sum(key not in self._live for key in set(self._to_come.values()))
+        to_come = sum(key not in self._live for key in set(self._to_come.values()))
+        return to_come + len(
+            self._live
+        )  # in this order: one that is ready meanwhile counts twice, and not never
 
-    def _made(self, segment: Segment) -> Ready:
+    def _made(self, key: StageKey) -> Ready:
         """Compile a segment and run it once: what takes long."""
+        segment = self.model.segment(*key)
         ready = self._compiled(segment)
         ready.warm(self.example(segment))
         return ready
@@ -186,8 +195,7 @@ class KeptStages(Generic[Ready]):
         ready = self._find(key)
         if ready is not None:
             return ready
-        self.model.segment(*key)  # what cannot be one needs no room
-        self._make_room()
+        self._make_room(key)
         job = have_made()
         self._to_come[job] = key
         job.add_done_callback(self._to_come.__delitem__)
@@ -197,7 +205,7 @@ class KeptStages(Generic[Ready]):
         """Make a stage, unless the job before this one has. On a thread beside."""
         ready = self._live.get(key)
         if ready is None:
-            ready = self._live.setdefault(key, self._made(self.model.segment(*key)))
+            ready = self._live.setdefault(key, self._made(key))
         return ready
 
 

@@ -14,9 +14,10 @@ import torch
 from common.errors import CleaveError, PlanError
 from models.compute import ComputeThread, Patience
 from models.executor import CompiledSegment, TorchExecutor
+from models.model import Model
 from models.segment import Segment
 from models.stage_threads import StageThreads
-from models.stages import KeptStages, Stages
+from models.stages import KeptStages, StageKey, Stages
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg, tiny_model
 
@@ -76,13 +77,19 @@ def test_one_that_made_room_and_is_referred_to_is_found_again() -> None:
     assert stages.prepare(*last(1)) is mine
 
 
-def test_no_more_than_so_many_are_held_at_a_time() -> None:
-    """Those in use can be had all the same; when one of them is given back, another one can be made."""
+def test_no_more_than_so_many_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in use can be had all the same; when one of them is given back, another one can be made. A refusal costs
+    no stage its place, and nothing is built for it."""
     stages = kept(1, most_live=3)
     mine = [stages.prepare(*last(units)) for units in (1, 2, 3)]
+    monkeypatch.setattr(Model, "segment", None)
     with pytest.raises(CleaveError, match=r"3 stages of .* are in use by edges here, and no more than 3"):
         stages.prepare(*last(4))
+    assert [ready.segment.units for ready in stages._kept.values()] == [last(3)[0]], (
+        "it gained nothing by that"
+    )
     assert stages.prepare(*last(1)) is mine[0]
+    monkeypatch.undo()
     del mine[0]
     assert stages.prepare(*last(4)).segment.units == last(4)[0]
 
@@ -254,14 +261,14 @@ def test_a_stage_that_nobody_waits_for_any_more_keeps_no_place(monkeypatch: pyte
             making_room, may = threading.Event(), threading.Event()
             make_room = stages._make_room
 
-            def make_room_late() -> None:
+            def make_room_late(key: StageKey) -> None:
                 making_room.set()
                 assert may.wait(10)
-                make_room()
+                make_room(key)
 
             monkeypatch.setattr(stages, "_make_room", make_room_late)
             second = asked(stages, 1, compute)
-            await asyncio.to_thread(making_room.wait)
+            await asyncio.to_thread(making_room.wait, 10)
             second.cancel()
             await asyncio.wait([second])
             may.set()
@@ -274,6 +281,22 @@ def test_a_stage_that_nobody_waits_for_any_more_keeps_no_place(monkeypatch: pyte
             await first
             await until(lambda: not stages.is_making)
             assert not stages._to_come
+
+    run(main())
+
+
+def test_what_is_being_made_already_needs_no_other_place() -> None:
+    """Two edges that ask for it at once get the same one, however full it is."""
+
+    async def main() -> None:
+        executor = Compiler()
+        with computing(executor, 1, most_live=1) as (stages, compute):
+            first = asked(stages, 2, compute)
+            await asyncio.to_thread(executor.begun.wait, 10)
+            second = asked(stages, 2, compute)
+            await compute.run(lambda: None)
+            executor.may.set()
+            assert await first is await second
 
     run(main())
 

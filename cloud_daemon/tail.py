@@ -155,6 +155,8 @@ class TailPool:
             self.beside,
         )
         self._measured = Stages(model, executor, sample_frame(), most_kept=2, beside=self.beside)
+        self._one_measures = asyncio.Lock()
+        """Two would push each other's stages out, and frames wait while they are compiled again on their thread."""
         self._profiles = Profiles(model, executor, state_dir, self.compute, frames.measuring)
 
     async def prepare(self, stage: Stage, edge: str, ranks: PrepareRanks) -> Tail:
@@ -210,7 +212,8 @@ class TailPool:
         if varying := FREE_SIZES.keys() & set(stage.inputs):
             raise PlanError(f"what it takes depends on the size of {min(varying)!r}")
         part = (stage.units, tuple(output.unit for output in stage.outputs))
-        return await measure_in_turn(self._measured, part, whole_network(self.model), self.compute)
+        async with self._one_measures:
+            return await measure_in_turn(self._measured, part, whole_network(self.model), self.compute)
 
     async def warm(self) -> None:
         """Run one whole inference, so that what is broken shows before edges connect."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from weakref import ref
 
 from cloud_daemon.tail import LIVE_TIMES_KEPT
 from common.plan import Cut
-from common.wire.messages import Prepared
+from common.wire.messages import MeasureReply, Prepared
 from models.batch import BatchSegment
-from models.executor import TorchExecutor
-from tests.cloud_daemon.edge import GRAPH, SPLIT, Blocked, Cloud, cloud, crossing, prepare
+from models.executor import CompiledSegment, TorchExecutor
+from models.segment import Segment
+from tests.cloud_daemon.edge import GRAPH, SPLIT, Blocked, Cloud, cloud, crossing, measure, prepare
 from tests.event_loop import run, until
 from tests.tiny_model import jpeg
 
@@ -28,6 +30,35 @@ def tails(rack: Cloud, epoch: int = 1) -> dict[str, BatchSegment]:
     """What each edge has prepared under an epoch."""
     requests = {session.edge: session._asked_for for session in rack.server.sessions}
     return {edge: asked.tails[epoch].compiled for edge, asked in requests.items() if epoch in asked.tails}
+
+
+class Noting(TorchExecutor):
+    """Notes on which thread each segment is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads_used: list[str] = []
+
+    def compile(self, segment: Segment) -> CompiledSegment:
+        self.threads_used.append(threading.current_thread().name)
+        return super().compile(segment)
+
+
+def test_edges_that_measure_at_once_have_nothing_compiled_where_frames_run(tmp_path: Path) -> None:
+    """Each in its turn: only what one of them measures is kept, and would be pushed out by another's."""
+
+    async def main() -> None:
+        executor = Noting()
+        async with cloud(tmp_path, executor=executor) as rack:
+            edges = [await rack.greeted(edge=edge) for edge in "abc"]
+            executor.threads_used.clear()
+            for edge, cut in zip(edges, CUTS[3:], strict=True):
+                edge.say(measure(cut))
+            for edge in edges:
+                assert (await edge.hears(MeasureReply)).measured
+            assert set(executor.threads_used) == {"stages behind"}
+
+    run(main())
 
 
 def test_edges_that_come_later_share_the_stage_of_those_before(tmp_path: Path) -> None:

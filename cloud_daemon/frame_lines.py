@@ -14,8 +14,11 @@ from typing import Generic, Protocol, TypeVar
 class BatchKey(Protocol):
     """What frames that may run together share: compared by identity."""
 
+    def want(self, count: int) -> None:
+        """Take note that so many frames wait together, or will in a moment."""
+
     def best(self, available: int, now: float) -> int:
-        """How many of `available` frames to run at once."""
+        """How many of `available` frames to run at once, one at least."""
         ...
 
 

@@ -114,7 +114,8 @@ class FrameScheduler(Generic[Scheduled]):
         if now < again_at and self._more_expected(key, available, now):
             return Turn(late=late, again_at=again_at)
         self._level_s = first.served_s
-        size = min(key.best(min(available, self._batch_max), now), available)
+        key.want(min(available, self._batch_max))
+        size = key.best(min(available, self._batch_max), now)
         batch = self._take(fitting, None if size == available else size)
         others_s = {}
         for waiting in reversed(batch):  # the first of an edge comes last, and stays
@@ -216,12 +217,14 @@ class FrameScheduler(Generic[Scheduled]):
 
     def _more_expected(self, key: BatchKey, fitting: int, now: float) -> bool:
         """Whether one more frame would make a better batch, and an edge is about to send one."""
-        if fitting >= self._batch_max or key.best(self._batch_max, now) <= fitting:
-            return False
-        return any(
+        expected = sum(
             edge.last_key is key and not edge.waiting and now - edge.last_at < EXPECTED_S
             for edge in self._edges.values()
         )
+        if not expected or fitting >= self._batch_max:
+            return False
+        key.want(min(fitting + expected, self._batch_max))
+        return key.best(self._batch_max, now) > fitting
 
     def _take(
         self, fitting: Mapping[str, Sequence[Waiting[Scheduled]]], size: int | None

@@ -90,11 +90,10 @@ class BatchSegment:
 
     def best(self, available: int, now: float) -> int:
         """How many of `available` frames to run at once; `now` is on `time.perf_counter`'s clock."""
-        self.want(available)
         return self.times.best(available, now)
 
     def want(self, count: int) -> None:
-        """Take note that so many frames have waited together."""
+        """Take note that so many frames have waited together, or will in a moment."""
         self._wanted = max(self._wanted, count)
 
     @property
@@ -260,7 +259,8 @@ class BatchSegment:
 
     def _note(self, size: int, began: float) -> None:
         ended = time.perf_counter()
-        self.times.add(size, (ended - began) * 1e3, ended)
+        if size in self._sizes:  # others run where a frame of a batch is at fault, and are no size to choose
+            self.times.add(size, (ended - began) * 1e3, ended)
 
     def _too_long(self, size: int) -> bool:
         """Whether so many frames would, by what half of them took, take longer than a batch may."""

@@ -16,6 +16,10 @@ class Key:
     """Frames that may run together: in whatever number up to `most`."""
 
     most: int = 1
+    wanted: list[int] = field(default_factory=list)
+
+    def want(self, count: int) -> None:
+        self.wanted.append(count)
 
     def best(self, available: int, now: float) -> int:
         return max(1, min(self.most, available))

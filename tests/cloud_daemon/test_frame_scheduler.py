@@ -192,6 +192,7 @@ def test_a_batch_is_waited_for_only_while_somebody_else_may_send() -> None:
     alone = scheduler(wait_s=0.005)
     alone.offer(Frame("a", key), 10.0)
     assert len(alone.next(10.0).batch) == 1
+    assert key.wanted == [1], "nothing is to be learnt for frames that nobody sends"
 
     def second_of_two(last_of_b: float, now: float) -> FrameScheduler[Frame]:
         queue = scheduler(wait_s=0.005)
@@ -203,6 +204,7 @@ def test_a_batch_is_waited_for_only_while_somebody_else_may_send() -> None:
 
     queue = second_of_two(10.0, 10.1)
     turn = queue.next(10.1)
+    assert key.wanted[-1] == 2
     assert (turn.batch, turn.again_at) == ((), 10.105)
     assert len(queue.next(10.105).batch) == 1, "it did not come"
     queue = second_of_two(10.0, 10.1)

@@ -104,6 +104,7 @@ def test_batches_are_verified_before_they_are_used(
     cut = cuts(model)[4]
     together = tail(model, executor, cut)
     together.warm(crossing(model, cut, [small_frame()])[0])
+    together.want(4)
     assert together.best(4, time.perf_counter()) == 1
     assert together.has_more_to_learn
     steps = together.learn()
@@ -155,6 +156,7 @@ def test_only_sizes_that_frames_have_waited_for_are_learnt(monkeypatch: pytest.M
     assert not together.is_wanted
     for waiting, sizes in ((2, {1, 2}), (3, {1, 2}), (5, {1, 2, 4}), (100, {1, 2, 4, 8})):
         known = {size for size in sizes if together.times.ms(size) is not None}
+        together.want(waiting)
         assert together.best(waiting, time.perf_counter()) <= max(known, default=1)
         assert together.has_more_to_learn == (known != sizes)
         list(together.learn())
@@ -281,7 +283,7 @@ def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: p
     model = tiny_model()
     cut = Cut.cloud_only(model.graph)
     together = tail(model, TorchExecutor(), cut)
-    inputs = crossing(model, cut, [jpeg(1), jpeg(2)])
+    inputs = crossing(model, cut, [jpeg(number) for number in range(4)])
     preprocessed = together._preprocessed
 
     def failing(frame: dict[str, torch.Tensor]) -> object:
@@ -292,7 +294,10 @@ def test_a_frame_whose_preprocessing_fails_in_any_way_fails_alone(monkeypatch: p
     monkeypatch.setattr(together, "_preprocessed", failing)
     outcomes = together.run(inputs).outcomes
     assert str(outcomes[0]) == "the tail failed: IndexError: too many indices"
-    assert answered(model.graph, outcomes[1])
+    assert all(answered(model.graph, outcome) for outcome in outcomes[1:])
+    assert together.times.ms(3) is None, (
+        "no size to choose: none but the powers of two is ever learnt or warmed"
+    )
 
 
 def test_channels_last_stays_channels_last() -> None:

@@ -36,7 +36,8 @@ class ProbeTurns:
     async def turn(self, peer: str | None) -> AsyncIterator[asyncio.subprocess.Process]:
         """Hold a turn of the edge at the address `peer`: its server listens on entering, and is ended on leaving.
 
-        Raises `ProbeError` when somebody else has the turn, iperf3 is missing or the port is in use.
+        Raises `ProbeError` when somebody else has the turn, iperf3 is missing or cannot be started, or the port is
+        in use.
         """
         if peer is None:
             raise ProbeError("the edge's address is not known")
@@ -49,7 +50,12 @@ class ProbeTurns:
             raise ProbeError("another edge is measuring now") from None
         try:
             job = (self._host, str(self.port), str(os.getpid()), peer)
-            async with running_child("cloud_daemon.iperf_child", *job) as server:
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    child = running_child("cloud_daemon.iperf_child", *job)
+                    server = await stack.enter_async_context(child)
+                except OSError as error:  # no memory, too many processes or open files
+                    raise ProbeError(f"iperf3 cannot be started here: {error}") from error
                 await self._listens(server)
                 yield server
         finally:

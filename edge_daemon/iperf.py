@@ -15,15 +15,16 @@ from common.errors import ProbeError
 async def measure_bandwidth(host: str, port: int, timeout_s: float = limits.PROBE_TIMEOUT_S) -> float:
     """Run one iperf3 test against a server that is listening; return bit/s as the server received them.
 
-    Raises `ProbeError` when iperf3 is missing, the server is busy or gone, or the test hangs.
+    Raises `ProbeError` when iperf3 is missing or cannot be started, the server is busy or gone, or the test hangs.
     """
     job = (host, str(port), str(limits.PROBE_DURATION_S), str(os.getpid()))
-    async with running_child("edge_daemon.iperf_child", *job) as child:
-        try:
-            async with asyncio.timeout(timeout_s):
-                out, err = await child.communicate()
-        except TimeoutError:
-            raise ProbeError(f"iperf3 gave no result within {timeout_s:g} s") from None
+    try:
+        async with running_child("edge_daemon.iperf_child", *job) as child, asyncio.timeout(timeout_s):
+            out, err = await child.communicate()
+    except TimeoutError:
+        raise ProbeError(f"iperf3 gave no result within {timeout_s:g} s") from None
+    except OSError as error:  # no memory, too many processes or open files
+        raise ProbeError(f"iperf3 cannot be started: {error}") from error
     return parse_result(out, err)
 
 

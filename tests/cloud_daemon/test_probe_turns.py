@@ -65,6 +65,25 @@ def test_a_turn_is_good_for_a_test() -> None:
 
 
 @needs_iperf3
+def test_a_server_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many processes, say: the edge measures by ping, keeps its session, and the turn is free again."""
+
+    async def no_process(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+
+    async def main() -> None:
+        turns = ProbeTurns("127.0.0.1", free_port())
+        for _ in range(2):
+            with pytest.raises(ProbeError, match=r"cannot be started here: .*temporarily unavailable"):
+                async with turns.turn("127.0.0.1"):
+                    raise AssertionError("there is no server")
+
+    run(main())
+
+
+@needs_iperf3
 def test_a_port_in_use_is_told() -> None:
     """The reason names the port, and the turn is free again."""
 

@@ -64,6 +64,21 @@ def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main(), "asyncio")
 
 
+def test_a_child_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many processes, say: it costs a measurement, and not the daemon."""
+
+    async def no_process(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+
+    async def main() -> None:
+        with pytest.raises(ProbeError, match=r"iperf3 cannot be started: .*temporarily unavailable"):
+            await measure_bandwidth("127.0.0.1", 1)
+
+    run(main(), "asyncio")
+
+
 def test_a_server_that_is_not_there_is_told() -> None:
     """The real child reports what iperf3 says, or that iperf3 is missing; either way there is a reason."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from common.errors import CleaveError
 from common.profile import Profile, ProfileKey, ProfileStore
 from models.compute import ComputeThread
 from models.executor import Executor
@@ -101,9 +102,19 @@ class Profiles:
     async def _measure(self, asked: Asked, frame: bytes) -> Profile:
         async with self._line.turn:
             self._line.waiting.discard(asked)
+            is_sample = frame == sample_frame()
             run = await asyncio.to_thread(ProfileRun, self._model, self._executor, frame)
             del frame  # the run has a copy
-            return await measure_profile(run, self._store, self._compute)
+            try:
+                return await measure_profile(run, self._store, self._compute)
+            except (CleaveError, RuntimeError, MemoryError) as error:  # of this frame, or of its size
+                if is_sample:
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("an edge's frame cannot be profiled with, a sample has to do", reason=reason)
+            run = await asyncio.to_thread(ProfileRun, self._model, self._executor, sample_frame())
+            saved = await saved_profile(self._store, run.key)
+            return saved or await measure_profile(run, self._store, self._compute)
 
     def _forget(self, digest: str, asked: Asked) -> None:
         self._line.waiting.discard(asked)

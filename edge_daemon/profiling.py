@@ -83,20 +83,35 @@ class Profiling:
         return await load_or_measure(run, self._store, self._compute)
 
     async def _cloud(self, frame: bytes) -> None:
-        profile: Profile | None = None
-        while profile is None:
+        """Have the cloud's profile found, and again when another daemon answers there: it may be another machine."""
+        known: Profile | None = None
+        while True:
+            profile, daemon = await self._told(frame)
+            if profile != known:
+                total_ms = round(profile.total_ms, 1)
+                log.info("cloud's profile received", total_ms=total_ms, device=profile.key.device)
+                self._found(None, profile)
+            known = profile
+            while (cloud := self._uplink.cloud) is None or cloud.daemon == daemon:  # noqa: ASYNC110 (no hurry)
+                await asyncio.sleep(RETRY_S)
+
+    async def _told(self, frame: bytes) -> tuple[Profile, object]:
+        """Ask the cloud until it has told a profile of use; return that, and whose it is."""
+        lost = 0
+        while True:
+            cloud = self._uplink.cloud
             try:
                 profile = await self._uplink.profile(frame)
                 self._check(profile)
             except LinkLostError:
-                profile = None
-                await asyncio.sleep(RETRY_S)  # there is no connection yet, or it went
+                # There is no connection yet. Or it went, and it may be for this: each time it costs a frame's upload.
+                lost += cloud is not None
+                await asyncio.sleep(min(RETRY_S * 2 ** max(lost - 1, 0), BAD_PROFILE_RETRY_S))
             except LinkError as error:
-                profile = None
                 log.warning("the cloud's profile is of no use", reason=str(error))
                 await asyncio.sleep(BAD_PROFILE_RETRY_S)
-        log.info("cloud's profile received", total_ms=round(profile.total_ms, 1), device=profile.key.device)
-        self._found(None, profile)
+            else:
+                return profile, cloud and cloud.daemon
 
     def _check(self, profile: Profile) -> None:
         """Raise `RemoteProtocolError` unless the cloud's profile is one of this model."""

@@ -71,6 +71,11 @@ class Welcome(Message):
         check_text(self, "device")
         check_int(self, "credit", 1, 1024)
 
+    @property
+    def daemon(self) -> tuple[str, str, str]:
+        """What stays the same as long as the cloud's daemon runs: its sessions are RUN-1, RUN-2, …"""
+        return self.cloud, self.device, self.session.rpartition("-")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Message):

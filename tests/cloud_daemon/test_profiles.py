@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from cloud_daemon import profiles as module
+from common.errors import CleaveError
 from common.profile import Profile
 from common.wire.messages import ProfileReply, ProfileRequest
 from models.profiler import ProfileRun
@@ -62,6 +63,34 @@ def test_one_profile_is_measured_at_a_time(tmp_path: Path, steps: list[str]) -> 
             assert sorted(steps) == ["40x30", "41x30"]
 
     run(main())
+
+
+@pytest.mark.parametrize("error", [CleaveError("too narrow"), RuntimeError("[enforce fail]"), MemoryError()])
+def test_a_cloud_that_cannot_be_measured_with_an_edges_frame_is_with_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """The edge would lose its connection by asking, and ask again on the next one, for ever."""
+    step = ProfileRun.step
+
+    def fail(self: ProfileRun) -> bool:
+        if self.key.frame == "40x30":
+            raise error
+        return step(self)
+
+    monkeypatch.setattr(ProfileRun, "step", fail)
+
+    async def main() -> None:
+        async with cloud(tmp_path) as rack:
+            edge = await rack.greeted()
+            for _ in range(2):
+                edge.say(ProfileRequest(), jpeg(0, (40, 30)))
+                assert await told(edge) == "1280x720"
+
+    run(main())
+    said = capsys.readouterr().out
+    assert said.count("cannot be profiled with") == 2
+    assert type(error).__name__ in said
+    assert said.count("profile measured") == 1, "the sample's is saved"
 
 
 def test_beyond_those_that_may_wait_a_samples_profile_is_told(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from common.errors import FrameError
+from common.errors import FrameError, LinkLostError
 from common.profile import Profile, ProfileKey, ProfileStore
+from common.wire.messages import Welcome
 from edge_daemon import profiling
 from edge_daemon.spot_check import SpotCheck
 from edge_daemon.uplink import Uplink
@@ -66,6 +69,8 @@ def test_a_profile_that_is_not_this_models_is_not_planned_with(
 class SilentCloud:
     """An uplink whose cloud never tells its profile."""
 
+    cloud = None
+
     async def profile(self, frame: bytes) -> Profile:
         never: asyncio.Future[Profile] = asyncio.get_running_loop().create_future()
         return await never
@@ -75,6 +80,97 @@ class NoCheck:
     """A device that is not checked between frames."""
 
     async def run(self, profile: Profile) -> None: ...
+
+
+class TellingCloud:
+    """An uplink whose cloud tells a profile; or is lost by whoever asks."""
+
+    def __init__(self, session: str, told: Profile | None) -> None:
+        self.told = told
+        self.asked = 0
+        self.reconnect(session)
+
+    def reconnect(self, session: str) -> None:
+        self.cloud = Welcome(session=session, cloud="attic", device="a device", credit=1)
+
+    async def profile(self, frame: bytes) -> Profile:
+        self.asked += 1
+        if self.told is None:
+            raise LinkLostError("the connection is closed")
+        return self.told
+
+
+@contextlib.asynccontextmanager
+async def asking(directory: Path, uplink: TellingCloud) -> AsyncIterator[list[float]]:
+    """An edge that has its own profile saved or measured, and asks this cloud; yields what the cloud's told takes."""
+    found: list[float] = []
+    first_data = asyncio.get_running_loop().create_future()
+    first_data.set_result(jpeg())
+    compute = ComputeThread("test")
+    edge = profiling.Profiling(
+        model=tiny_model(),
+        executor=TorchExecutor(),
+        compute=compute,
+        uplink=cast(Uplink, uplink),
+        store=ProfileStore(directory),
+        first_data=first_data,
+        found=lambda _, cloud: found.append(cloud.total_ms) if cloud is not None else None,
+        spot_check=cast(SpotCheck, NoCheck()),
+    )
+    running = asyncio.create_task(edge.run())
+    try:
+        yield found
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        compute.stop(timeout_s=1.0)
+
+
+def test_another_daemon_in_the_clouds_place_is_asked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a faster machine; a cloud that was only away has told all, and need not be sent a frame for it."""
+    monkeypatch.setattr(profiling, "RETRY_S", 0.001)
+    slow, fast = (Profile(KEY, dict.fromkeys(GRAPH.names, ms)) for ms in (100.0, 1.0))
+
+    async def main() -> None:
+        uplink = TellingCloud("aaaa-1", slow)
+        async with asking(tmp_path, uplink) as found:
+            await until(lambda: found == [slow.total_ms])
+            uplink.told = fast
+            uplink.reconnect("aaaa-2")
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert uplink.asked == 1
+            uplink.reconnect("bbbb-1")
+            await until(lambda: found == [slow.total_ms, fast.total_ms])
+            uplink.reconnect("cccc-1")
+            await until(lambda: uplink.asked == 3)
+            assert found == [slow.total_ms, fast.total_ms], "the same is no news"
+
+    run(main())
+
+
+def test_a_cloud_that_is_lost_by_being_asked_is_asked_ever_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time costs a frame's upload, and both a connection; a first loss may have been the link's."""
+    sleep, waits = asyncio.sleep, list[float]()
+
+    async def noted(seconds: float) -> None:
+        if seconds >= profiling.RETRY_S:
+            waits.append(seconds)
+        await sleep(0.0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+
+    async def main() -> None:
+        async with asking(tmp_path, TellingCloud("aaaa-1", None)):
+            await until(lambda: len(waits) >= 7)
+
+    run(main())
+    assert waits[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 def edge_profile(directory: Path, frame: bytes) -> Profile:

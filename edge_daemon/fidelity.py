@@ -6,8 +6,10 @@ those made now and then since.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,8 +22,13 @@ CALIBRATION_FRAMES = 32
 """Frames that a cut is certified on: the last ones that came."""
 FEWEST_FRAMES = 8
 """Before so many have come, nothing is certified."""
-WINDOW = 64
-"""Comparisons of a cut that count."""
+WINDOW = 300
+"""Comparisons of a cut that count: with fewer, nothing could be said of 99 in 100."""
+CHANCE = 0.05
+"""A certificate ends when a cut that agrees just often enough would show so few by chance more rarely than that: one
+difference among 64 frames is no proof of less than 99 in 100."""
+REFUSED_S = 3600.0
+"""After so long what was refused may be tried again: night ends, and lenses are wiped."""
 RECHECK_EVERY = 50
 """Of so many frames answered under a lossy cut, one is run unsplit, too."""
 MOST_REFUSED = 3
@@ -71,6 +78,7 @@ class Certificate:
     """What is known of a lossy cut's answers."""
 
     comparisons: deque[Comparison] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    refused_at: float = -math.inf
 
     @property
     def frames(self) -> int:
@@ -81,15 +89,26 @@ class Certificate:
         """Share of the frames whose first class is the same."""
         return sum(c.same for c in self.comparisons) / max(len(self.comparisons), 1)
 
+    def shows_less_than(self, min_agreement: float) -> bool:
+        """Say whether answers agree more rarely than that, and not by chance alone."""
+        different, p = sum(not c.same for c in self.comparisons), 1.0 - min_agreement
+        fewer = sum(
+            math.comb(self.frames, k) * p**k * min_agreement ** (self.frames - k) for k in range(different)
+        )
+        return 1.0 - fewer < CHANCE
+
     @property
     def largest_change(self) -> float:
         return max((c.change for c in self.comparisons), default=0.0)
 
 
 class Fidelity:
-    """Keeps the certificates. A cut is certified, refused, or not known yet."""
+    """Keeps the certificates. A cut is certified, refused, or not known (any more). `clock` is monotonic, in s."""
 
-    def __init__(self, losses: frozenset[Loss], min_agreement: float) -> None:
+    def __init__(
+        self, losses: frozenset[Loss], min_agreement: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self.losses = losses
         self.min_agreement = min_agreement
         self._certificates: dict[Cut, Certificate] = {}
@@ -101,7 +120,9 @@ class Fidelity:
 
     @property
     def refused(self) -> tuple[Cut, ...]:
-        return tuple(self._refused)
+        """Those that were refused not long ago."""
+        since = self._clock() - REFUSED_S
+        return tuple(cut for cut, certificate in self._refused.items() if certificate.refused_at > since)
 
     def may_use(self, cut: Cut) -> bool:
         """Say whether frames may run under `cut`: it loses nothing, or it is certified."""
@@ -109,13 +130,13 @@ class Fidelity:
 
     def worth_trying(self, cut: Cut) -> bool:
         """Say whether `cut` should be certified: it is lossy, not known yet, and its like have not failed before."""
-        known = cut in self._certificates or cut in self._refused
+        known = cut in self._certificates or cut in self.refused
         return bool(losses_of(cut)) and not known and not losses_of(cut) & self.given_up
 
     @property
     def given_up(self) -> frozenset[Loss]:
         """What codecs may lose no longer: enough cuts were refused for it."""
-        failed = Counter(loss for cut in self._refused for loss in losses_of(cut))
+        failed = Counter(loss for cut in self.refused for loss in losses_of(cut))
         return frozenset(loss for loss, cuts in failed.items() if cuts >= MOST_REFUSED)
 
     def verdict(self, cut: Cut, comparisons: list[Comparison], planned: int) -> bool | None:
@@ -125,11 +146,12 @@ class Fidelity:
         """
         different = sum(not c.same for c in comparisons)
         if 1.0 - different / planned < self.min_agreement:
-            self._refused[cut] = Certificate(deque(comparisons, maxlen=WINDOW))
+            self._refused[cut] = Certificate(deque(comparisons, maxlen=WINDOW), self._clock())
             return False
         if len(comparisons) < planned:
             return None
         self._certificates[cut] = Certificate(deque(comparisons, maxlen=WINDOW))
+        self._refused.pop(cut, None)
         return True
 
     def recheck(self, cut: Cut, comparison: Comparison) -> bool:
@@ -138,15 +160,16 @@ class Fidelity:
         if certificate is None:
             return False
         certificate.comparisons.append(comparison)
-        if certificate.agreement < self.min_agreement:
+        if certificate.shows_less_than(self.min_agreement):
             self._refused[cut] = self._certificates.pop(cut)
+            certificate.refused_at = self._clock()
             return False
         return True
 
     def __iter__(self) -> Iterator[tuple[Cut, Certificate, bool]]:
         """Yield every cut that is known, with its certificate, and whether it may be used."""
         yield from ((cut, certificate, True) for cut, certificate in self._certificates.items())
-        yield from ((cut, certificate, False) for cut, certificate in self._refused.items())
+        yield from ((cut, self._refused[cut], False) for cut in self.refused)
 
     def of(self, cut: Cut) -> Certificate | None:
         return self._certificates.get(cut) or self._refused.get(cut)

@@ -120,9 +120,11 @@ def test_answers_under_a_lossy_cut_are_looked_at_again() -> None:
                 assert certifier.fidelity.may_use(LOSSY)
                 wrong = right.clone()
                 wrong[0, 0, 0] = (wrong[0, 0, 0] + 1) % 7
-                for _ in range(RECHECK_EVERY):
-                    certifier.saw_answer(data, LOSSY, wrong)
-                await until(lambda: len(told) == 3)
+                for looks in (3, 4):  # one alone may be chance
+                    assert certifier.fidelity.may_use(LOSSY)
+                    for _ in range(RECHECK_EVERY):
+                        certifier.saw_answer(data, LOSSY, wrong)
+                    await until(lambda looks=looks: len(told) == looks)  # type: ignore[misc]
                 assert not certifier.fidelity.may_use(LOSSY)
 
     run(main())

@@ -8,6 +8,7 @@ from common.plan import Cut
 from common.wire.codecs import Loss
 from edge_daemon.fidelity import (
     MOST_REFUSED,
+    REFUSED_S,
     Comparison,
     Fidelity,
     Setting,
@@ -72,14 +73,52 @@ def test_a_cut_is_certified_after_all_its_frames_and_refused_as_soon_as_it_is_lo
 
 
 def test_a_certificate_ends_when_answers_agree_no_longer() -> None:
-    """Later comparisons count beside the first ones; below the share it is refused for good."""
+    """Later comparisons count beside the first ones; when they are fewer than chance explains it is refused."""
     fidelity = Fidelity(allowed_losses("auto"), 0.9)
     assert fidelity.verdict(INT8, [SAME] * 10, 10) is True
-    assert fidelity.recheck(INT8, OTHER) is True  # 10 of 11
-    assert fidelity.recheck(INT8, OTHER) is False  # 10 of 12
+    for _ in range(3):
+        assert (
+            fidelity.recheck(INT8, OTHER) is True
+        )  # 10 of 13: one in seven that agree in 0.9 would show that
+    assert fidelity.recheck(INT8, OTHER) is False  # 10 of 14: one in 23
     assert not fidelity.may_use(INT8)
     assert not fidelity.worth_trying(INT8)
     assert fidelity.recheck(INT8, SAME) is False, "what is refused stays so"
+
+
+def test_a_cut_that_agrees_often_enough_keeps_its_certificate() -> None:
+    """One frame in 1000 differs, where one in 100 may: not even the first, right after 32 that agree, ends it."""
+    fidelity = Fidelity(allowed_losses("auto"), 0.99)
+    assert fidelity.verdict(INT8, [SAME] * 32, 32) is True
+    for number in range(10_000):
+        assert fidelity.recheck(INT8, OTHER if number % 1000 == 0 else SAME)
+    different = next(count for count in range(1000) if not fidelity.recheck(INT8, OTHER))
+    assert different < 10, "and one that has come to differ loses it soon"
+
+
+def test_with_an_agreement_of_one_the_first_difference_ends_a_certificate() -> None:
+    """Chance explains none."""
+    fidelity = Fidelity(allowed_losses("auto"), 1.0)
+    assert fidelity.verdict(INT8, [SAME] * 32, 32) is True
+    assert fidelity.recheck(INT8, SAME)
+    assert not fidelity.recheck(INT8, OTHER)
+
+
+def test_what_was_refused_may_be_tried_again_after_an_hour() -> None:
+    """A night's frames say nothing of the day's; its loss is given up no longer than that, either."""
+    now = 0.0
+    fidelity = Fidelity(allowed_losses("auto"), 0.99, lambda: now)
+    failing = [cut(units, "int8") for units in range(4, 4 + MOST_REFUSED)]
+    for lossy in failing:
+        assert fidelity.verdict(lossy, [OTHER], 32) is False
+    now = REFUSED_S - 1.0
+    assert fidelity.given_up == {Loss.INT8}
+    now = REFUSED_S
+    assert fidelity.given_up == frozenset()
+    assert fidelity.refused == ()
+    assert fidelity.worth_trying(failing[0])
+    assert fidelity.verdict(failing[0], [SAME] * 32, 32) is True
+    assert [lossy for lossy, _, usable in fidelity if usable] == [failing[0]]
 
 
 def test_a_loss_is_given_up_after_enough_refusals() -> None:

@@ -150,9 +150,9 @@ class Controller:
         """Take note of what the stages of a frame under `plan` took, codecs included; none where there was none."""
         self._cost_model.saw_stages(plan.cut, edge_ms, cloud_ms)
 
-    def saw_sample(self, ratio: float) -> None:
+    def saw_sample(self, cold: float, warm: float) -> None:
         """Take note of how many times as long as profiled this device took for something that was no frame."""
-        self._cost_model.saw_sample(ratio)
+        self._cost_model.saw_sample(cold, warm)
 
     def saw_answered(self, frame: memoryview) -> None:
         """Take note of a frame that has been answered."""
@@ -304,9 +304,8 @@ class Controller:
             return
         conditions = self._conditions(bandwidth_bps)
         before, session = self.active.plan, self._uplink.cloud
-        frontier = self._refused.without(
-            self._cost_model.frontier(fidelity.certified), before.cut, session, time.monotonic()
-        )
+        known = self._cost_model.frontier(fidelity.certified)
+        frontier = self._refused.without(known, before.cut, session, time.monotonic())
         self.alternatives = alternatives(frontier, conditions)
         planned = before.mode not in (Mode.STARTING, Mode.PINNED)
         allowed = fidelity.may_use(before.cut)
@@ -329,13 +328,14 @@ class Controller:
             self._plans.renew(self._plan(decision, bandwidth_bps))
         tell_decision(before, decision, bandwidth_bps, self._rate_fps)
         self._wish(conditions, decision)
-        self._segments.wish(self._cost_model.level, lambda: self._candidates(frontier, conditions))
+        self._segments.wish(self._cost_model.level, lambda: self._candidates(known, conditions))
         present, wished = self.active.plan.cut, self._standby.wished
         self._standby.wish(cut_to_stand_by(frontier, conditions, present, wished))
         self._lengths.wish(cuts_to_look_at(frontier, conditions, present, decision.mode))
 
     def _candidates(self, frontier: Frontier, conditions: Conditions) -> Sequence[Cut]:
-        """Return the cuts whose segments are worth measuring, as many as this device can afford."""
+        """Return the cuts whose segments are worth measuring, as many as this device can afford: also those that the
+        cloud has no room for now, since they are measured once."""
         whole_ms = self._cost_model.costs(self._plans.whole).edge_ms
         return affordable(candidates(frontier, conditions), whole_ms)
 

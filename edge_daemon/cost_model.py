@@ -24,6 +24,7 @@ from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
 from edge_daemon.network_parts import MUCH_FASTER, as_found, network_ms, part_ms
 from edge_daemon.scales import Scales
+from edge_daemon.spot_check import times_as_long
 from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
@@ -32,6 +33,9 @@ WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 WHOLES = 15
 """Times of the whole network whose median counts."""
+OFF_HOLDS_S = 600.0
+"""So long samples are corrected by what frames said of them. They keep a plan that has no such frames, and were the
+correction wrong, nothing else would ever tell."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
 
@@ -50,7 +54,9 @@ class CostModel:
         self._edge_drift, self._cloud_drift = Drift(), Drift()
         self._edge_samples = Drift()
         self._samples_off = 1.0
-        """How many times too long the samples took, by the stages of frames in the same minute."""
+        """How many times too long the samples took, by the stages of frames in the same minute …"""
+        self._samples_off_at = -math.inf
+        """… at this time. It may have been the device's speed that changed between them."""
         self._link_drift = Drift()
         self._frame_at = -math.inf
         self._seen_cuts: dict[str, Cut] = {}
@@ -140,8 +146,9 @@ class CostModel:
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
-    def saw_sample(self, ratio: float) -> None:
-        """Take note of how many times as long as profiled the edge took for something that was no frame.
+    def saw_sample(self, cold: float, warm: float) -> None:
+        """Take note of how many times as long as its profile says the edge took for something that was no frame: run
+        alone, and at once again.
 
         It counts where the stages of frames tell nothing, by what these told of it when both were seen.
         """
@@ -149,12 +156,13 @@ class CostModel:
         taken = self._taken[0]
         assert taken is not None
         profiled = network_ms(self._edge) / network_ms(taken) if network_ms(taken) else 1.0
-        self._edge_samples.add("samples", ratio, profiled, profiled, time.monotonic())
+        self._edge_samples.add("samples", times_as_long(cold, warm, profiled), 1.0, 1.0, time.monotonic())
 
     def _compare_samples(self, now: float) -> None:
         """Have the samples say what the stages do: what they are wrong by would drive the plan to and fro."""
         if self._edge_drift.known(now) and self._edge_samples.known(now):
             self._samples_off = self._edge_samples.scale(now) / self._edge_drift.scale(now)
+            self._samples_off_at = now
 
     def saw_transfer(self, cut: Cut, nbytes: int, took_ms: float, expected_ms: float) -> None:
         """Take note of how long a frame's `nbytes` under `cut` were on the link, and how long they should have been.
@@ -191,7 +199,8 @@ class CostModel:
         now = time.monotonic()
         edge = self._edge_drift.scale(now)
         if not self._edge_drift.known(now) and self._edge_samples.known(now):
-            edge = self._edge_samples.scale(now) / self._samples_off
+            off = self._samples_off if now - self._samples_off_at <= OFF_HOLDS_S else 1.0
+            edge = self._edge_samples.scale(now) / off
         return Scales(edge, self._cloud_drift.scale(now))
 
     @property

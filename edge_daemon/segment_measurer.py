@@ -51,6 +51,9 @@ class SegmentMeasurer:
         self._whole = whole
         self._wished: Sequence[Cut] = ()
         self._tried = 0
+        self._tried_cuts: set[Cut] = set()
+        """Those that need not be tried again for the profiles that were last wished for, when the link is back."""
+        self._cuts_for: object = None
         self._done_for: object = None
         self._wished_for: object = None
         self._work = asyncio.Event()
@@ -70,8 +73,10 @@ class SegmentMeasurer:
         """
         self._wished_for = level
         if self._done_for != level and not self._wished:
-            self._done_for = level
-            self._wished = cuts()
+            if self._cuts_for != level:
+                self._tried_cuts.clear()
+            self._done_for = self._cuts_for = level
+            self._wished = [cut for cut in cuts() if cut not in self._tried_cuts]
             self._work.set()
 
     async def run(self) -> None:
@@ -84,6 +89,7 @@ class SegmentMeasurer:
                 for cut in self._wished:
                     measured += await self._measured(cut)
                     self._tried += 1
+                    self._tried_cuts.add(cut)
             except LinkError as error:
                 self._done_for = None  # when the link is back
                 log.info("measuring of segments broken off", reason=str(error))

@@ -48,15 +48,15 @@ def part_to_check(graph: ModelGraph, network: tuple[str, ...], unit_ms: Mapping[
     return tuple(taken), tuple(name for name in taken if not inside.issuperset(graph.successors[name]))
 
 
-def times_as_long(cold_ms: float, warm_ms: float, profiled_ms: float) -> float:
-    """Return how many times as long as profiled a device takes, by what it took for a part at least and at most.
+def times_as_long(cold_ms: float, warm_ms: float, planned_ms: float) -> float:
+    """Return how many times as long as it is planned with a device takes, by what a part took, cold and warm.
 
-    A part that is run alone finds the caches cold, and run at once again warmer than any frame does.
+    In any unit. A part that is run alone finds the caches cold, and run at once again warmer than any frame does.
     """
-    if warm_ms > profiled_ms * WITHIN:
-        return warm_ms / profiled_ms
-    if cold_ms < profiled_ms / WITHIN:
-        return cold_ms / profiled_ms
+    if warm_ms > planned_ms * WITHIN:
+        return warm_ms / planned_ms
+    if cold_ms < planned_ms / WITHIN:
+        return cold_ms / planned_ms
     return 1.0
 
 
@@ -71,7 +71,7 @@ class Sample:
 
 class SpotCheck:
     """Runs the part behind frames. `unseen` says whether frames tell nothing of this device; `tell` is told how many
-    times as long as profiled it takes."""
+    times as long as profiled it takes, run alone and at once again: see `times_as_long`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class SpotCheck:
         slowdown: float,
         compute: ComputeThread,
         unseen: Callable[[], bool],
-        tell: Callable[[float], None],
+        tell: Callable[[float, float], None],
     ) -> None:
         self._stages = stages
         self._slowdown = slowdown
@@ -88,18 +88,22 @@ class SpotCheck:
         self._tell = tell
 
     async def run(self, profile: Profile) -> None:
-        """Look again and again until cancelled, or until this device turns out to be unable to: that is logged."""
+        """Look again and again until cancelled. That this device cannot is logged once, and tried again."""
         part = part_to_check(self._stages.model.graph, self._stages.model.network_units, profile.unit_ms)
         profiled_ms = sum(profile.unit_ms[name] for name in part[0])
         sample: Sample | None = None
-        try:
-            while profiled_ms > 0:
-                await asyncio.sleep(EVERY_S)
-                if self._unseen():
-                    sample = sample or await self._sample(part, profiled_ms)
-                    await self._look(sample)
-        except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
-            log.warning("this device's speed is not checked between frames", reason=str(error))
+        said = False
+        while profiled_ms > 0:
+            await asyncio.sleep(EVERY_S)
+            if not self._unseen():
+                continue
+            try:
+                sample = sample or await self._sample(part, profiled_ms)
+                await self._look(sample)
+            except (CleaveError, RuntimeError, MemoryError) as error:  # of the executor, or of the machine
+                if not said:
+                    log.warning("this device's speed is not checked between frames now", reason=str(error))
+                said = True
 
     async def _sample(self, part: Part, profiled_ms: float) -> Sample:
         compiled = await self._stages.prepare_beside(*part, self._compute, Patience.MEASURE)
@@ -108,7 +112,8 @@ class SpotCheck:
     async def _look(self, sample: Sample) -> None:
         for _ in range(FEWEST):
             ran = await self._compute.run(self._cold_and_warm_ms, sample, patience=Patience.MEASURE)
-            self._tell(times_as_long(*ran.result, sample.profiled_ms))
+            cold_ms, warm_ms = ran.result
+            self._tell(cold_ms / sample.profiled_ms, warm_ms / sample.profiled_ms)
             await asyncio.sleep(PAUSE_S)
 
     def _cold_and_warm_ms(self, sample: Sample) -> tuple[float, float]:

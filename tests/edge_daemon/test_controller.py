@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from common.errors import ModelError
-from common.plan import Mode
+from common.plan import Cut, Mode
 from edge_daemon import refused_stages
 from edge_daemon.drift import FEWEST
 from edge_daemon.link_estimate import BandwidthSample
@@ -135,7 +136,7 @@ def test_an_edge_faster_than_profiled_is_used_though_no_frame_shows_it() -> None
                 assert loop.cut == "after resize"
                 assert loop.controller.edge_unseen
                 for _ in range(FEWEST):
-                    loop.controller.saw_sample(0.01)
+                    loop.controller.saw_sample(0.01, 0.01)
                 await loop.looked()
                 assert loop.cut == "edge-only"
                 assert "the edge is 100.0 × as fast as profiled" in loop.controller.active.plan.reason
@@ -261,6 +262,29 @@ def test_what_the_cloud_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch)
                 monkeypatch.setattr(refused_stages, "AGAIN_S", 0.0)
                 await loop.looked()
                 assert loop.cut == "after resize"
+
+    run(main())
+
+
+def test_what_the_cloud_refuses_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is once for a pair of profiles, and a cloud that is full has room again some day."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny) as loop:
+                wished: list[str] = []
+
+                def wish(level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
+                    wished.extend(cut.label for cut in cuts())
+
+                monkeypatch.setattr(loop.segments, "wish", wish)
+                loop.uplink.refuses = "no room"
+                loop.measured(SLOW)
+                loop.controller.link_up()
+                await until(lambda: loop.cut == "edge-only")
+                wished.clear()
+                await loop.looked()
+                assert "after resize" in wished
 
     run(main())
 

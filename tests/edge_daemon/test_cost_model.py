@@ -11,7 +11,7 @@ from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon import cost_model as module
 from edge_daemon.coded_lengths import STALE_S as LENGTHS_STALE_S
-from edge_daemon.cost_model import WIDEST_LINK, CostModel
+from edge_daemon.cost_model import OFF_HOLDS_S, WIDEST_LINK, CostModel
 from edge_daemon.drift import FEWEST, STALE_S
 from edge_daemon.network_parts import FASTEST
 from edge_daemon.scales import Scales
@@ -94,7 +94,7 @@ def test_samples_count_where_frames_tell_nothing_of_the_edge() -> None:
     assert model.edge_unseen
     for _ in range(FEWEST):
         assert model.scales.edge == 1.0
-        model.saw_sample(0.4)
+        model.saw_sample(0.4, 0.4)
     assert model.scales.edge == pytest.approx(0.4)
     assert model.edge_unseen, "by frames"
     for _ in range(FEWEST):
@@ -109,7 +109,7 @@ def test_what_samples_are_wrong_by_is_learnt_from_frames(monkeypatch: pytest.Mon
     """A few units stand for the whole but roughly: taken for its speed they would move the cut to and fro."""
     model = complete()
     for _ in range(FEWEST):
-        model.saw_sample(0.6)
+        model.saw_sample(0.6, 0.6)
     assert model.scales.edge == pytest.approx(0.6)
     for _ in range(FEWEST):
         model.saw_stages(EDGE_ONLY, EDGE.total_ms, None)
@@ -117,11 +117,38 @@ def test_what_samples_are_wrong_by_is_learnt_from_frames(monkeypatch: pytest.Mon
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + STALE_S + 1.0)
     for _ in range(FEWEST):
-        model.saw_sample(0.6)
+        model.saw_sample(0.6, 0.6)
     assert model.scales.edge == pytest.approx(1.0), "as slow as when frames showed it"
     for _ in range(2 * FEWEST):
-        model.saw_sample(1.8)
+        model.saw_sample(1.8, 1.8)
     assert model.scales.edge == pytest.approx(3.0)
+
+
+def test_what_samples_are_corrected_by_holds_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the device that became slow between them: kept for ever, it would keep the edge from being used."""
+    model = complete()
+    for ratio, ms in ((1.0, None), (None, 2.0 * EDGE.total_ms)):
+        for _ in range(FEWEST):
+            if ratio is not None:
+                model.saw_sample(ratio, ratio)
+            else:
+                model.saw_stages(EDGE_ONLY, ms, None)
+    now = time.monotonic()
+    for later_s, scale in ((STALE_S + 1.0, 2.0), (OFF_HOLDS_S + 1.0, 1.0)):
+        monkeypatch.setattr(time, "monotonic", lambda later_s=later_s: now + later_s)
+        for _ in range(FEWEST):
+            model.saw_sample(1.0, 1.0)
+        assert model.scales.edge == pytest.approx(scale)
+
+
+def test_samples_do_not_undo_what_the_whole_network_has_shown() -> None:
+    """Their cold caches are forgiven beside what is planned with, not beside a profile that was found to be slow."""
+    model = complete()
+    for _ in range(3):
+        model.saw_whole(4.0 * (len(GRAPH) - 4) / 2.0)
+    for _ in range(FEWEST):
+        model.saw_sample(0.5 * 1.2, 0.5 * 0.9)
+    assert model.scales.edge == 1.0
 
 
 def test_samples_are_as_old_as_news_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +156,7 @@ def test_samples_are_as_old_as_news_of_frames(monkeypatch: pytest.MonkeyPatch) -
     model = complete()
     model.saw_frame(1000)
     for _ in range(FEWEST):
-        model.saw_sample(3.0)
+        model.saw_sample(3.0, 3.0)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + STALE_S + 1.0)
     assert model.scales.edge == 1.0
@@ -343,7 +370,7 @@ def test_a_profile_taken_in_a_slow_moment_gives_way_to_what_the_network_takes(
             model.saw_whole(network / faster)
         model.saw_frame(40)
         for _ in range(FEWEST):
-            model.saw_sample(1 / counts)
+            model.saw_sample(1 / counts, 1 / counts)
         assert model.scales == Scales(1.0, 1.0)
         await model.refresh()
         assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(4 * 4.0 + network / counts)

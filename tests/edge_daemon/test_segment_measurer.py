@@ -144,7 +144,7 @@ def test_a_pair_of_profiles_is_measured_once() -> None:
 
 
 def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
-    """What was learnt before stays; the next wish begins anew."""
+    """What was learnt before stays, and is not measured again: a link that comes and goes would see no other cut."""
 
     async def main() -> None:
         with bench() as tiny:
@@ -156,8 +156,12 @@ def test_what_a_lost_link_broke_off_is_measured_when_it_is_back() -> None:
                 assert (len(learnt), measurer.left) == (1, None)
                 uplink.gone_at = None
                 measurer.wish("profiles", lambda: CUTS[4:7])
+                assert measurer.left == 2
                 await until(lambda: measurer.left == 0)
                 assert len(learnt) == 3
+                assert len(uplink.asked) == 3
+                measurer.wish("others", lambda: CUTS[4:7])
+                assert measurer.left == 3, "other profiles are another matter"
 
     run(main())
 

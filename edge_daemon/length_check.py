@@ -40,11 +40,13 @@ LOOKS = 5
 FIRST_SHARE = 0.1
 EVERY_S, SHARE = 30.0, 0.01
 """… and then one each so many seconds, for whichever cut; less often where that would be more than this share of the
-time. A frame that comes meanwhile waits for it."""
+time, but none so late that what is known is stale. A frame that comes meanwhile waits for it."""
 RECENT = 20
 """Lengths that are told: those found last."""
 STALE_S = 240.0
 """After so long without a look they are begun anew."""
+LONGEST_S = (STALE_S - EVERY_S) / MOST
+"""Between two looks: each of the cuts has one before that."""
 
 Lengths = dict[tuple[str, str], int]
 """What a (unit, codec) has become, in bytes."""
@@ -155,7 +157,8 @@ class LengthCheck:
         looks.found.append(lengths)
         looks.newest = self._clock()
         all_known = all(len(one.found) >= LOOKS for one in self._wished.values())
-        self._next_at = looks.newest + (max(EVERY_S, took_s / SHARE) if all_known else took_s / FIRST_SHARE)
+        pause_s = min(max(EVERY_S, took_s / SHARE), LONGEST_S) if all_known else took_s / FIRST_SHARE
+        self._next_at = looks.newest + pause_s
         if len(looks.found) >= LOOKS and cut in self._wished:
             for unit, codec in lengths:
                 self._tell(

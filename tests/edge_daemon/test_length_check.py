@@ -16,7 +16,15 @@ from common.partition.decide import Conditions, decide
 from common.partition.frontier import Frontier
 from common.plan import Cut, Mode
 from common.profile import Coding, Profile
-from edge_daemon.length_check import EVERY_S, LOOKS, STALE_S, LengthCheck, cuts_to_look_at
+from edge_daemon.length_check import (
+    EVERY_S,
+    FIRST_SHARE,
+    LONGEST_S,
+    LOOKS,
+    STALE_S,
+    LengthCheck,
+    cuts_to_look_at,
+)
 from models.codecs import encode
 from models.preprocess import as_frame
 from tests.edge_daemon.bench import Bench, bench
@@ -277,5 +285,27 @@ def test_without_a_cloud_no_frame_is_coded() -> None:
                 assert loop.lengths._frame is None
                 loop.controller.saw_answered(memoryview(bytearray(jpeg())))
                 assert loop.lengths._frame is None
+
+    run(main())
+
+
+def test_what_takes_long_to_code_is_looked_at_before_it_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else five looks would begin anew each time, and take many times the share; and the plan would go by the profile
+    in between."""
+
+    async def main() -> None:
+        async with checking() as told:
+
+            async def coded(*_: object) -> tuple[dict[tuple[str, str], int], float]:
+                return {("resize", "webp-lossless"): 1000}, 10.0
+
+            monkeypatch.setattr(told.check, "_coded", coded)
+            told.check.wish([CODED])
+            for _ in range(LOOKS):
+                assert await told.give(jpeg(), after_s=10.0 / FIRST_SHARE) == 1
+            for _ in range(3):
+                assert await told.give(jpeg(), after_s=LONGEST_S - 1.0) == 0
+                assert await told.give(jpeg(), after_s=1.0) == 1
+            assert told.changes == 1
 
     run(main())

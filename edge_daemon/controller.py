@@ -168,6 +168,10 @@ class Controller:
         """Take note of what a cut's segments take as wholes, in shares of the whole network."""
         self._cost_model.saw_segments(cut, head_share, tail_share)
 
+    def saw_cloud_whole(self, ms: float) -> None:
+        """Take note of what the whole network took in the cloud, in turn with a segment."""
+        self._cost_model.saw_cloud_whole(ms)
+
     def saw_whole(self, ms: float) -> None:
         """Take note of what this device's network took as a whole, after its profile was taken."""
         self._cost_model.saw_whole(ms)

@@ -22,9 +22,9 @@ from common.wire.codecs import Loss, loss_of
 from edge_daemon.coded_lengths import CodedLengths
 from edge_daemon.drift import STALE_S, Drift
 from edge_daemon.frontiers import Basis, Frontiers
-from edge_daemon.network_parts import MUCH_FASTER, as_found, network_ms, part_ms
+from edge_daemon.network_parts import much_faster, network_ms, part_ms
+from edge_daemon.samples import Samples
 from edge_daemon.scales import Scales
-from edge_daemon.spot_check import times_as_long
 from models.model import PREPROCESSING_UNITS
 
 FRAME_SIZES = 20
@@ -33,9 +33,6 @@ WIDEST_LINK = 4.0
 """No transfer is believed to be more times slower or faster than the link's rate says: it met something else."""
 WHOLES = 15
 """Times of the whole network whose median counts."""
-OFF_HOLDS_S = 600.0
-"""So long samples are corrected by what frames said of them. They keep a plan that has no such frames, and were the
-correction wrong, nothing else would ever tell."""
 MOST_SEEN = 64
 """Cuts whose transfers are remembered."""
 
@@ -52,19 +49,16 @@ class CostModel:
         self._edge: Profile | None = None
         self._cloud: Profile | None = None
         self._edge_drift, self._cloud_drift = Drift(), Drift()
-        self._edge_samples = Drift()
-        self._samples_off = 1.0
-        """How many times too long the samples took, by the stages of frames in the same minute …"""
-        self._samples_off_at = -math.inf
-        """… at this time. It may have been the device's speed that changed between them."""
+        self._edge_samples = Samples()
         self._link_drift = Drift()
         self._frame_at = -math.inf
         self._seen_cuts: dict[str, Cut] = {}
         self._frame_sizes: deque[int] = deque(maxlen=FRAME_SIZES)
         self._lengths = CodedLengths()
         self._taken: tuple[Profile | None, Profile | None] = (None, None)
-        """The profiles as they were taken; the edge's may be planned with as it was found since."""
-        self._whole_ms: deque[float] = deque(maxlen=WHOLES)
+        """The profiles as they were taken; each may be planned with as it was found since."""
+        self._edge_wholes_ms: deque[float] = deque(maxlen=WHOLES)
+        self._cloud_wholes_ms: deque[float] = deque(maxlen=WHOLES)
         self._shares: dict[Cut, tuple[float | None, float | None]] = {}
         self._segments = SegmentTimes()
         self._built: Frontiers | None = None
@@ -76,12 +70,12 @@ class CostModel:
             self._edge = edge
             self._edge_drift.forget()
             self._edge_samples.forget()
-            self._samples_off = 1.0
             self._lengths.clear()
-            self._whole_ms.clear()
+            self._edge_wholes_ms.clear()
         if cloud is not None:
             self._cloud = cloud
             self._cloud_drift.forget()
+            self._cloud_wholes_ms.clear()
         self._taken = (edge or self._taken[0], cloud or self._taken[1])
         self._shares.clear()
         self._segments = SegmentTimes()
@@ -90,19 +84,28 @@ class CostModel:
         """Take note of what the edge's network took as a whole, after its profile was taken: that may have been in a
         slow moment. Frames tell so only under cuts that leave the edge some of the network.
         """
-        taken = self._taken[0]
-        assert self._edge is not None
-        assert taken is not None
-        self._whole_ms.append(ms)
-        found = as_found(taken, self._whole_ms)
-        if network_ms(found) * MUCH_FASTER < network_ms(self._edge):
+        self._edge_wholes_ms.append(ms)
+        found = much_faster(self._edge, self._taken[0], self._edge_wholes_ms)
+        if found is not None:
             self._edge = found
             self._edge_drift.forget()
             self._edge_samples.forget()
-            self._samples_off = 1.0
-            self._segments = SegmentTimes()
-            for cut, shares in self._shares.items():
-                self._add_segments(cut, *shares)
+            self._build_segments()
+
+    def saw_cloud_whole(self, ms: float) -> None:
+        """As `saw_whole`, of the cloud: a plan that does not use it shows nothing of it."""
+        self._cloud_wholes_ms.append(ms)
+        found = much_faster(self._cloud, self._taken[1], self._cloud_wholes_ms)
+        if found is not None:
+            self._cloud = found
+            self._cloud_drift.forget()
+            self._build_segments()
+
+    def _build_segments(self) -> None:
+        """Say again what segments take, by their shares of the networks as they are planned with now."""
+        self._segments = SegmentTimes()
+        for cut, shares in self._shares.items():
+            self._add_segments(cut, *shares)
 
     def saw_segments(self, cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         """Take note of what the network's part of a cut's head, and its tail, take in shares of the whole network."""
@@ -142,7 +145,7 @@ class CostModel:
         now = time.monotonic()
         if edge_ms is not None:
             self._edge_drift.add(cut.label, edge_ms, costs.edge_ms, self._edge.total_ms, now)
-            self._compare_samples(now)
+            self._edge_samples.compare(self._edge_drift, now)
         if cloud_ms is not None:
             self._cloud_drift.add(cut.label, cloud_ms, costs.cloud_ms, self._cloud.total_ms, now)
 
@@ -156,13 +159,7 @@ class CostModel:
         taken = self._taken[0]
         assert taken is not None
         profiled = network_ms(self._edge) / network_ms(taken) if network_ms(taken) else 1.0
-        self._edge_samples.add("samples", times_as_long(cold, warm, profiled), 1.0, 1.0, time.monotonic())
-
-    def _compare_samples(self, now: float) -> None:
-        """Have the samples say what the stages do: what they are wrong by would drive the plan to and fro."""
-        if self._edge_drift.known(now) and self._edge_samples.known(now):
-            self._samples_off = self._edge_samples.scale(now) / self._edge_drift.scale(now)
-            self._samples_off_at = now
+        self._edge_samples.add(cold, warm, profiled, time.monotonic())
 
     def saw_transfer(self, cut: Cut, nbytes: int, took_ms: float, expected_ms: float) -> None:
         """Take note of how long a frame's `nbytes` under `cut` were on the link, and how long they should have been.
@@ -197,10 +194,8 @@ class CostModel:
     @property
     def scales(self) -> Scales:
         now = time.monotonic()
-        edge = self._edge_drift.scale(now)
-        if not self._edge_drift.known(now) and self._edge_samples.known(now):
-            off = self._samples_off if now - self._samples_off_at <= OFF_HOLDS_S else 1.0
-            edge = self._edge_samples.scale(now) / off
+        known, sampled = self._edge_drift.known(now), self._edge_samples.scale(now)
+        edge = self._edge_drift.scale(now) if known or sampled is None else sampled
         return Scales(edge, self._cloud_drift.scale(now))
 
     @property

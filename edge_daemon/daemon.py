@@ -114,6 +114,7 @@ class EdgeDaemon:
             self._uplink,
             lambda cut, head, tail: self._controller.saw_segments(cut, head, tail),
             lambda ms: self._controller.saw_whole(ms),
+            lambda ms: self._controller.saw_cloud_whole(ms),
         )
         self._lengths = LengthCheck(
             stages,

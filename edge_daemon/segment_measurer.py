@@ -36,19 +36,27 @@ def affordable(cuts: Sequence[Cut], whole_ms: float) -> Sequence[Cut]:
 
 class SegmentMeasurer:
     """Measures in the background, behind frames. `learn` is told each cut's shares of the whole network's time, and
-    `whole` before that what this network took as a whole in turn with the head, in ms.
+    before that `whole` what this network took as a whole in turn with the head, in ms, and `cloud_whole` what it took
+    in the cloud in turn with the tail.
 
     Pre-processing is left out: it depends on the frames' size, and the profile has it for theirs.
     """
 
     def __init__(
-        self, stages: Stages, compute: ComputeThread, uplink: Uplink, learn: Learn, whole: Whole
+        self,
+        stages: Stages,
+        compute: ComputeThread,
+        uplink: Uplink,
+        learn: Learn,
+        whole: Whole,
+        cloud_whole: Whole,
     ) -> None:
         self._stages = stages
         self._compute = compute
         self._uplink = uplink
         self._learn = learn
         self._whole = whole
+        self._cloud_whole = cloud_whole
         self._wished: Sequence[Cut] = ()
         self._tried = 0
         self._tried_cuts: set[Cut] = set()
@@ -136,4 +144,7 @@ class SegmentMeasurer:
         reply = await self._uplink.measure(request)
         if not reply.measured:
             log.warning("the cloud cannot measure a stage", cut=cut.label, reason=reply.reason)
-        return min(reply.stage_ms / reply.whole_ms, MOST_SHARE) if reply.measured and reply.whole_ms else None
+        if not reply.measured or not reply.whole_ms:
+            return None
+        self._cloud_whole(reply.whole_ms)
+        return min(reply.stage_ms / reply.whole_ms, MOST_SHARE)

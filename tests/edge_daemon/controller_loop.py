@@ -108,6 +108,7 @@ class Loop:
             cast(Uplink, self.uplink),
             lambda cut, head, tail: self.controller.saw_segments(cut, head, tail),
             lambda ms: self.controller.saw_whole(ms),
+            lambda ms: self.controller.saw_cloud_whole(ms),
         )
         self.lengths = LengthCheck(
             tiny.stages,

@@ -11,9 +11,10 @@ from common.profile import Coding, Profile, ProfileKey
 from common.wire.codecs import Loss
 from edge_daemon import cost_model as module
 from edge_daemon.coded_lengths import STALE_S as LENGTHS_STALE_S
-from edge_daemon.cost_model import OFF_HOLDS_S, WIDEST_LINK, CostModel
+from edge_daemon.cost_model import WIDEST_LINK, CostModel
 from edge_daemon.drift import FEWEST, STALE_S
-from edge_daemon.network_parts import FASTEST
+from edge_daemon.network_parts import FASTEST, network_ms
+from edge_daemon.samples import OFF_HOLDS_S
 from edge_daemon.scales import Scales
 from tests.event_loop import run
 from tests.tiny_model import tiny_model
@@ -377,6 +378,31 @@ def test_a_profile_taken_in_a_slow_moment_gives_way_to_what_the_network_takes(
         assert model.costs(cut).edge_ms == pytest.approx(4 * 4.0 + 0.5 * network / counts)
         assert model.costs(cut).cloud_ms == pytest.approx(0.5 * (len(GRAPH) - 4))
         assert model.level == level
+
+    run(main())
+
+
+@pytest.mark.parametrize(("faster", "counts"), [(0.5, 1.0), (1.2, 1.0), (2.0, 2.0), (100.0, FASTEST)])
+def test_so_does_the_clouds_profile(faster: float, counts: float) -> None:
+    """It is taken once, of a cloud that was busy perhaps, and a plan without the cloud shows nothing of it."""
+
+    async def main() -> None:
+        model = complete()
+        cut = Cut.of(GRAPH, GRAPH.names[: GRAPH.index["add"]])
+        model.saw_segments(cut, 0.5, 0.5)
+        await model.refresh()
+        before_ms, network = model.costs(CLOUD_ONLY).cloud_ms, network_ms(CLOUD)
+        for _ in range(3):
+            model.saw_cloud_whole(network / faster)
+        await model.refresh()
+        assert model.costs(CLOUD_ONLY).cloud_ms == pytest.approx(before_ms - network + network / counts)
+        assert model.costs(cut).cloud_ms == pytest.approx(0.5 * network / counts)
+        assert model.costs(EDGE_ONLY).edge_ms == pytest.approx(EDGE.total_ms)
+        model.set_profiles(None, CLOUD)
+        await model.refresh()
+        assert model.costs(CLOUD_ONLY).cloud_ms == pytest.approx(before_ms), (
+            "another one is believed at first"
+        )
 
     run(main())
 

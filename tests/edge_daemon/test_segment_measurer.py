@@ -40,7 +40,10 @@ class FakeUplink:
 
 @contextlib.asynccontextmanager
 async def at_work(
-    tiny: Bench, uplink: FakeUplink, wholes: list[float] | None = None
+    tiny: Bench,
+    uplink: FakeUplink,
+    wholes: list[float] | None = None,
+    cloud_wholes: list[float] | None = None,
 ) -> AsyncIterator[tuple[SegmentMeasurer, Learnt]]:
     learnt: Learnt = {}
     wholes = wholes if wholes is not None else []
@@ -48,7 +51,10 @@ async def at_work(
     def learn(cut: Cut, head_share: float | None, tail_share: float | None) -> None:
         learnt[cut.label] = (head_share, tail_share)
 
-    measurer = SegmentMeasurer(tiny.stages, tiny.compute, cast(Uplink, uplink), learn, wholes.append)
+    cloud_wholes = cloud_wholes if cloud_wholes is not None else []
+    measurer = SegmentMeasurer(
+        tiny.stages, tiny.compute, cast(Uplink, uplink), learn, wholes.append, cloud_wholes.append
+    )
     task = asyncio.create_task(measurer.run())
     try:
         yield measurer, learnt
@@ -63,8 +69,8 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
 
     async def main() -> None:
         with bench() as tiny:
-            uplink, wholes = FakeUplink(), list[float]()
-            async with at_work(tiny, uplink, wholes) as (measurer, learnt):
+            uplink, wholes, cloud_wholes = FakeUplink(), list[float](), list[float]()
+            async with at_work(tiny, uplink, wholes, cloud_wholes) as (measurer, learnt):
                 assert measurer.left is None, "nobody knows before the first wish"
                 measurer.wish("profiles", lambda: CUTS)
                 assert measurer.left == len(CUTS)
@@ -81,6 +87,7 @@ def test_each_cut_is_measured_on_both_sides_in_shares_of_the_network() -> None:
                 assert len({request.number for request in uplink.asked}) == len(learnt)
                 assert len(wholes) == len(inside)
                 assert min(wholes) > 0
+                assert cloud_wholes == [12.0] * len(learnt)
 
     run(main())
 

@@ -21,7 +21,7 @@ from models.profiler import ProfileRun, sample_frame
 log = structlog.get_logger()
 
 FIRST_FRAME_S = 3.0
-"""Wait this long for a real frame to profile with; then a sample of 1280 × 720 has to do."""
+"""Wait this long for a real frame to profile with; then a sample of 1280 × 720 has to do until there is one."""
 RETRY_S = 1.0
 BAD_PROFILE_RETRY_S = 30.0
 
@@ -50,20 +50,46 @@ class Profiling:
         self._first_data = first_data
         self._found = found
         self._spot_check = spot_check
+        self._frame: bytes | None = None
+        """What is profiled with; none: a sample, until there is a frame."""
 
     async def run(self) -> None:
         """Have both profiles found; then go on checking this device's, until cancelled."""
         try:
             async with asyncio.timeout(FIRST_FRAME_S):
-                frame = await asyncio.shield(self._first_data)
-            frame = await asyncio.to_thread(frame_to_measure, frame, self._model.preprocessing)
+                await self._have_frame()
         except TimeoutError:
-            frame = sample_frame()
+            log.info("profiling with a sample frame", reason=f"no frame came within {FIRST_FRAME_S:g} s")
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._edge(frame))
-            group.create_task(self._cloud(frame))
+            group.create_task(self._edge())
+            group.create_task(self._cloud())
 
-    async def _edge(self, frame: bytes) -> None:
+    async def _have_frame(self) -> None:
+        """Profile with the first frame from now on, once there is one."""
+        frame = await asyncio.shield(self._first_data)
+        self._frame = await asyncio.to_thread(frame_to_measure, frame, self._model.preprocessing)
+
+    async def _edge(self) -> None:
+        frame = self._frame
+        profile = await self._edge_profile(frame)
+        self._found(profile, None)
+        checking = asyncio.create_task(self._spot_check.run(profile))
+        try:
+            if frame is None:
+                await self._have_frame()
+                real = await self._edge_profile(self._frame)
+                if real != profile:  # its size is another than the sample's
+                    checking.cancel()
+                    self._found(real, None)
+                    checking = asyncio.create_task(self._spot_check.run(real))
+            await checking
+        finally:
+            checking.cancel()
+
+    async def _edge_profile(self, frame: bytes | None) -> Profile:
+        """Return this device's profile for frames like this one; for a sample without one, or if none else can be."""
+        if frame is None:
+            return await self._measured(sample_frame())
         profile: Profile | None = None
         try:
             profile = await self._measured(frame)
@@ -72,9 +98,7 @@ class Profiling:
                 raise
             reason = f"{type(error).__name__}: {error}"
             log.warning("this device cannot be profiled with a real frame, a sample has to do", reason=reason)
-        profile = profile or await self._measured(sample_frame())
-        self._found(profile, None)
-        await self._spot_check.run(profile)
+        return profile or await self._measured(sample_frame())
 
     async def _measured(self, frame: bytes) -> Profile:
         """Return this device's profile for frames like this one, the saved one or one that is measured now."""
@@ -82,18 +106,26 @@ class Profiling:
         run = await asyncio.to_thread(ProfileRun, self._model, self._executor, frame)
         return await load_or_measure(run, self._store, self._compute)
 
-    async def _cloud(self, frame: bytes) -> None:
-        """Have the cloud's profile found, and again when another daemon answers there: it may be another machine."""
+    async def _cloud(self) -> None:
+        """Have the cloud's profile found, and again when another daemon answers there: it may be another machine. And
+        when it was asked with a sample, and there is a frame.
+        """
         known: Profile | None = None
         while True:
-            profile, daemon = await self._told(frame)
+            frame = self._frame
+            profile, daemon = await self._told(frame or sample_frame())
             if profile != known:
                 total_ms = round(profile.total_ms, 1)
                 log.info("cloud's profile received", total_ms=total_ms, device=profile.key.device)
                 self._found(None, profile)
             known = profile
-            while (cloud := self._uplink.cloud) is None or cloud.daemon == daemon:  # noqa: ASYNC110 (no hurry)
+            while self._frame is frame and self._still(daemon):  # noqa: ASYNC110 (no hurry)
                 await asyncio.sleep(RETRY_S)
+
+    def _still(self, daemon: object) -> bool:
+        """Say whether no other daemon is known to be in the cloud's place."""
+        cloud = self._uplink.cloud
+        return cloud is None or cloud.daemon == daemon
 
     async def _told(self, frame: bytes) -> tuple[Profile, object]:
         """Ask the cloud until it has told a profile of use; return that, and whose it is."""

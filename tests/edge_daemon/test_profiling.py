@@ -20,7 +20,7 @@ from edge_daemon.spot_check import SpotCheck
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
-from models.profiler import ProfileRun
+from models.profiler import ProfileRun, sample_frame
 from tests.cloud_daemon.edge import cloud
 from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
@@ -88,6 +88,7 @@ class TellingCloud:
     def __init__(self, session: str, told: Profile | None) -> None:
         self.told = told
         self.asked = 0
+        self.frames: list[bytes] = []
         self.reconnect(session)
 
     def reconnect(self, session: str) -> None:
@@ -95,17 +96,32 @@ class TellingCloud:
 
     async def profile(self, frame: bytes) -> Profile:
         self.asked += 1
+        self.frames.append(frame)
         if self.told is None:
             raise LinkLostError("the connection is closed")
         return self.told
 
 
 @contextlib.asynccontextmanager
-async def asking(directory: Path, uplink: TellingCloud) -> AsyncIterator[list[float]]:
-    """An edge that has its own profile saved or measured, and asks this cloud; yields what the cloud's told takes."""
+async def asking(
+    directory: Path,
+    uplink: TellingCloud,
+    first_data: asyncio.Future[bytes] | None = None,
+    own: list[str] | None = None,
+) -> AsyncIterator[list[float]]:
+    """An edge that asks this cloud; yields what the cloud's profile takes, and adds to `own` what its own is of."""
     found: list[float] = []
-    first_data = asyncio.get_running_loop().create_future()
-    first_data.set_result(jpeg())
+    own = own if own is not None else []
+    if first_data is None:
+        first_data = asyncio.get_running_loop().create_future()
+        first_data.set_result(jpeg())
+
+    def note(edge: Profile | None, cloud: Profile | None) -> None:
+        if edge is not None:
+            own.append(edge.key.frame)
+        if cloud is not None:
+            found.append(cloud.total_ms)
+
     compute = ComputeThread("test")
     edge = profiling.Profiling(
         model=tiny_model(),
@@ -114,7 +130,7 @@ async def asking(directory: Path, uplink: TellingCloud) -> AsyncIterator[list[fl
         uplink=cast(Uplink, uplink),
         store=ProfileStore(directory),
         first_data=first_data,
-        found=lambda _, cloud: found.append(cloud.total_ms) if cloud is not None else None,
+        found=note,
         spot_check=cast(SpotCheck, NoCheck()),
     )
     running = asyncio.create_task(edge.run())
@@ -148,6 +164,33 @@ def test_another_daemon_in_the_clouds_place_is_asked_anew(
             uplink.reconnect("cccc-1")
             await until(lambda: uplink.asked == 3)
             assert found == [slow.total_ms, fast.total_ms], "the same is no news"
+
+    run(main())
+
+
+@pytest.mark.parametrize(("size", "anew"), [((40, 30), True), ((1280, 720), False)])
+def test_a_source_that_is_late_is_profiled_with_when_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], anew: bool
+) -> None:
+    """A camera may take long to start, and what its pictures take to decode is another matter than the sample."""
+    monkeypatch.setattr(profiling, "FIRST_FRAME_S", 0.0)
+    monkeypatch.setattr(profiling, "RETRY_S", 0.001)
+
+    async def main() -> None:
+        uplink, own = TellingCloud("aaaa-1", Profile(KEY, dict.fromkeys(GRAPH.names, 1.0))), list[str]()
+        first_data: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        async with asking(tmp_path, uplink, first_data, own) as found:
+            await until(lambda: own == ["1280x720"] and len(found) == 1)
+            first_data.set_result(jpeg(0, size))
+            await until(lambda: uplink.asked == 2)
+            if anew:
+                await until(lambda: own == ["1280x720", "40x30"])
+            assert uplink.frames == [sample_frame(), jpeg(0, size)]
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert len(own) == 1 + anew
+            assert uplink.asked == 2
+            assert len(found) == 1, "the same is no news"
 
     run(main())
 

@@ -6,7 +6,6 @@ import pytest
 
 from edge_daemon.drift import FEWEST, STALE_S, Drift
 from edge_daemon.samples import OFF_HOLDS_S, Samples
-from edge_daemon.spot_check import WITHIN
 
 
 def add(samples: Samples, ratio: float, now: float) -> None:
@@ -39,7 +38,6 @@ def test_cold_caches_are_forgiven_beside_what_is_planned_with() -> None:
     for _ in range(FEWEST):
         samples.add(0.5 * 1.2, 0.5 * 0.9, 0.5, 0.0)
     assert samples.scale(0.0) == 1.0
-    assert 1.2 < WITHIN
 
 
 def test_what_frames_say_in_the_same_minute_corrects_them_for_a_while() -> None:

@@ -323,7 +323,14 @@ class Controller:
         if scales := str(self.scales):
             decision = replace(decision, reason=f"{decision.reason} ({scales})")
         if decision.switched and decision.cut != before.cut:
-            await self._plans.switch(self._plan(decision, bandwidth_bps))
+            try:
+                await self._plans.switch(self._plan(decision, bandwidth_bps))
+            except LinkError:
+                if (
+                    not before.cut.cloud_units
+                ):  # else it counts already; and it may be for this that the cloud went
+                    self._hold_off.let_down(time.monotonic())
+                raise
             refused = self._refused.holds(decision.cut, session, time.monotonic())
             if refused and self.active.plan.cut == before.cut:
                 self._wake.set()  # without it another one is the best, or what is in force is predicted anew

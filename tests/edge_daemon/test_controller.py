@@ -266,6 +266,25 @@ def test_what_the_cloud_refuses_is_done_without(monkeypatch: pytest.MonkeyPatch)
     run(main())
 
 
+def test_a_cloud_that_goes_whenever_it_prepares_is_asked_ever_more_rarely() -> None:
+    """Its machine may kill it for want of memory each time, under all its other edges, too."""
+
+    async def main() -> None:
+        with bench() as tiny:
+            async with planning(tiny, CRAWLING) as loop:
+                assert (loop.cut, loop.uplink.asked) == ("edge-only", [])
+                loop.uplink.breaks = True
+                for asked in (1, 2, 2, 2):
+                    loop.down()
+                    loop.measured(FAST)
+                    loop.up()
+                    await loop.looked()
+                    assert len(loop.uplink.asked) == asked
+                assert loop.cut == "edge-only"
+
+    run(main())
+
+
 def test_what_the_cloud_refuses_is_measured_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is once for a pair of profiles, and a cloud that is full has room again some day."""
 

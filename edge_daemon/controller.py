@@ -326,9 +326,8 @@ class Controller:
             try:
                 await self._plans.switch(self._plan(decision, bandwidth_bps))
             except LinkError:
-                if (
-                    not before.cut.cloud_units
-                ):  # else it counts already; and it may be for this that the cloud went
+                # It may be for this that the cloud went. Where frames were let down it counts already.
+                if not before.cut.cloud_units:
                     self._hold_off.let_down(time.monotonic())
                 raise
             refused = self._refused.holds(decision.cut, session, time.monotonic())

@@ -57,9 +57,11 @@ class Profiling:
         """Have both profiles found; then go on checking this device's, until cancelled."""
         try:
             async with asyncio.timeout(FIRST_FRAME_S):
-                await self._have_frame()
+                await asyncio.shield(self._first_data)
         except TimeoutError:
             log.info("profiling with a sample frame", reason=f"no frame came within {FIRST_FRAME_S:g} s")
+        else:
+            await self._have_frame()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._edge())
             group.create_task(self._cloud())

@@ -17,6 +17,7 @@ from models.profiler import ProfileRun
 from tests.cloud_daemon.edge import Blocked, Edge, cloud
 from tests.event_loop import run, until
 from tests.image_threads import threads_that_open_images
+from tests.profiling_fails import profiling_fails
 from tests.tiny_model import jpeg
 
 
@@ -70,14 +71,7 @@ def test_a_cloud_that_cannot_be_measured_with_an_edges_frame_is_with_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     """The edge would lose its connection by asking, and ask again on the next one, for ever."""
-    step = ProfileRun.step
-
-    def fail(self: ProfileRun) -> bool:
-        if self.key.frame == "40x30":
-            raise error
-        return step(self)
-
-    monkeypatch.setattr(ProfileRun, "step", fail)
+    profiling_fails(monkeypatch, "40x30", error)
 
     async def main() -> None:
         async with cloud(tmp_path) as rack:

@@ -20,11 +20,12 @@ from edge_daemon.spot_check import SpotCheck
 from edge_daemon.uplink import Uplink
 from models.compute import ComputeThread
 from models.executor import TorchExecutor
-from models.profiler import ProfileRun, sample_frame
+from models.profiler import sample_frame
 from tests.cloud_daemon.edge import cloud
 from tests.edge_daemon.site import Site, going, hurry_daemon
 from tests.event_loop import run, until
 from tests.image_threads import threads_that_open_images
+from tests.profiling_fails import profiling_fails
 from tests.tiny_model import jpeg, tiny_model
 
 GRAPH = tiny_model().graph
@@ -255,14 +256,7 @@ def test_an_edge_that_cannot_be_measured_with_a_real_frame_is_with_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     """The first frame may be anything; it is recorded as what it is, and the daemon goes on and has its profile."""
-    step = ProfileRun.step
-
-    def fail(self: ProfileRun) -> bool:
-        if self.key.frame == "40x30":
-            raise error
-        return step(self)
-
-    monkeypatch.setattr(ProfileRun, "step", fail)
+    profiling_fails(monkeypatch, "40x30", error)
     assert edge_profile(tmp_path, jpeg()).key.frame == "1280x720"
     said = capsys.readouterr().out
     assert "cannot be profiled with a real frame" in said

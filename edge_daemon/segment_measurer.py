@@ -58,11 +58,12 @@ class SegmentMeasurer:
         self._whole = whole
         self._cloud_whole = cloud_whole
         self._wished: Sequence[Cut] = ()
-        self._tried = 0
-        self._tried_cuts: set[Cut] = set()
-        """Those that need not be tried again for the profiles that were last wished for, when the link is back."""
-        self._cuts_for: object = None
-        self._done_for: object = None
+        self._level: object = None
+        """The profiles for which cuts are measured, or were last …"""
+        self._tried: set[Cut] = set()
+        """… those of them that were …"""
+        self._broken_off = False
+        """… and whether the link went meanwhile."""
         self._wished_for: object = None
         self._work = asyncio.Event()
         self._number = 0
@@ -71,8 +72,9 @@ class SegmentMeasurer:
     def left(self) -> int | None:
         """How many cuts are still to be measured; none while that is not known: before the first wish, while other
         profiles than the present ones are measured for, and since a lost link broke the measuring off."""
-        known = self._done_for is not None and self._done_for == self._wished_for
-        return len(self._wished) - self._tried if known else None
+        if self._level is None or self._level != self._wished_for or self._broken_off:
+            return None
+        return sum(cut not in self._tried for cut in self._wished)
 
     def wish(self, level: object, cuts: Callable[[], Sequence[Cut]]) -> None:
         """Have `cuts` measured, once for a pair of profiles (`level`), unless that is being done.
@@ -80,11 +82,11 @@ class SegmentMeasurer:
         What is being measured for others is measured to its end; wish again after that.
         """
         self._wished_for = level
-        if self._done_for != level and not self._wished:
-            if self._cuts_for != level:
-                self._tried_cuts.clear()
-            self._done_for = self._cuts_for = level
-            self._wished = [cut for cut in cuts() if cut not in self._tried_cuts]
+        if (self._level != level or self._broken_off) and not self._wished:
+            if self._level != level:
+                self._tried.clear()
+            self._level, self._broken_off = level, False
+            self._wished = [cut for cut in cuts() if cut not in self._tried]
             self._work.set()
 
     async def run(self) -> None:
@@ -96,13 +98,12 @@ class SegmentMeasurer:
             try:
                 for cut in self._wished:
                     measured += await self._measured(cut)
-                    self._tried += 1
-                    self._tried_cuts.add(cut)
+                    self._tried.add(cut)
             except LinkError as error:
-                self._done_for = None  # when the link is back
+                self._broken_off = True
                 log.info("measuring of segments broken off", reason=str(error))
             finally:
-                self._wished, self._tried = (), 0
+                self._wished = ()
             if measured:
                 log.info("segments measured", cuts=measured)
 

@@ -102,13 +102,14 @@ class KeptStages(Generic[Ready]):
         """
         self.model.check_segment(*key)
         if key in self._to_come.values():
-            return  # it has been made
+            return  # there is room for it already
         most_live = self._most_live or math.inf
         given_up: list[StageKey] = []
         while self._kept and (len(self._kept) >= self._most_kept or self._live_soon >= most_live):
             given_up.append(self._kept.popitem(last=False)[0])
         if (live := self._live_soon) >= most_live:
-            self._kept.update((key, self._live[key]) for key in given_up if key in self._live)
+            still = [(key, self._live.get(key)) for key in given_up]
+            self._kept.update((key, ready) for key, ready in still if ready is not None)
             raise CleaveError(
                 f"{live} stages of {self.model.name} are in use by edges here, and no more than "
                 f"{most_live} are held: one of those in use can be had, or another one when edges have gone"
@@ -117,10 +118,9 @@ class KeptStages(Generic[Ready]):
     @property
     def _live_soon(self) -> int:
         """How many there are, with those that are being made."""
+        # In this order: one that is ready meanwhile counts twice, and not never.
         to_come = sum(key not in self._live for key in set(self._to_come.values()))
-        return to_come + len(
-            self._live
-        )  # in this order: one that is ready meanwhile counts twice, and not never
+        return to_come + len(self._live)
 
     def _made(self, key: StageKey) -> Ready:
         """Compile a segment and run it once: what takes long."""
